@@ -1,0 +1,136 @@
+package codec
+
+import "sync/atomic"
+
+// autoCodec tells frame from raw, for the end that accepts. The end that opens
+// the stream has nothing to go by and speaks frame.
+type autoCodec struct{}
+
+func (autoCodec) Name() string             { return "auto" }
+func (autoCodec) Client(hello Hello) Coder { return Frame.Client(hello) }
+
+func (autoCodec) Server(hello Hello) Coder {
+	return &autoCoder{frame: frameCoder{own: hello}}
+}
+
+// autoHeadroom is the most that can be in doubt: of the magic's bytes the last
+// one decides.
+const autoHeadroom = len(magic) - 1
+
+// autoCoder is raw or frame as soon as the peer's first bytes say which, or
+// raw as soon as the application writes or ends its data before that: its
+// bytes would have to go behind a Hello, or not, and waiting for the peer to
+// speak first could be waiting for ever.
+type autoCoder struct {
+	frame frameCoder
+
+	// The reading goroutine's: bytes held, which are the magic's first ones.
+	held uint8
+
+	// Set once, by the reader or by the write lock's holder, whoever is first.
+	mode atomic.Uint32
+}
+
+const (
+	modeUnknown = iota
+	modeRaw
+	modeFrame
+)
+
+// settle makes the mode known, unless it is, and returns it.
+func (c *autoCoder) settle(mode uint32) uint32 {
+	if c.mode.CompareAndSwap(modeUnknown, mode) {
+		return mode
+	}
+	return c.mode.Load()
+}
+
+func (c *autoCoder) isFrame() bool { return c.mode.Load() == modeFrame }
+
+func (c *autoCoder) Headroom() int { return autoHeadroom }
+
+func (c *autoCoder) Decode(b []byte, n int) (m int, seen Seen, err error) {
+	mode, taken := c.mode.Load(), 0
+	if mode == modeUnknown {
+		mode, taken = c.detect(b[autoHeadroom : autoHeadroom+n])
+	}
+	switch mode {
+	case modeFrame:
+		return c.frame.decode(b, autoHeadroom+taken, n-taken)
+	case modeRaw:
+		m = copy(b, magic[:c.held])
+		c.held = 0
+		m += copy(b[m:], b[autoHeadroom:autoHeadroom+n])
+		return rawCoder{}.Decode(b, m)
+	}
+	return 0, Seen{}, nil
+}
+
+// detect compares the stream's first bytes with the magic. If they are it, the
+// frame decoder goes on after them and judges the version, so that a wrong one
+// is an error and not raw data.
+func (c *autoCoder) detect(in []byte) (mode uint32, taken int) {
+	for i, x := range in {
+		if x != magic[int(c.held)+i] {
+			return c.settle(modeRaw), 0
+		}
+		if int(c.held)+i+1 < len(magic) {
+			continue
+		}
+		if mode = c.settle(modeFrame); mode == modeFrame {
+			c.frame.left = uint32(len(magic))
+			taken = i + 1
+		}
+		return mode, taken
+	}
+	c.held += uint8(len(in))
+	return modeUnknown, 0
+}
+
+// Finish hands over what was held if the input ended before the last byte of
+// the magic: nothing can make it a frame any more.
+func (c *autoCoder) Finish() ([]byte, error) {
+	if c.isFrame() {
+		return c.frame.Finish()
+	}
+	rest := []byte(magic[:c.held])
+	c.held = 0
+	return rest, nil
+}
+
+func (c *autoCoder) Owes() bool { return c.isFrame() && c.frame.Owes() }
+
+func (c *autoCoder) AppendOwed(dst []byte) []byte {
+	if !c.isFrame() {
+		return dst
+	}
+	return c.frame.AppendOwed(dst)
+}
+
+func (c *autoCoder) AppendDataHeader(dst, p []byte) []byte {
+	if c.settle(modeRaw) == modeRaw {
+		return dst
+	}
+	return c.frame.AppendDataHeader(dst, p)
+}
+
+func (c *autoCoder) AppendEnd(dst []byte) ([]byte, bool) {
+	if c.settle(modeRaw) == modeRaw {
+		return dst, false
+	}
+	return c.frame.AppendEnd(dst)
+}
+
+func (c *autoCoder) AppendPing(dst []byte, seq uint32) ([]byte, bool) {
+	if !c.isFrame() {
+		return dst, false
+	}
+	return c.frame.AppendPing(dst, seq)
+}
+
+func (c *autoCoder) AppendBye(dst []byte, code uint64, text string) ([]byte, bool) {
+	if !c.isFrame() {
+		return dst, false
+	}
+	return c.frame.AppendBye(dst, code, text)
+}

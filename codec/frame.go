@@ -1,0 +1,212 @@
+package codec
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"sync/atomic"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// frameCodec is the binary protocol that docs/protocol.md specifies.
+type frameCodec struct{}
+
+func (frameCodec) Name() string { return "frame" }
+
+func (frameCodec) Server(hello Hello) Coder { return &frameCoder{own: hello} }
+
+func (frameCodec) Client(hello Hello) Coder {
+	c := &frameCoder{own: hello, client: true, state: inKind}
+	c.hello.Store(helloOwed)
+	return c
+}
+
+// preface is what a client sends first: the magic, whose 0xFE never occurs in
+// UTF-8 text, and the version.
+const (
+	magic   = "\xfeLN"
+	version = 1
+	preface = magic + string(rune(version))
+)
+
+// Kinds of frames. There is no kind 0, so that a run of zeros is no input.
+const (
+	kindHello = 1 + iota
+	kindData
+	kindPing
+	kindPong
+	kindBye
+)
+
+var kindNames = [...]string{kindHello: "Hello", kindData: "Data", kindPing: "Ping", kindPong: "Pong", kindBye: "Bye"}
+
+const (
+	seqLen   = 4    // bytes of a beat's sequence number
+	maxHello = 1024 // bytes in a Hello's body
+)
+
+// frameCoder is one end of a stream of frames. The reading goroutine runs up
+// debts (a Hello, a Pong), the holder of the write lock settles them.
+type frameCoder struct {
+	// The write lock's holder's.
+	own     Hello
+	client  bool
+	endSaid bool
+
+	// The reading goroutine's: where the decoder stands. See frame_decode.go.
+	state   frameState
+	kind    byte   // of the current frame
+	greeted bool   // the peer's Hello was seen
+	ended   bool   // so was the end of its data
+	left    uint32 // bytes of the current part, or taken of the preface
+	seq     uint32
+	number  uvarint
+	theirs  *Hello // the one that is being read
+	bye     *Bye   // likewise, and its text
+	text    []byte
+	err     *Error
+
+	// Shared.
+	hello atomic.Uint32 // helloNotYet, helloOwed or helloSaid
+	byed  atomic.Bool   // our Bye is out: whatever is owed is owed no more
+	pong  atomic.Uint64 // pongOwed and the sequence number to answer with, or 0
+}
+
+const (
+	helloNotYet = iota
+	helloOwed
+	helloSaid
+)
+
+const pongOwed = 1 << 32
+
+func (c *frameCoder) Headroom() int { return 0 }
+
+func (c *frameCoder) Owes() bool {
+	return (c.hello.Load() == helloOwed || c.pong.Load() != 0) && !c.byed.Load()
+}
+
+func (c *frameCoder) AppendOwed(dst []byte) []byte {
+	if c.byed.Load() {
+		return dst
+	}
+	if c.hello.Load() == helloOwed {
+		dst = c.appendHello(dst)
+	}
+	if c.pong.Load() == 0 { // spares the usual case the dearer swap
+		return dst
+	}
+	// A Ping that arrives from here on makes a debt of its own. The Hello may
+	// have become owed, with this Pong, only after it was looked at above.
+	p := c.pong.Swap(0)
+	return appendBeat(c.appendHello(dst), kindPong, uint32(p))
+}
+
+// appendHello puts the Hello before whatever else is sent first. A server that
+// does so before it has seen the preface owes none when it sees it.
+func (c *frameCoder) appendHello(dst []byte) []byte {
+	if c.hello.Load() == helloSaid {
+		return dst
+	}
+	c.hello.Store(helloSaid)
+	if c.client {
+		dst = append(dst, preface...)
+	}
+	dst = append(dst, kindHello, 0)
+	body := len(dst)
+	dst = binary.AppendUvarint(dst, millis(c.own.Timeout))
+	dst = binary.AppendUvarint(dst, millis(c.own.Beat))
+	dst = binary.AppendUvarint(dst, uint64(c.own.Evidence))
+	dst[body-1] = byte(len(dst) - body) // three varints: never more than 30
+	return dst
+}
+
+func (c *frameCoder) AppendDataHeader(dst, p []byte) []byte {
+	if len(p) > MaxFrame {
+		panic("codec: more than MaxFrame bytes for one frame")
+	}
+	if len(p) == 0 { // it would say that the data ends
+		return dst
+	}
+	dst = append(c.appendHello(dst), kindData)
+	return binary.AppendUvarint(dst, uint64(len(p)))
+}
+
+func (c *frameCoder) AppendEnd(dst []byte) ([]byte, bool) {
+	if c.endSaid || c.byed.Load() {
+		return dst, true
+	}
+	c.endSaid = true
+	return append(c.appendHello(dst), kindData, 0), true
+}
+
+func (c *frameCoder) AppendPing(dst []byte, seq uint32) ([]byte, bool) {
+	if c.byed.Load() {
+		return dst, false
+	}
+	return appendBeat(c.appendHello(dst), kindPing, seq), true
+}
+
+func appendBeat(dst []byte, kind byte, seq uint32) []byte {
+	return binary.BigEndian.AppendUint32(append(dst, kind), seq)
+}
+
+// AppendBye lets the first Bye win: a second one adds nothing.
+func (c *frameCoder) AppendBye(dst []byte, code uint64, text string) ([]byte, bool) {
+	if c.byed.Swap(true) {
+		return dst, true
+	}
+	var fit [MaxText]byte
+	said := appendText(fit[:0], text)
+	dst = append(c.appendHello(dst), kindBye)
+	dst = binary.AppendUvarint(dst, code)
+	dst = binary.AppendUvarint(dst, uint64(len(said)))
+	return append(dst, said...), true
+}
+
+// appendText appends as much of text as fits MaxText, with what a receiver
+// would reject replaced.
+func appendText(dst []byte, text string) []byte {
+	for _, r := range text { // an invalid byte is a utf8.RuneError
+		if unicode.IsControl(r) {
+			r = ' '
+		}
+		if len(dst)+utf8.RuneLen(r) > MaxText {
+			break
+		}
+		dst = utf8.AppendRune(dst, r)
+	}
+	return dst
+}
+
+func validText(text []byte) bool {
+	for len(text) > 0 {
+		r, size := utf8.DecodeRune(text)
+		if r == utf8.RuneError && size == 1 || unicode.IsControl(r) {
+			return false
+		}
+		text = text[size:]
+	}
+	return true
+}
+
+// millis rounds down, but not to zero, which would say that nothing is asked.
+func millis(d time.Duration) uint64 {
+	if d <= 0 {
+		return 0
+	}
+	return uint64(max(1, d/time.Millisecond))
+}
+
+// duration is the inverse of millis; what is too long to be said in Go is as
+// long as possible.
+func duration(millis uint64) time.Duration {
+	const most = math.MaxInt64 / uint64(time.Millisecond)
+	return time.Duration(min(millis, most)) * time.Millisecond
+}
+
+func frameError(format string, args ...any) *Error {
+	return &Error{Text: "frame: " + fmt.Sprintf(format, args...)}
+}

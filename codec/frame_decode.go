@@ -1,0 +1,296 @@
+package codec
+
+// frameState is what the decoder takes next.
+type frameState uint8
+
+const (
+	inPreface frameState = iota
+	inKind
+	inHelloLen
+	inTimeout // the first field of a Hello's body
+	inBeat
+	inEvidence
+	inReserved // the rest of the body
+	inDataLen
+	inPayload
+	inSeq
+	inCode
+	inTextLen
+	inText
+	atEnd // after Bye
+)
+
+// stateNames are how errors name what the decoder was taking.
+var stateNames = [...]string{
+	inPreface:  "the preface",
+	inHelloLen: "the length of a Hello",
+	inTimeout:  "the timeout in a Hello",
+	inBeat:     "the beat in a Hello",
+	inEvidence: "the evidence in a Hello",
+	inReserved: "the reserved bytes of a Hello",
+	inDataLen:  "the length of a Data frame",
+	inPayload:  "the payload of a Data frame",
+	inSeq:      "the sequence number of a beat",
+	inCode:     "the code of a Bye",
+	inTextLen:  "the length of a Bye's text",
+	inText:     "the text of a Bye",
+}
+
+func (c *frameCoder) Decode(b []byte, n int) (m int, seen Seen, err error) {
+	return c.decode(b, 0, n)
+}
+
+// decode is Decode for input that starts at b[off].
+func (c *frameCoder) decode(b []byte, off, n int) (m int, seen Seen, err error) {
+	in := b[off : off+n]
+	for len(in) > 0 && c.err == nil {
+		var k int
+		switch c.state {
+		case inPayload:
+			k = c.takePayload(b[m:], in, &seen)
+			m += k
+		case inReserved:
+			k = c.skipReserved(in, &seen)
+		case inText:
+			k = c.takeText(in, &seen)
+		case atEnd:
+			k = len(in) // the reason is known: nothing after it can change it
+		default:
+			k = 1
+			c.takeByte(in[0], &seen)
+		}
+		in = in[k:]
+	}
+	if c.err != nil {
+		return m, seen, c.err
+	}
+	return m, seen, nil
+}
+
+func (c *frameCoder) Finish() ([]byte, error) {
+	switch {
+	case c.err != nil:
+		return nil, c.err
+	case c.state == inKind || c.state == atEnd:
+		return nil, nil
+	case c.state == inPreface && c.left == 0: // not a byte came
+		return nil, nil
+	}
+	c.err = frameError("input ended within %s", stateNames[c.state])
+	return nil, c.err
+}
+
+// takeByte takes a byte of the preface or of a header.
+func (c *frameCoder) takeByte(x byte, seen *Seen) {
+	switch c.state {
+	case inPreface:
+		c.takePreface(x)
+	case inKind:
+		c.takeKind(x)
+	case inSeq:
+		c.takeSeq(x, seen)
+	default:
+		c.takeNumber(x, seen)
+	}
+}
+
+func (c *frameCoder) takePreface(x byte) {
+	switch {
+	case c.left == uint32(len(magic)):
+		c.takeVersion(x)
+	case x == magic[c.left]:
+		c.left++
+	default:
+		c.err = frameError("byte %d is %#02x, not the preface's %#02x", c.left, x, magic[c.left])
+	}
+}
+
+func (c *frameCoder) takeVersion(x byte) {
+	if x != version {
+		c.err = frameError("the peer speaks version %d, this end version %d", x, version)
+		return
+	}
+	c.state = inKind
+	c.hello.CompareAndSwap(helloNotYet, helloOwed)
+}
+
+func (c *frameCoder) takeKind(x byte) {
+	switch {
+	case x < kindHello || x > kindBye:
+		c.err = frameError("unknown kind %#02x", x)
+		return
+	case !c.greeted && x != kindHello:
+		c.err = frameError("%s before Hello", kindNames[x])
+		return
+	case c.greeted && x == kindHello:
+		c.err = frameError("a second Hello")
+		return
+	case c.ended && x == kindData:
+		c.err = frameError("Data after the end of data")
+		return
+	}
+	c.kind = x
+	switch x {
+	case kindHello:
+		c.state = inHelloLen
+	case kindData:
+		c.state = inDataLen
+	case kindPing, kindPong:
+		c.state, c.left = inSeq, seqLen
+	case kindBye:
+		c.state = inCode
+	}
+}
+
+func (c *frameCoder) takeSeq(x byte, seen *Seen) {
+	c.seq = c.seq<<8 | uint32(x)
+	c.left--
+	if c.left == 0 {
+		c.seeBeat(c.seq, seen)
+	}
+}
+
+func (c *frameCoder) seeBeat(seq uint32, seen *Seen) {
+	c.state = inKind
+	seen.Beats++
+	if c.kind == kindPong {
+		seen.Answered, seen.Seq = true, seq
+		return
+	}
+	// It replaces an older debt: one Pong answers all the Pings before it, so
+	// that a flood of Pings is not amplified.
+	c.pong.Store(pongOwed | uint64(seq))
+}
+
+// takeNumber takes a byte of a varint, and the varint if that was its last.
+func (c *frameCoder) takeNumber(x byte, seen *Seen) {
+	if c.inBody() {
+		c.left--
+	}
+	done, err := c.number.take(x)
+	if err != nil {
+		c.err = frameError("%s %v", stateNames[c.state], err)
+		return
+	}
+	if done {
+		value := c.number.value
+		c.number = uvarint{}
+		c.takeValue(value, seen)
+	}
+	if c.left == 0 && c.inBody() {
+		c.err = frameError("%s is missing or cut short", stateNames[c.state])
+	}
+}
+
+// inBody reports whether the decoder is within the known fields of a Hello,
+// whose bytes left are counted.
+func (c *frameCoder) inBody() bool {
+	return c.state >= inTimeout && c.state <= inEvidence
+}
+
+// takeValue takes a number of a header. Limits are checked before anything is
+// allocated.
+func (c *frameCoder) takeValue(v uint64, seen *Seen) {
+	switch c.state {
+	case inHelloLen:
+		if c.within(v, maxHello) {
+			c.left, c.theirs, c.state = uint32(v), new(Hello), inTimeout
+		}
+	case inTimeout:
+		c.theirs.Timeout, c.state = duration(v), inBeat
+	case inBeat:
+		c.theirs.Beat, c.state = duration(v), inEvidence
+	case inEvidence:
+		// One that is unknown yet asks for no more than beats do.
+		c.theirs.Evidence, c.state = Evidence(min(v, uint64(Beats))), inReserved
+		if c.left == 0 {
+			c.seeHello(seen)
+		}
+	case inDataLen:
+		if c.within(v, MaxFrame) {
+			c.startData(uint32(v), seen)
+		}
+	case inCode:
+		c.bye, c.state = &Bye{Code: v}, inTextLen
+	case inTextLen:
+		if c.within(v, MaxText) {
+			c.startText(uint32(v), seen)
+		}
+	}
+}
+
+// within reports whether v is, or else what was too large.
+func (c *frameCoder) within(v, limit uint64) bool {
+	if v <= limit {
+		return true
+	}
+	c.err = frameError("%s is %d, more than %d", stateNames[c.state], v, limit)
+	c.err.TooLarge = true
+	return false
+}
+
+func (c *frameCoder) startData(length uint32, seen *Seen) {
+	if length == 0 {
+		c.ended, c.state = true, inKind
+		seen.End = true
+		return
+	}
+	c.left, c.state = length, inPayload
+}
+
+func (c *frameCoder) startText(length uint32, seen *Seen) {
+	c.left, c.state = length, inText
+	if length == 0 {
+		c.seeBye(seen)
+		return
+	}
+	c.text = make([]byte, 0, length)
+}
+
+// takePayload moves what is there of a payload to dst, which may be in.
+func (c *frameCoder) takePayload(dst, in []byte, seen *Seen) int {
+	k := min(len(in), int(c.left))
+	if &dst[0] != &in[0] { // nothing is in front of a long payload's later parts
+		copy(dst, in[:k])
+	}
+	c.left -= uint32(k)
+	if c.left == 0 {
+		c.state = inKind
+		seen.Messages++
+	}
+	return k
+}
+
+func (c *frameCoder) skipReserved(in []byte, seen *Seen) int {
+	k := min(len(in), int(c.left))
+	c.left -= uint32(k)
+	if c.left == 0 {
+		c.seeHello(seen)
+	}
+	return k
+}
+
+func (c *frameCoder) seeHello(seen *Seen) {
+	seen.Hello, c.theirs = c.theirs, nil
+	c.greeted, c.state = true, inKind
+}
+
+func (c *frameCoder) takeText(in []byte, seen *Seen) int {
+	k := min(len(in), int(c.left))
+	c.text = append(c.text, in[:k]...)
+	c.left -= uint32(k)
+	if c.left == 0 {
+		c.seeBye(seen)
+	}
+	return k
+}
+
+func (c *frameCoder) seeBye(seen *Seen) {
+	if !validText(c.text) {
+		c.err = frameError("%s is not UTF-8 or has control characters", stateNames[inText])
+		return
+	}
+	c.bye.Text = string(c.text)
+	seen.Bye, c.bye, c.text = c.bye, nil, nil
+	c.state = atEnd
+}

@@ -1,0 +1,98 @@
+package liveness
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/livenet/livenet/codec"
+)
+
+// A beater sends the heartbeats of a dialled connection. It is the engine's
+// machinery turned around: its lease is renewed by what this end sends, and
+// when nothing was sent for an interval its policy asks for a probe, which is
+// the heartbeat. So beating takes no goroutine and no timer either. The nil
+// beater never beats.
+type beater struct {
+	conn  *Conn
+	every time.Duration
+	only  bool // the peer counts nothing else: beat while data flows, too
+	lease atomic.Pointer[Lease]
+}
+
+// newBeater makes c beat at least every d, for a peer that counts kind.
+func newBeater(c *Conn, d time.Duration, kind codec.Evidence) *beater {
+	return &beater{conn: c, every: d, only: kind == codec.Beats}
+}
+
+func (b *beater) start() {
+	if b != nil {
+		b.lease.Store(b.conn.cfg.engine().Watch(b))
+	}
+}
+
+func (b *beater) stop() {
+	if b == nil {
+		return
+	}
+	if l := b.lease.Load(); l != nil {
+		l.Release()
+	}
+}
+
+// sent takes note that data, or a beat, has gone out.
+func (b *beater) sent(beat bool) {
+	if b == nil || b.only && !beat {
+		return
+	}
+	if l := b.lease.Load(); l != nil {
+		l.Renew()
+	}
+}
+
+func (b *beater) Policy() Policy               { return beating(b.every) }
+func (b *beater) Heard() (time.Duration, bool) { return 0, false }
+func (b *beater) Expire(Expiry)                {}
+
+func (b *beater) Probe() {
+	if b.conn.ping() {
+		b.sent(true)
+	}
+}
+
+// beating asks for a probe whenever nothing was sent for an interval, or a
+// little less: up to a tenth is taken off at random, so that many who began
+// together do not beat together.
+type beating time.Duration
+
+func (b beating) Judge(e Evidence) Verdict {
+	every := time.Duration(b)
+	spread := mix(e.Seed + uint64(e.Heard))
+	due := after(e.Heard, every-time.Duration(spread%uint64(every/10+1)))
+	if e.Age >= due {
+		return ProbeNow(e.Age + every)
+	}
+	return JudgeAgain(due)
+}
+
+func (b beating) String() string { return fmt.Sprintf("beat every %v", time.Duration(b)) }
+
+// An allowance meters a peer's heartbeats, by the second. It saves up for as
+// long as nothing was read: after a stall of this process, what the peer has
+// sent meanwhile comes all at once.
+type allowance struct {
+	left  float64
+	since time.Time
+}
+
+// take spends n of an allowance of rate a second.
+func (a *allowance) take(n, rate int) bool {
+	now := time.Now()
+	gained := float64(rate)
+	if !a.since.IsZero() {
+		gained *= now.Sub(a.since).Seconds()
+	}
+	a.since = now
+	a.left = min(a.left+gained, max(float64(rate), gained)) - float64(n)
+	return a.left >= 0
+}

@@ -1,0 +1,247 @@
+package liveness
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// BenchmarkRenew compares what a sign of life costs: with a lease, and with
+// what one would use instead. One connection or timer each; see
+// BenchmarkRenewScattered for a million.
+func BenchmarkRenew(b *testing.B) {
+	b.Run("Lease", func(b *testing.B) {
+		e := new(Engine)
+		l := e.Grant(Sliding(time.Hour), func(Expiry) {})
+		defer l.Release()
+		b.ReportAllocs()
+		for b.Loop() {
+			l.Renew()
+		}
+	})
+	b.Run("TimerReset", func(b *testing.B) {
+		t := time.AfterFunc(time.Hour, func() {})
+		defer t.Stop()
+		b.ReportAllocs()
+		for b.Loop() {
+			t.Reset(time.Hour)
+		}
+	})
+	b.Run("SetReadDeadline", func(b *testing.B) {
+		conn := loopback(b)
+		b.ReportAllocs()
+		for b.Loop() {
+			conn.SetReadDeadline(time.Now().Add(time.Hour))
+		}
+	})
+}
+
+// BenchmarkRenewScattered renews a million, in random order.
+func BenchmarkRenewScattered(b *testing.B) {
+	const n = 1 << 20
+	order := make([]uint32, 1<<22)
+	for i := range order {
+		order[i] = rand.Uint32N(n)
+	}
+	b.Run("Lease", func(b *testing.B) {
+		e := new(Engine)
+		leases := make([]*Lease, n)
+		for i := range leases {
+			leases[i] = e.Grant(Sliding(time.Hour), func(Expiry) {})
+		}
+		b.ReportAllocs()
+		i := 0
+		for b.Loop() {
+			leases[order[i%len(order)]].Renew()
+			i++
+		}
+		b.StopTimer()
+		for _, l := range leases {
+			l.Release()
+		}
+	})
+	b.Run("TimerReset", func(b *testing.B) {
+		timers := make([]*time.Timer, n)
+		for i := range timers {
+			timers[i] = time.AfterFunc(time.Hour, func() {})
+		}
+		b.ReportAllocs()
+		i := 0
+		for b.Loop() {
+			timers[order[i%len(order)]].Reset(time.Hour)
+			i++
+		}
+		b.StopTimer()
+		for _, t := range timers {
+			t.Stop()
+		}
+	})
+}
+
+// BenchmarkRenewParallel renews one lease from every processor.
+func BenchmarkRenewParallel(b *testing.B) {
+	e := new(Engine)
+	l := e.Grant(Sliding(time.Hour), func(Expiry) {})
+	defer l.Release()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			l.Renew()
+		}
+	})
+}
+
+func BenchmarkGrantRelease(b *testing.B) {
+	e := new(Engine)
+	keep := e.Grant(Sliding(time.Hour), func(Expiry) {})
+	defer keep.Release()
+	s := &watched{policy: Sliding(time.Minute)}
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			e.Watch(s).Release()
+		}
+	})
+}
+
+// BenchmarkLeaseMemory reports the engine's memory per lease, all included but
+// the subject, which is the caller's.
+func BenchmarkLeaseMemory(b *testing.B) {
+	const n = 1_000_000
+	for b.Loop() {
+		e := new(Engine)
+		s := &watched{policy: Sliding(time.Hour)}
+		leases := make([]*Lease, n)
+		before := heap()
+		for i := range leases {
+			leases[i] = e.Watch(s)
+		}
+		b.ReportMetric(float64(heap()-before)/n, "B/lease")
+		for _, l := range leases {
+			l.Release()
+		}
+	}
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// BenchmarkExpiry grants 100,000 leases that fall due over a second or two,
+// beating meanwhile, and reports how late, or early, each verdict fell. In
+// "stalled" the clock's goroutine is held up for 100 ms now and again.
+func BenchmarkExpiry(b *testing.B) {
+	for _, tick := range []time.Duration{10 * time.Millisecond, time.Millisecond} {
+		for _, stalled := range []bool{false, true} {
+			name := fmt.Sprintf("tick=%v", tick)
+			if stalled {
+				name += "/stalled"
+			}
+			b.Run(name, func(b *testing.B) {
+				for b.Loop() {
+					benchExpiry(b, &Engine{Tick: tick}, stalled)
+				}
+			})
+		}
+	}
+}
+
+func benchExpiry(b *testing.B, e *Engine, stalled bool) {
+	const n = 100_000
+	type peer struct {
+		lease *Lease
+		heard atomic.Int64 // a time before the newest renewal
+		d     time.Duration
+	}
+	peers := make([]peer, n)
+	var early, ended atomic.Int64
+	late := make([]atomic.Int64, n)
+	base := time.Now()
+	done := make(chan struct{})
+	for i := range peers {
+		p := &peers[i]
+		p.d = time.Second + time.Duration(rand.IntN(int(time.Second)))
+		p.heard.Store(int64(time.Since(base)))
+		p.lease = e.Grant(Sliding(p.d), func(x Expiry) {
+			due := time.Duration(p.heard.Load()) + p.d
+			// Against the true deadline, not the one that the engine believes in.
+			d := x.Deadline.Add(x.Late).Sub(base) - due
+			if d < 0 {
+				early.Add(1)
+			}
+			late[i].Store(int64(d))
+			if ended.Add(1) == n {
+				close(done)
+			}
+		})
+	}
+	if stalled {
+		for at := range 8 {
+			e.Watch(&watched{policy: &sleepyPolicy{at: time.Duration(at+1) * 300 * time.Millisecond}})
+		}
+	}
+	// 100,000 renewals a second, for a second.
+	for until := time.Now().Add(time.Second); time.Now().Before(until); time.Sleep(time.Millisecond) {
+		for range 100 {
+			p := &peers[rand.IntN(n)]
+			now := int64(time.Since(base))
+			if p.lease.Renew() {
+				p.heard.Store(now)
+			}
+		}
+	}
+	<-done
+	sorted := make([]float64, n)
+	for i := range late {
+		sorted[i] = float64(late[i].Load()) / 1e6
+	}
+	report(b, sorted)
+	b.ReportMetric(float64(early.Load()), "early")
+}
+
+// sleepyPolicy holds up the clock's goroutine for 100 ms at an age, once.
+type sleepyPolicy struct {
+	at    time.Duration
+	slept bool
+}
+
+func (s *sleepyPolicy) Judge(e Evidence) Verdict {
+	if e.Age < s.at {
+		return JudgeAgain(s.at)
+	}
+	if !s.slept {
+		s.slept = true
+		time.Sleep(100 * time.Millisecond)
+	}
+	return Expired(FixedDeadline, s.at)
+}
+
+// loopback is one end of a TCP connection to nobody in particular.
+func loopback(b *testing.B) net.Conn {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { l.Close() })
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// report gives the 50th and 99th percentile and the maximum, in milliseconds.
+func report(b *testing.B, ms []float64) {
+	slices.Sort(ms)
+	b.ReportMetric(ms[len(ms)/2], "ms-p50")
+	b.ReportMetric(ms[len(ms)*99/100], "ms-p99")
+	b.ReportMetric(ms[len(ms)-1], "ms-max")
+}

@@ -1,0 +1,145 @@
+package liveness
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/livenet/livenet/codec"
+	"github.com/livenet/livenet/transport"
+)
+
+// Client dials connections that keep themselves alive: they beat as often as
+// the server asks, and notice when the server falls silent. The zero value is
+// ready.
+//
+// The server's answers to beats are read by the application's calls of
+// [Conn.Read], so one should always be pending.
+type Client struct {
+	// Codec is what the server speaks; nil means [codec.Frame]. With
+	// [codec.Raw] there are no beats.
+	Codec codec.Codec
+
+	// Beat is the longest interval between beats; 0 means what the server asks
+	// for, if it does. A server that asks for more frequent ones is obeyed.
+	Beat time.Duration
+
+	// NoBeat turns beats off.
+	NoBeat bool
+
+	// Policy judges the server. Nil means: as patient as the server is itself,
+	// if it beats at all, and asking it before it is judged.
+	Policy Policy
+
+	// Engine grants the leases; nil means one that the process shares.
+	Engine *Engine
+
+	// Events is told of the session's beginning and end; see [Config.Events].
+	Events func(Event)
+
+	// Transport is what events call the transport.
+	Transport string
+}
+
+// Dial opens a session to addr and one stream in it. The context bounds the
+// dialling, with the exchange of Hellos where the codec has one. Closing the
+// connection closes the session.
+func (d *Client) Dial(ctx context.Context, t transport.Transport, addr string) (*Conn, error) {
+	sess, err := t.Dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := sess.OpenStream(ctx)
+	if err != nil {
+		sess.Close(Internal.Code(), "")
+		return nil, err
+	}
+	c := d.newConn(sess, stream)
+	hello, err := c.greet(ctx)
+	if err != nil {
+		sess.Close(ProtocolError.Code(), "")
+		return nil, err
+	}
+	d.prepare(c, hello)
+	c.life.begin()
+	c.beat.start()
+	return c, nil
+}
+
+func (d *Client) newConn(sess transport.Session, stream transport.Stream) *Conn {
+	cfg := &Config{Engine: d.Engine, Events: d.Events, Transport: d.Transport}
+	c := &Conn{cfg: cfg, stream: stream, owned: sess, muxed: sess.Multiplexed(), kernel: witnessOf(stream)}
+	c.life = &life{
+		cfg: cfg, kind: KindSession, holder: c,
+		local: sess.LocalAddr(), remote: sess.RemoteAddr(),
+	}
+	if code := d.codec(); code != codec.Raw {
+		c.coder = code.Client(codec.Hello{})
+	}
+	return c
+}
+
+func (d *Client) codec() codec.Codec {
+	if d.Codec == nil {
+		return codec.Frame
+	}
+	return d.Codec
+}
+
+// prepare settles how the connection beats and by which policy it is judged,
+// now that the server has said how patient it is.
+func (d *Client) prepare(c *Conn, hello codec.Hello) {
+	every := d.Beat
+	if hello.Beat > 0 && (every <= 0 || hello.Beat < every) {
+		every = hello.Beat
+	}
+	if c.coder == nil || d.NoBeat {
+		every = 0
+	}
+	if every > 0 {
+		c.beat = newBeater(c, every, hello.Evidence)
+	}
+	policy := d.Policy
+	if policy == nil && every > 0 {
+		patience := max(hello.Timeout, beatsPerTimeout*every)
+		policy = Sliding(patience, ProbeAfter(patience/beatsPerTimeout))
+	}
+	c.life.policy = policy
+}
+
+// greet sends this end's Hello and waits for the server's, where the codec has
+// them. What the server sends after it stays for the first Read.
+func (c *Conn) greet(ctx context.Context) (codec.Hello, error) {
+	if c.coder == nil || !c.coder.Owes() {
+		return codec.Hello{}, nil
+	}
+	undo := context.AfterFunc(ctx, func() { c.stream.SetDeadline(past) })
+	defer undo()
+	c.rmu.Lock()
+	defer c.rmu.Unlock()
+	c.small = make([]byte, smallest)
+	if _, err := c.stream.Write(c.coder.AppendOwed(nil)); err != nil {
+		return codec.Hello{}, greetError(ctx, err)
+	}
+	for c.hello.Load() == nil {
+		n, err := c.fill(c.small)
+		c.pending = append(c.pending, c.small[:n]...)
+		if err != nil {
+			return codec.Hello{}, greetError(ctx, err)
+		}
+		if end := c.over.Load(); end != nil && c.hello.Load() == nil {
+			return codec.Hello{}, greetError(ctx, end.err)
+		}
+	}
+	if !undo() && ctx.Err() != nil {
+		return codec.Hello{}, greetError(ctx, ctx.Err())
+	}
+	return *c.hello.Load(), nil
+}
+
+func greetError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return fmt.Errorf("liveness: no Hello from the server: %w", err)
+}

@@ -1,0 +1,240 @@
+package liveness
+
+import (
+	"runtime"
+	"time"
+)
+
+// The clock is the one goroutine that judges. It wakes at every tick while
+// there are leases, opens the next epoch, and looks at the leases whose time
+// has come.
+
+// stallTicks is how many ticks without a wake-up make a stall: something kept
+// this process, or this goroutine, from running, and the goroutines that read
+// from peers with it.
+const stallTicks = 4
+
+// mostDeferred bounds how often a lease's judgement is put off because of
+// stalls while its peer stays silent. A stall charges the peer nothing, but a
+// process that stalls for ever must still bury the dead.
+const mostDeferred = 3
+
+// batch is how many leases are judged between two turns of a shard's lock.
+const batch = 128
+
+// start starts the clock unless it runs.
+func (e *Engine) start() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.running.Load() {
+		return
+	}
+	now := e.now()
+	e.woke.Store(int64(now))
+	for i := range e.shards {
+		s := &e.shards[i]
+		s.mu.Lock()
+		s.wheel.now = int64(now / e.Tick)
+		s.mu.Unlock()
+	}
+	e.idle = make(chan struct{}, 1)
+	e.running.Store(true)
+	go e.run(e.idle)
+}
+
+// rest tells the clock that the last lease has gone.
+func (e *Engine) rest() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	select {
+	case e.idle <- struct{}{}:
+	default:
+	}
+}
+
+// stop reports whether the clock may end: no lease is left.
+func (e *Engine) stop() bool {
+	if e.live.Load() != 0 {
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.running.Store(false)
+	if e.live.Load() != 0 { // granted meanwhile, and told that the clock runs
+		e.running.Store(true)
+		return false
+	}
+	return true
+}
+
+func (e *Engine) run(idle <-chan struct{}) {
+	timer := time.NewTimer(e.untilTick())
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			for !e.turn() {
+				runtime.Gosched() // a mass expiry; the others run in between
+			}
+			timer.Reset(e.untilTick())
+		case <-idle:
+		}
+		if e.stop() {
+			return
+		}
+	}
+}
+
+// untilTick is how long it is to the next whole tick.
+func (e *Engine) untilTick() time.Duration { return e.Tick - e.now()%e.Tick }
+
+// turn is one tick: the epoch ends, and what is due is judged. If that takes
+// longer than a tick it is broken off, so that the epochs keep their length,
+// and turn returns false: there is more to judge.
+func (e *Engine) turn() bool {
+	// The new epoch is out before its beginning is read from the clock: whoever
+	// stamped a lease with the old one did so before that moment.
+	epoch := e.epoch.Load()
+	for i := range e.shards {
+		e.shards[i].stamp.Store((epoch+1)<<stateBits | renewed)
+	}
+	now := e.now()
+	e.ends[epoch%ringSize].Store(int64(now))
+	e.epoch.Store(epoch + 1)
+	gap := now - time.Duration(e.woke.Swap(int64(now)))
+	if gap > stallTicks*e.Tick {
+		e.stall(now, gap-e.Tick)
+	}
+	for range e.shards {
+		if !e.sweep(&e.shards[e.swept], now) {
+			return false
+		}
+		e.swept = (e.swept + 1) % len(e.shards)
+	}
+	return true
+}
+
+// stall takes note that the process has not run for d. What is left of an
+// earlier stall's grace adds to it.
+func (e *Engine) stall(now, d time.Duration) {
+	left := max(0, e.resumed+e.stalled-now)
+	e.resumed, e.stalled = now, d+left
+	e.stats.stalls.Add(1)
+}
+
+// sweep judges the leases of s that are due. The lock is held in between only:
+// policies and witnesses are others' code. It returns false if a tick has
+// passed before it was through.
+func (e *Engine) sweep(s *shard, now time.Duration) bool {
+	var due [batch]*Lease
+	var again [batch]time.Duration
+	tick := int64(now / e.Tick)
+	for {
+		n := 0
+		s.mu.Lock()
+		for n < batch {
+			l := s.wheel.pop(tick)
+			if l == nil {
+				break
+			}
+			due[n] = l
+			n++
+		}
+		s.mu.Unlock()
+		if n == 0 {
+			return true
+		}
+		for i, l := range due[:n] {
+			again[i] = e.judge(l, now)
+		}
+		s.mu.Lock()
+		for i, l := range due[:n] {
+			if w := l.word.Load() & stateMask; w == quiet || w == renewed {
+				s.file(l, again[i])
+			}
+		}
+		s.mu.Unlock()
+		if n == batch && e.now()-now > e.Tick {
+			return false
+		}
+	}
+}
+
+// judge looks at a lease that is detached from the wheel. It returns the age
+// at which to look again; the lease may have expired, and then it is moot.
+func (e *Engine) judge(l *Lease, now time.Duration) time.Duration {
+	p := l.subject.Policy()
+	for {
+		w := l.word.Load()
+		switch w & stateMask {
+		case released, expired:
+			return Never
+		case renewed:
+			l.hear(e.endOf(w >> stateBits))
+			if !l.word.CompareAndSwap(w, quiet) {
+				continue
+			}
+			w = quiet
+		}
+		ev := l.evidence(now, time.Duration(l.heard.Load()), int(l.probes))
+		v := p.Judge(ev)
+		switch {
+		case v.Dead:
+			if again, put := e.reprieve(l, p, ev, v); put {
+				if again <= ev.Age {
+					continue
+				}
+				return again
+			}
+			if !l.word.CompareAndSwap(w, expired) {
+				continue // heard, or released, at the last moment
+			}
+			e.bury(l, ev, v)
+			return Never
+		case v.Probe:
+			l.probes = min(l.probes, 254) + 1
+			e.probes.run(task{lease: l})
+		}
+		return v.At
+	}
+}
+
+// hear moves the time at which the peer was last heard forward.
+func (l *Lease) hear(at time.Duration) {
+	if at > time.Duration(l.heard.Load()) {
+		l.heard.Store(int64(at))
+		l.probes, l.deferred = 0, 0
+	}
+}
+
+// reprieve asks whether a peer that would be judged dead was heard after all,
+// by a witness, or can't be judged yet because this process has stalled and
+// what came meanwhile may still lie unread. It returns the age to judge again,
+// which has passed already if there is new evidence.
+func (e *Engine) reprieve(l *Lease, p Policy, ev Evidence, v Verdict) (again time.Duration, ok bool) {
+	if !helps(p, ev) {
+		return 0, false // evidence has no say in this
+	}
+	if ago, ok := l.subject.Heard(); ok {
+		heard := e.now() - ago
+		if heard <= max(l.granted, time.Duration(l.heard.Load())) {
+			return 0, false
+		}
+		l.hear(heard)
+		return 0, true
+	}
+	grace := e.resumed - l.granted + min(e.stalled, (v.At-ev.Heard)/2)
+	if e.stalled == 0 || grace <= ev.Age || l.deferred >= mostDeferred {
+		return 0, false
+	}
+	l.deferred++
+	return grace, true
+}
+
+// bury hands an expired lease over to be ended.
+func (e *Engine) bury(l *Lease, ev Evidence, v Verdict) {
+	late := e.now() - l.granted - v.At
+	e.stats.expired(late)
+	e.live.Add(-1)
+	e.expiries.run(task{lease: l, expired: true, verdict: v, age: ev.Age, heard: ev.Heard, late: late})
+}

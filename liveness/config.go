@@ -1,0 +1,75 @@
+package liveness
+
+import (
+	"time"
+
+	"github.com/livenet/livenet/codec"
+)
+
+// Config says how the connections of one listener are judged. It is not
+// changed by this package, and must not be changed while it is in use.
+type Config struct {
+	// Policy judges every session. It is required.
+	Policy Policy
+
+	// Opening is the time from accept, handshakes included, within which a peer
+	// must be heard for the first time; 0 means [DefaultOpening].
+	Opening time.Duration
+
+	// Evidence is what counts as a sign of life: any byte (the default), a
+	// complete message, or only a heartbeat. Where a connection has no codec,
+	// only bytes can be told; with another setting its owner calls [Conn.Renew].
+	Evidence codec.Evidence
+
+	// MaxBeats is how many heartbeats a second a peer may send on one stream
+	// before it is ended with [TooManyBeats]; 0 means [DefaultMaxBeats].
+	MaxBeats int
+
+	// Engine grants the leases; nil means one that the process shares.
+	Engine *Engine
+
+	// Events is told of everything that happens. It is called from whichever
+	// goroutine made it happen, possibly many at once, and must return soon.
+	Events func(Event)
+
+	// Name and Transport are what events call the listener and its transport.
+	Name, Transport string
+}
+
+const (
+	DefaultOpening  = 10 * time.Second
+	DefaultMaxBeats = 100
+)
+
+func (c *Config) engine() *Engine {
+	if c.Engine != nil {
+		return c.Engine
+	}
+	return &defaultEngine
+}
+
+func (c *Config) opening() time.Duration {
+	if c.Opening > 0 {
+		return c.Opening
+	}
+	return DefaultOpening
+}
+
+func (c *Config) maxBeats() int {
+	if c.MaxBeats > 0 {
+		return c.MaxBeats
+	}
+	return DefaultMaxBeats
+}
+
+func (c *Config) emit(e Event) {
+	if c.Events == nil {
+		return
+	}
+	e.Time = time.Now()
+	e.Listener, e.Transport = c.Name, c.Transport
+	c.Events(e)
+}
+
+// policy is p with the opening phase's deadline.
+func (c *Config) policy(p Policy) Policy { return Earliest(p, Within(c.opening())) }

@@ -1,0 +1,267 @@
+package liveness_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/net/nettest"
+
+	"github.com/livenet/livenet/codec"
+	. "github.com/livenet/livenet/liveness"
+	"github.com/livenet/livenet/transport"
+)
+
+func TestConnIsANetConn(t *testing.T) {
+	patient := &Config{Policy: Sliding(time.Hour), Opening: time.Hour}
+	wrapped := func(pair func() (a, b net.Conn)) nettest.MakePipe {
+		return func() (a, b net.Conn, stop func(), err error) {
+			a, b = pair()
+			a, b = NewConn(a, patient), NewConn(b, patient)
+			return a, b, func() { a.Close(); b.Close() }, nil
+		}
+	}
+	coded := func(tr func() transport.Transport, c codec.Codec) nettest.MakePipe {
+		return func() (a, b net.Conn, stop func(), err error) {
+			client, server, stop := codedPair(t, tr(), c)
+			return client, server, stop, nil
+		}
+	}
+	reversed := func(mp nettest.MakePipe) nettest.MakePipe {
+		return func() (a, b net.Conn, stop func(), err error) {
+			b, a, stop, err = mp()
+			return a, b, stop, err
+		}
+	}
+	single := func() transport.Transport { return newPipes() }
+	for name, mp := range map[string]nettest.MakePipe{
+		"pipe":         wrapped(net.Pipe),
+		"tcp":          wrapped(func() (a, b net.Conn) { return tcpPair(t) }),
+		"frame":        coded(memory, codec.Frame),
+		"frame server": reversed(coded(memory, codec.Frame)),
+		"auto":         coded(single, codec.Auto),
+		"auto server":  reversed(coded(single, codec.Auto)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nettest.TestConn(t, mp)
+		})
+	}
+}
+
+// codedPair is a client's and a server's end of one stream.
+func codedPair(t *testing.T, tr transport.Transport, c codec.Codec) (client, server *Conn, stop func()) {
+	accepted, release := make(chan *Conn, 1), make(chan struct{})
+	greets := c == codec.Auto || c == codec.Frame
+	w := serve(t, &Server{
+		Config: Config{Policy: Sliding(time.Hour), Opening: time.Hour},
+		Codec:  c,
+		Handler: func(_ context.Context, c *Conn) {
+			if greets { // the server's Hello goes out as it reads, and the tests may not read
+				c.Read(make([]byte, 1))
+			}
+			accepted <- c
+			<-release
+		},
+	}, tr)
+	client = w.client(Client{Codec: c, NoBeat: true})
+	if greets {
+		client.Write([]byte("x"))
+	}
+	server = <-accepted
+	return client, server, func() {
+		client.Close()
+		server.Close()
+		close(release)
+		w.end()
+	}
+}
+
+func tcpPair(t testing.TB) (a, b net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	a, err = net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	return a, b
+}
+
+func TestDataPassesTheCodecWhole(t *testing.T) {
+	for _, size := range []int{1, 7, 63, 64, 65, 1000, 16<<10 - 1, 16 << 10, 16<<10 + 1, 1 << 20} {
+		client, server, stop := codedPair(t, memory(), codec.Auto)
+		sent := make([]byte, size)
+		rand.Read(sent)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := client.Write(sent); err != nil {
+				t.Error(err)
+			}
+			if err := client.CloseWrite(); err != nil {
+				t.Error(err)
+			}
+		})
+		got, err := io.ReadAll(server)
+		if err != nil || string(got) != string(sent) {
+			t.Errorf("%d bytes: got %d, %v", size, len(got), err)
+		}
+		wg.Wait()
+		// The other direction is still open.
+		if _, err := server.Write([]byte("done")); err != nil {
+			t.Error(err)
+		}
+		server.Close()
+		if got, err := io.ReadAll(client); err != nil || string(got) != "done" {
+			t.Errorf("got %q, %v", got, err)
+		}
+		stop()
+	}
+}
+
+// A write that a deadline cuts short must not garble what follows.
+func TestAFrameCutShortIsFinishedFirst(t *testing.T) {
+	client, server, stop := codedPair(t, memory(), codec.Auto)
+	defer stop()
+	sent := 0
+	client.SetWriteDeadline(time.Now().Add(50 * ms))
+	for {
+		n, err := client.Write(make([]byte, 10_000))
+		sent += n
+		if err != nil {
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatal(err)
+			}
+			break
+		}
+	}
+	client.SetWriteDeadline(time.Time{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, err := client.Write([]byte("the end")); err != nil {
+			t.Error(err)
+		}
+		client.CloseWrite()
+	})
+	got, err := io.ReadAll(server)
+	if err != nil || len(got) != sent+7 || string(got[sent:]) != "the end" {
+		t.Errorf("sent %d, got %d, %v", sent+7, len(got), err)
+	}
+	wg.Wait()
+}
+
+func TestNewConnClosesWhatItWraps(t *testing.T) {
+	a, b := tcpPair(t)
+	defer b.Close()
+	var events []Event
+	c := NewConn(a, &Config{Policy: Sliding(time.Hour), Events: func(e Event) { events = append(events, e) }})
+	if c.NetConn() != a {
+		t.Error("NetConn")
+	}
+	if d := time.Until(c.Deadline()); d < 9*sec || d > 10*sec {
+		t.Errorf("the opening deadline is in %v", d)
+	}
+	c.Close()
+	c.Close()
+	if _, err := a.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the connection beneath: %v", err)
+	}
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Read: %v", err)
+	}
+	if c.Renew() {
+		t.Error("a closed connection was renewed")
+	}
+	if len(events) != 2 || events[0].What != Opened || events[1].What != Closed || events[1].End.Reason != Done {
+		t.Errorf("events: %+v", events)
+	}
+}
+
+func TestTheReasonOfThePeersEnd(t *testing.T) {
+	tests := []struct {
+		name string
+		end  func(net.Conn)
+		want Reason
+		err  error
+	}{
+		{"FIN", func(c net.Conn) { c.Close() }, PeerClosed, io.EOF},
+		{"RST", func(c net.Conn) { c.(*net.TCPConn).SetLinger(0); c.Close() }, PeerReset, syscall.ECONNRESET},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			a, b := tcpPair(t)
+			c := NewConn(a, &Config{Policy: Sliding(time.Hour)})
+			tt.end(b)
+			if _, err := c.Read(make([]byte, 1)); !errors.Is(err, tt.err) {
+				t.Errorf("Read: %v", err)
+			}
+			c.Close()
+			if e := c.End(); e.Reason != tt.want || e.Initiator != Peer {
+				t.Errorf("ended %v", e)
+			}
+		})
+	}
+}
+
+// Rule 6 on bare TCP: a polite end is a FIN, and a silent peer gets a RST, so
+// that the kernel does not go on sending to it.
+func TestRule6BareTCP(t *testing.T) {
+	tests := []struct {
+		policy Policy
+		reset  bool
+	}{{Fixed(50 * ms), false}, {Sliding(50 * ms), true}}
+	for _, tt := range tests {
+		a, b := tcpPair(t)
+		defer b.Close()
+		c := NewConn(a, &Config{Policy: tt.policy, Engine: new(Engine)})
+		c.Write([]byte("unread"))
+		for c.End() == nil {
+			if _, err := c.Read(make([]byte, 1)); err == nil {
+				t.Fatal("read something")
+			}
+		}
+		// What the peer's kernel made of it shows when it has read the rest.
+		var err error
+		for buf := make([]byte, 100); err == nil; {
+			_, err = b.Read(buf)
+		}
+		if reset := errors.Is(err, syscall.ECONNRESET); reset != tt.reset {
+			t.Errorf("%v: the peer sees %v", c.End(), err)
+		}
+	}
+}
+
+func TestNewListener(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := NewListener(inner, &Config{Policy: Fixed(time.Hour)})
+	defer l.Close()
+	peer, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, ok := conn.(*Conn); !ok {
+		t.Errorf("Accept returned a %T", conn)
+	}
+}

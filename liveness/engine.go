@@ -1,0 +1,224 @@
+package liveness
+
+import (
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// DefaultTick is the engine's tick where none is set.
+const DefaultTick = 10 * time.Millisecond
+
+// An Engine grants leases and expires those whose policy says that the peer is
+// dead: never before the deadline, and at most two ticks after it plus
+// scheduling. One engine serves any number of listeners. The zero value is
+// ready; an engine must not be copied.
+//
+// An engine runs one goroutine while it holds leases, and none while it holds
+// none, so it needs no closing. Expiries and probes run on a few goroutines
+// more, which end when there are no more to run.
+type Engine struct {
+	// Tick is the precision of the engine's clock; 0 means [DefaultTick]. It
+	// must not change once a lease has been granted.
+	Tick time.Duration
+
+	once   sync.Once
+	base   time.Time // the engine's clock counts from here
+	seed   uint64
+	shards []shard
+
+	live    atomic.Int64
+	running atomic.Bool
+	mu      sync.Mutex    // held to start or stop the clock
+	idle    chan struct{} // tells the clock that the last lease has gone
+
+	ends  [ringSize]atomic.Int64 // when each of the latest epochs ended
+	epoch atomic.Uint32          // the current epoch
+	woke  atomic.Int64           // when it began
+
+	// Owned by the clock's goroutine:
+	swept   int           // the shard at which to go on
+	resumed time.Duration // when the latest stall ended
+	stalled time.Duration // how long it was
+
+	expiries pool
+	probes   pool
+	stats    statistics
+}
+
+// ringSize is how many epochs back their ends are known. A lease is looked at
+// within the wheel's horizon, and an epoch lasts at least a tick.
+const ringSize = 8192
+
+var _ [ringSize - horizon - nearSlots - 1]struct{}
+
+// defaultEngine serves every Config that names none.
+var defaultEngine Engine
+
+// A Subject is what a lease watches over.
+type Subject interface {
+	// Policy is the policy to judge by. It is asked for at every judgement and
+	// must always be the same.
+	Policy() Policy
+
+	// Heard is asked just before the subject would be judged dead: how long ago
+	// was the peer last heard by a witness of which the lease knows nothing, the
+	// kernel for instance? The answer may be too recent by the witness's
+	// precision, never too old. False: there is no witness; a stall of this
+	// process is then answered by waiting until what came meanwhile can have
+	// been read.
+	Heard() (ago time.Duration, ok bool)
+
+	// Probe asks the peer for a sign of life. It must not block for long.
+	Probe()
+
+	// Expire ends the subject. It is called once, unless the lease is released.
+	Expire(Expiry)
+}
+
+// An Expiry is the engine's verdict on a lease.
+type Expiry struct {
+	Reason   Reason
+	Age      time.Duration // since the grant
+	Silence  time.Duration // since the peer was last heard, or the grant
+	Deadline time.Time     // the deadline that was missed
+	Late     time.Duration // how long after it the verdict fell
+}
+
+// Grant grants a lease under p. When it expires, expire is called, once, from
+// a goroutine of the engine.
+func (e *Engine) Grant(p Policy, expire func(Expiry)) *Lease {
+	return e.Watch(&callback{p, expire})
+}
+
+// callback is the subject of a bare lease.
+type callback struct {
+	policy Policy
+	expire func(Expiry)
+}
+
+func (c *callback) Policy() Policy               { return c.policy }
+func (c *callback) Heard() (time.Duration, bool) { return 0, false }
+func (c *callback) Probe()                       {}
+func (c *callback) Expire(x Expiry)              { c.expire(x) }
+
+// Watch grants a lease on s, under its policy.
+func (e *Engine) Watch(s Subject) *Lease {
+	l := e.newLease(s)
+	e.grant(l)
+	return l
+}
+
+// newLease is a lease still to be granted: a subject that keeps its lease can
+// store it before it can expire.
+func (e *Engine) newLease(s Subject) *Lease {
+	e.once.Do(e.init)
+	return &Lease{subject: s, shard: &e.shards[rand.IntN(len(e.shards))]}
+}
+
+func (e *Engine) grant(l *Lease) {
+	// The lease counts before the clock is looked at, and the clock stops
+	// before it looks at the count: one of the two sees the other.
+	e.live.Add(1)
+	if !e.running.Load() {
+		e.start()
+	}
+	e.stats.granted.Add(1)
+	l.shard.grant(l)
+}
+
+func (e *Engine) init() {
+	if e.Tick < 0 {
+		panic("liveness: an Engine with a negative tick")
+	}
+	if e.Tick == 0 {
+		e.Tick = DefaultTick
+	}
+	e.base = time.Now()
+	e.seed = rand.Uint64()
+	n := 1
+	for n < 4*runtime.GOMAXPROCS(0) {
+		n *= 2
+	}
+	e.shards = make([]shard, n)
+	for i := range e.shards {
+		e.shards[i].engine = e
+		e.shards[i].stamp.Store(renewed)
+	}
+	e.expiries.most, e.probes.most = mostExpiring, mostProbing
+}
+
+// now is the time on the engine's clock.
+func (e *Engine) now() time.Duration { return time.Since(e.base) }
+
+// seedOf spreads the moments of grants over all numbers.
+func (e *Engine) seedOf(granted time.Duration) uint64 {
+	return mix(uint64(granted) + e.seed)
+}
+
+// mix scatters numbers that lie close together.
+func mix(z uint64) uint64 {
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+// endOf is a time at or after everything that was stamped with epoch: the
+// recorded end of the epoch, or now while it lasts.
+func (e *Engine) endOf(epoch uint32) time.Duration {
+	if !newer(e.epoch.Load(), epoch) {
+		return e.now()
+	}
+	return time.Duration(e.ends[epoch%ringSize].Load())
+}
+
+// A shard is a share of the leases, with a lock and a wheel of its own, so that
+// granting and releasing scale with the processors.
+type shard struct {
+	stamp  atomic.Uint32 // the word of a lease renewed in the current epoch
+	engine *Engine
+	_      [48]byte // renewals read the line above; locking must not disturb them
+
+	mu    sync.Mutex
+	wheel wheel
+
+	last atomic.Int64 // the moment of the latest grant
+}
+
+// grant dates l and files it for its first judgement.
+func (s *shard) grant(l *Lease) {
+	l.granted = s.moment()
+	v := l.subject.Policy().Judge(l.evidence(l.granted, 0, 0))
+	s.mu.Lock()
+	s.file(l, v.At)
+	s.mu.Unlock()
+}
+
+// moment is now, but never the same twice, so that the seeds of a shard's
+// leases differ.
+func (s *shard) moment() time.Duration {
+	for {
+		last := s.last.Load()
+		now := max(int64(s.engine.now()), last+1)
+		if s.last.CompareAndSwap(last, now) {
+			return time.Duration(now)
+		}
+	}
+}
+
+// file files l for judgement at an age. The lock is held.
+func (s *shard) file(l *Lease, at time.Duration) {
+	s.wheel.file(l, tickOf(after(l.granted, at), s.engine.Tick))
+}
+
+// forget takes a lease that has just been released out of the wheel.
+func (s *shard) forget(l *Lease) {
+	s.mu.Lock()
+	s.wheel.remove(l)
+	s.mu.Unlock()
+	if s.engine.live.Add(-1) == 0 {
+		s.engine.rest()
+	}
+}

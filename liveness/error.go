@@ -1,0 +1,168 @@
+package liveness
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/livenet/livenet/codec"
+	"github.com/livenet/livenet/transport"
+)
+
+// ErrNoPolicy is returned by Accept and Serve where no policy is set: a
+// listener without one would hold dead connections for ever.
+var ErrNoPolicy = errors.New("liveness: a listener needs a policy")
+
+// An Initiator is the end that decided to end a session or a stream.
+type Initiator uint8
+
+const (
+	Local Initiator = iota // this end
+	Peer
+)
+
+func (i Initiator) String() string {
+	if i == Peer {
+		return "peer"
+	}
+	return "local"
+}
+
+// Error is how a session or stream ended. Reads and writes return it once
+// their connection has been ended by a policy, or by a peer that said why; it
+// is the cause of a handler's context; and events carry it.
+//
+// For a deadline that this end enforced, Timeout is true and errors.Is finds
+// os.ErrDeadlineExceeded. After an end of this end's making errors.Is finds
+// net.ErrClosed.
+type Error struct {
+	Reason    Reason
+	Initiator Initiator
+	Age       time.Duration // from the grant to the end
+	Silence   time.Duration // from the last evidence of the peer to the end
+	Late      time.Duration // from the deadline to the verdict, where one passed
+	Text      string        // what the peer had to say
+	Err       error         // what was found beneath, if anything
+
+	missed time.Time // the deadline that the engine found missed, if it did
+}
+
+// expired reports whether the engine has given the verdict, figures included.
+func (e *Error) expired() bool { return !e.missed.IsZero() }
+
+func (e *Error) Error() string {
+	s := "closed: "
+	if e.Initiator == Peer {
+		s = "closed by peer: "
+	}
+	s += e.Reason.String()
+	switch {
+	case e.Initiator == Local && e.Reason == Silent:
+		s += " for " + round(e.Silence).String()
+	case e.Initiator == Local && e.Reason.expiry():
+		s += " after " + round(e.Age).String()
+	case e.Text != "":
+		s += ": " + e.Text
+	case e.Err != nil:
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Timeout reports whether a deadline of this end's policy has passed.
+func (e *Error) Timeout() bool { return e.Initiator == Local && e.Reason.expiry() }
+
+// Temporary is false: the connection has ended.
+func (e *Error) Temporary() bool { return false }
+
+// Is reports the standard errors that e stands for.
+func (e *Error) Is(target error) bool {
+	switch target {
+	case os.ErrDeadlineExceeded:
+		return e.Timeout()
+	case net.ErrClosed:
+		return e.Initiator == Local
+	}
+	return false
+}
+
+var _ net.Error = (*Error)(nil)
+
+// round cuts a duration to what a reader cares for.
+func round(d time.Duration) time.Duration {
+	switch {
+	case d >= time.Second:
+		return d.Round(10 * time.Millisecond)
+	case d >= time.Millisecond:
+		return d.Round(10 * time.Microsecond)
+	}
+	return d
+}
+
+// explain finds the reason in an error that a transport or a codec returned.
+func explain(err error) *Error {
+	var (
+		mine   *Error
+		closed *transport.CloseError
+		broken *codec.Error
+	)
+	switch {
+	case err == nil:
+		return &Error{Reason: Done}
+	case errors.As(err, &mine):
+		return mine
+	case errors.As(err, &broken):
+		r := ProtocolError
+		if broken.TooLarge {
+			r = TooLarge
+		}
+		return &Error{Reason: r, Text: broken.Text, Err: err}
+	case errors.As(err, &closed):
+		return explainClose(closed)
+	case errors.Is(err, io.EOF):
+		return &Error{Reason: PeerClosed, Initiator: Peer}
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return &Error{Reason: PeerReset, Initiator: Peer, Err: err}
+	case errors.Is(err, net.ErrClosed):
+		return &Error{Reason: Done, Err: err}
+	}
+	return &Error{Reason: TransportLost, Err: err}
+}
+
+func explainClose(c *transport.CloseError) *Error {
+	e := &Error{Text: c.Text, Err: c}
+	known, ok := ReasonOf(c.Code)
+	switch {
+	case c.Origin == transport.Lost:
+		e.Reason = TransportLost
+	case c.Coded && ok:
+		e.Reason = known
+	case c.Origin == transport.Local:
+		e.Reason = Done
+	case c.Reset:
+		e.Reason = PeerReset
+	default:
+		e.Reason = PeerClosed
+	}
+	if c.Origin == transport.Peer {
+		e.Initiator = Peer
+	}
+	return e
+}
+
+// explainBye is the reason in a peer's Bye.
+func explainBye(b *codec.Bye) *Error {
+	r, ok := ReasonOf(b.Code)
+	if !ok {
+		r = PeerClosed
+	}
+	return &Error{Reason: r, Initiator: Peer, Text: b.Text}
+}
+
+// isClosed reports whether a listener has been closed.
+func isClosed(err error) bool { return errors.Is(err, net.ErrClosed) }

@@ -1,0 +1,64 @@
+package liveness
+
+import (
+	"net"
+	"time"
+)
+
+// An Event is one thing that happened to a listener, a session or a stream.
+// Each session and each stream has one Opened event and one Closed event.
+type Event struct {
+	What EventKind
+	Time time.Time
+
+	Listener  string   // the listener's name
+	Transport string   // as it was named in the Config
+	Addr      net.Addr // of a listener
+
+	ID      uint64 // of the session or stream, from 1
+	Session uint64 // of a stream: the session that it belongs to
+	Kind    Kind
+	Local   net.Addr
+	Remote  net.Addr
+	Policy  string // the policy that it was granted under, in words; empty for a stream that its session answers for
+
+	// Of a closed one:
+	End      *Error        // the reason and its figures
+	Late     time.Duration // from a missed deadline to the end of closing
+	Beats    int64         // beats received
+	BytesIn  int64         // application's and framing's, as read from the stream
+	BytesOut int64
+	RTT      time.Duration // the latest measured; 0: not known
+
+	Err error // of AcceptFailed
+}
+
+// EventKind says what happened.
+type EventKind uint8
+
+const (
+	Listening    EventKind = iota // a listener is bound and accepts
+	Opened                        // a session or stream was granted
+	Closed                        // it ended
+	AcceptFailed                  // accepting failed, and is tried again
+	DrainBegan                    // a listener stopped accepting and told its peers
+)
+
+var eventNames = [...]string{"listening", "opened", "closed", "accept-failed", "draining"}
+
+func (k EventKind) String() string { return eventNames[k] }
+
+// Kind tells sessions from streams.
+type Kind uint8
+
+const (
+	KindSession Kind = iota
+	KindStream
+)
+
+func (k Kind) String() string {
+	if k == KindStream {
+		return "stream"
+	}
+	return "session"
+}

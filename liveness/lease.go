@@ -1,0 +1,132 @@
+package liveness
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// A Lease is the engine's record of one session or stream: granted at accept,
+// renewed by evidence, and ended once, either released by its holder or
+// expired by the engine. It takes 64 bytes.
+type Lease struct {
+	// word orders renewals, the release and the expiry: whichever changes it
+	// first wins. Its low bits are a state, the rest the epoch of the newest
+	// renewal that the wheel has not yet dealt with.
+	word atomic.Uint32
+
+	// The rest belongs to whoever holds the shard's lock while the lease is
+	// filed, and to the clock while it is detached for judgement.
+	probes   uint8 // sent since heard
+	deferred uint8 // judgements put off because of our own stalls, since heard
+
+	shard *shard
+	next  *Lease  // in the wheel's list
+	link  **Lease // what points to this lease there; nil: not filed
+
+	granted time.Duration // on the engine's clock
+	heard   atomic.Int64  // on the engine's clock, as far as dealt with; 0: never
+	subject Subject
+}
+
+// The states of a lease's word.
+const (
+	quiet    = uint32(iota) // live; nothing heard since the wheel last looked
+	renewed                 // live, and heard in the epoch that the word carries
+	released                // ended by its holder
+	expired                 // ended by the engine
+
+	stateBits = 2
+	stateMask = 1<<stateBits - 1
+	epochMask = 1<<(32-stateBits) - 1
+)
+
+// Renew records that the peer has been heard, now. It reports whether the
+// lease is live: false means that it has ended, and that the evidence came too
+// late. It takes nanoseconds, and may be called from any goroutine.
+func (l *Lease) Renew() bool {
+	stamp := l.shard.stamp.Load()
+	if l.word.Load() == stamp {
+		return true // stamped in this epoch already
+	}
+	return l.renewTo(stamp)
+}
+
+// renewTo moves the stamp forward, never back: of two renewals that race, the
+// one that read the older epoch must not undo the other.
+func (l *Lease) renewTo(stamp uint32) bool {
+	for {
+		w := l.word.Load()
+		switch w & stateMask {
+		case released, expired:
+			return false
+		case renewed:
+			if !newer(stamp>>stateBits, w>>stateBits) {
+				return true
+			}
+		}
+		if l.word.CompareAndSwap(w, stamp) {
+			return true
+		}
+	}
+}
+
+// newer compares epochs, which wrap around. Two epochs that meet are never
+// further apart than the wheel's horizon.
+func newer(a, b uint32) bool {
+	ahead := (a - b) & epochMask
+	return ahead != 0 && ahead < epochMask/2
+}
+
+// Release ends the lease: the engine forgets it at once. It reports whether it
+// was live; false means that it was released before, or has expired.
+func (l *Lease) Release() bool {
+	for {
+		w := l.word.Load()
+		if s := w & stateMask; s == released || s == expired {
+			return false
+		}
+		if l.word.CompareAndSwap(w, released) {
+			break
+		}
+	}
+	l.shard.forget(l)
+	return true
+}
+
+// Age is how long ago the lease was granted.
+func (l *Lease) Age() time.Duration { return l.shard.engine.now() - l.granted }
+
+// Silence is how long ago the lease was last renewed, or granted if it never
+// was; to the precision of a tick. Once the lease has ended it tells no more
+// than the wheel knew.
+func (l *Lease) Silence() time.Duration {
+	return max(0, l.shard.engine.now()-max(l.lastHeard(), l.granted))
+}
+
+// Deadline is when the lease expires if the peer is not heard again.
+func (l *Lease) Deadline() time.Time {
+	e := l.shard.engine
+	ev := l.evidence(e.now(), l.lastHeard(), 0)
+	return e.base.Add(after(l.granted, deadlineOf(l.subject.Policy(), ev)))
+}
+
+// lastHeard is when the peer was last heard, on the engine's clock; 0: never.
+func (l *Lease) lastHeard() time.Duration {
+	if w := l.word.Load(); w&stateMask == renewed {
+		return l.shard.engine.endOf(w >> stateBits)
+	}
+	return time.Duration(l.heard.Load())
+}
+
+// evidence is what the policy gets to see, at now with the peer last heard at
+// heard, both on the engine's clock.
+func (l *Lease) evidence(now, heard time.Duration, probes int) Evidence {
+	ev := Evidence{Age: now - l.granted, Probes: probes, Seed: l.shard.engine.seedOf(l.granted)}
+	if heard > 0 {
+		// Heard at the instant of the grant is not the same as never heard, and
+		// what was heard since now was read is not in the future.
+		ev.Heard = max(1, heard-l.granted)
+		ev.Age = max(ev.Age, ev.Heard)
+	}
+	return ev
+}

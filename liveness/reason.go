@@ -1,0 +1,106 @@
+package liveness
+
+import "fmt"
+
+// A Reason is why a session or a stream ended. The list is closed: errors, the
+// wire, logs, metrics and user interfaces all speak these and no others. The
+// numbers below 64 are stable on the wire (see docs/protocol.md).
+type Reason uint8
+
+// Reasons that an end gives to its peer.
+const (
+	Done          Reason = iota // the application had finished
+	FixedDeadline               // the time from accept had passed, whatever the traffic
+	Silent                      // nothing was heard for the whole timeout
+	Aged                        // the maximum age was reached
+	NoHello                     // nothing at all was heard in the opening phase
+	TooSlow                     // the peer did not take what was sent to it
+	TooManyBeats                // heartbeats came faster than allowed
+	ProtocolError               // the peer broke the codec's rules
+	TooLarge                    // a message exceeded the limit
+	Overload                    // this end had no room for more
+	Kicked                      // an operator ended it
+	Draining                    // this end is going away
+	Superseded                  // a newer session of the same peer took its place
+	Internal                    // this end failed
+)
+
+// Reasons that an end observes, and never sends.
+const (
+	PeerClosed    Reason = 64 + iota // the peer closed without giving a reason
+	PeerReset                        // the peer, or its kernel, reset
+	TransportLost                    // the transport gave up by itself
+)
+
+var reasonNames = map[Reason]string{
+	Done:          "done",
+	FixedDeadline: "fixed-deadline",
+	Silent:        "silent",
+	Aged:          "max-age",
+	NoHello:       "no-hello",
+	TooSlow:       "too-slow",
+	TooManyBeats:  "too-many-beats",
+	ProtocolError: "protocol-error",
+	TooLarge:      "too-large",
+	Overload:      "overload",
+	Kicked:        "kicked",
+	Draining:      "draining",
+	Superseded:    "superseded",
+	Internal:      "internal",
+	PeerClosed:    "peer-closed",
+	PeerReset:     "peer-reset",
+	TransportLost: "transport-lost",
+}
+
+// String is the reason's name, as users see it everywhere.
+func (r Reason) String() string {
+	if s, ok := reasonNames[r]; ok {
+		return s
+	}
+	return fmt.Sprintf("reason-%d", uint8(r))
+}
+
+// MarshalText is String, for JSON and the like.
+func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads the name of a reason.
+func (r *Reason) UnmarshalText(text []byte) error {
+	for k, s := range reasonNames {
+		if s == string(text) {
+			*r = k
+			return nil
+		}
+	}
+	return fmt.Errorf("liveness: no reason is named %q", text)
+}
+
+// Code is the reason's number on the wire. A reason that is only observed has
+// none; should it ever be sent, it goes as done.
+func (r Reason) Code() uint64 {
+	if r >= PeerClosed {
+		return uint64(Done)
+	}
+	return uint64(r)
+}
+
+// ReasonOf is the reason that a code on the wire stands for.
+func ReasonOf(code uint64) (Reason, bool) {
+	if code > uint64(Internal) {
+		return 0, false
+	}
+	return Reason(code), true
+}
+
+// expiry reports whether r is a deadline that passed.
+func (r Reason) expiry() bool {
+	switch r {
+	case FixedDeadline, Silent, Aged, NoHello:
+		return true
+	}
+	return false
+}
+
+// abrupt reports whether a peer that ended for r is not to be waited for: its
+// send queue is dropped at once, where a polite end would have the kernel
+// retry for minutes.
+func (r Reason) abrupt() bool { return r == Silent || r == TooSlow }

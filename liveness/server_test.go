@@ -1,0 +1,449 @@
+package liveness_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/livenet/livenet/codec"
+	. "github.com/livenet/livenet/liveness"
+	"github.com/livenet/livenet/transport"
+)
+
+func TestClientBeatsAsTheServerAsks(t *testing.T) {
+	for _, configured := range []time.Duration{0, time.Hour, sec} { // too slow, or faster
+		t.Run(configured.String(), func(t *testing.T) {
+			bothKinds(t, func(t *testing.T, tr transport.Transport) {
+				w := serve(t, &Server{Config: Config{Policy: Sliding(6 * sec)}, Codec: codec.Auto}, tr)
+				defer w.end()
+				c := w.client(Client{Beat: configured})
+				var wg sync.WaitGroup
+				wg.Go(func() { io.Copy(io.Discard, c) })
+				if h := c.PeerHello(); h == nil || h.Timeout != 6*sec || h.Beat != 2*sec {
+					t.Errorf("the server's Hello: %+v", h)
+				}
+				time.Sleep(time.Minute)
+				if c.End() != nil {
+					t.Fatalf("an idle connection ended: %v", c.End())
+				}
+				c.Close()
+				wg.Wait()
+				synctest.Wait()
+				e := w.one(KindSession)
+				want := 30.0
+				if configured == sec {
+					want = 60
+				}
+				// Up to a tenth faster, by jitter.
+				if n := float64(e.Beats); n < want*0.97 || n > want*1.15 {
+					t.Errorf("%v beats in a minute, want about %v", n, want)
+				}
+				if e.End.Reason != Done || e.End.Initiator != Peer {
+					t.Errorf("ended %v", e.End)
+				}
+			})
+		})
+	}
+}
+
+func TestClientDoesNotBeatWhileDataFlows(t *testing.T) {
+	for _, counts := range []codec.Evidence{codec.Bytes, codec.Beats} {
+		bothKinds(t, func(t *testing.T, tr transport.Transport) {
+			w := serve(t, &Server{Config: Config{Policy: Sliding(3 * sec), Evidence: counts}, Codec: codec.Auto}, tr)
+			defer w.end()
+			c := w.client(Client{})
+			start := time.Now()
+			for time.Since(start) < 30*sec {
+				say(t, c, "data")
+				time.Sleep(500 * ms)
+			}
+			c.Close()
+			synctest.Wait()
+			n := w.one(KindSession).Beats
+			if counts == codec.Bytes && n != 0 {
+				t.Errorf("%d beats while data flowed", n)
+			}
+			if counts == codec.Beats && (n < 28 || n > 35) {
+				t.Errorf("%d beats in 30 s, though the server counts nothing else", n)
+			}
+		})
+	}
+}
+
+func TestBeatsOutliveTheData(t *testing.T) {
+	// The client has said all it had to say, and waits for a slow answer.
+	bothKinds(t, func(t *testing.T, tr transport.Transport) {
+		w := serve(t, &Server{
+			Config: Config{Policy: Sliding(3 * sec)}, Codec: codec.Auto,
+			Handler: func(_ context.Context, c *Conn) {
+				q, _ := io.ReadAll(c)
+				time.Sleep(30 * sec)
+				fmt.Fprintf(c, "you said %s", q)
+			},
+		}, tr)
+		defer w.end()
+		c := w.client(Client{})
+		io.WriteString(c, "hello")
+		if err := c.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Write([]byte("more")); err == nil {
+			t.Error("written after CloseWrite")
+		}
+		if got, err := io.ReadAll(c); err != nil || string(got) != "you said hello" {
+			t.Errorf("got %q, %v", got, err)
+		}
+		c.Close()
+	})
+}
+
+func TestTheServerProbesASilentPeer(t *testing.T) {
+	bothKinds(t, func(t *testing.T, tr transport.Transport) {
+		w := serve(t, &Server{Config: Config{Policy: Sliding(3*sec, ProbeAfter(sec))}, Codec: codec.Auto}, tr)
+		defer w.end()
+		c := w.client(Client{NoBeat: true})
+		var wg sync.WaitGroup
+		wg.Go(func() { io.Copy(io.Discard, c) }) // answers, and never beats by itself
+		time.Sleep(30 * sec)
+		if c.End() != nil {
+			t.Fatalf("ended, though it answers every probe: %v", c.End())
+		}
+		c.Close()
+		wg.Wait()
+		synctest.Wait()
+		if n := w.one(KindSession).Beats; n < 25 || n > 31 {
+			t.Errorf("%d answers", n)
+		}
+	})
+}
+
+func TestRTTIsMeasured(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := serve(t, &Server{Config: Config{Policy: Sliding(3 * sec)}, Codec: codec.Auto}, memory())
+		defer w.end()
+		c := w.client(Client{})
+		var wg sync.WaitGroup
+		wg.Go(func() { io.Copy(io.Discard, c) })
+		time.Sleep(10 * sec)
+		if rtt := c.RTT(); rtt < 0 || rtt > 20*ms {
+			t.Errorf("%v", rtt)
+		}
+		c.Close()
+		wg.Wait()
+	})
+}
+
+func TestDrain(t *testing.T) {
+	bothKinds(t, func(t *testing.T, tr transport.Transport) {
+		w := serve(t, &Server{Config: Config{Policy: Sliding(time.Hour)}, Codec: codec.Auto, Drain: 5 * sec}, tr)
+		// One that leaves when it is told, one that doesn't care.
+		polite := w.client(Client{})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, err := polite.Read(make([]byte, 1))
+			var e *Error
+			if !errors.As(err, &e) || e.Reason != Draining || e.Initiator != Peer {
+				t.Errorf("the polite one is told %v", err)
+			}
+			polite.Close()
+		})
+		sess, st := w.dial()
+		say(t, st, "I am staying")
+		start := time.Now()
+		w.stop()
+		if err := <-w.served; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+		w.served <- nil
+		if d := time.Since(start); d < 5*sec || d > 5*sec+controlSlack {
+			t.Errorf("draining took %v", d)
+		}
+		sess.Close(0, "")
+		wg.Wait()
+		for _, e := range w.closed(KindSession) {
+			if e.End.Reason != Draining || e.End.Initiator != Local {
+				t.Errorf("ended %v", e.End)
+			}
+		}
+		w.end()
+	})
+}
+
+func TestDrainEndsAsSoonAsAllHaveLeft(t *testing.T) {
+	bothKinds(t, func(t *testing.T, tr transport.Transport) {
+		w := serve(t, &Server{Config: Config{Policy: Sliding(time.Hour)}, Codec: codec.Auto, Drain: time.Hour}, tr)
+		c := w.client(Client{})
+		var wg sync.WaitGroup
+		wg.Go(func() { io.Copy(io.Discard, c); c.Close() })
+		time.Sleep(sec)
+		start := time.Now()
+		w.stop()
+		wg.Wait()
+		w.end()
+		if d := time.Since(start); d > 2*sec {
+			t.Errorf("draining took %v", d)
+		}
+	})
+}
+
+// Bad input on the wire: one end, one reason, and nobody else disturbed.
+func TestBadInputOnTheWire(t *testing.T) {
+	tests := []struct {
+		name  string
+		codec codec.Codec
+		sends string
+		fin   bool
+		want  Reason
+	}{
+		{"garbage before the preface", codec.Frame, "GET / HTTP/1.1\r\n", false, ProtocolError},
+		{"a wrong version", codec.Auto, "\xfeLN\x02", false, ProtocolError},
+		{"an endless preface", codec.Frame, strings.Repeat("\xfe", 100), false, ProtocolError},
+		{"a preface and nothing more", codec.Auto, "\xfeLN\x01", false, NoHello},
+		{"an oversized frame", codec.Auto, "\xfeLN\x01" + hello + "\x02\xff\xff\xff\xff\x0f", false, TooLarge},
+		{"a truncated frame", codec.Auto, "\xfeLN\x01" + hello + "\x02\x10half", true, ProtocolError},
+		{"an unknown kind", codec.Auto, "\xfeLN\x01" + hello + "\x7f", false, ProtocolError},
+		{"a Hello twice", codec.Auto, "\xfeLN\x01" + hello + hello, false, ProtocolError},
+		{"an endless line", codec.Line, strings.Repeat("x", codec.MaxLine+1), false, TooLarge},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			bothKinds(t, func(t *testing.T, tr transport.Transport) {
+				if _, single := tr.(*pipes); single && tt.fin {
+					t.Skip("a net.Pipe can't be closed by half")
+				}
+				w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute), Opening: 10 * sec, Evidence: codec.Messages}, Codec: tt.codec}, tr)
+				defer w.end()
+				neighbour := w.client(Client{Codec: tt.codec, Beat: sec})
+				var wg sync.WaitGroup
+				wg.Go(func() { io.Copy(io.Discard, neighbour) })
+				sess, st := w.dial()
+				wg.Go(func() { io.Copy(io.Discard, st) })
+				io.WriteString(st, tt.sends)
+				if tt.fin {
+					st.CloseWrite()
+				}
+				wait := sec
+				if tt.want == NoHello {
+					wait = 11 * sec
+				}
+				time.Sleep(wait)
+				synctest.Wait()
+				ends := append(w.closed(KindStream), w.closed(KindSession)...)
+				if len(ends) == 0 {
+					t.Error("not ended")
+				}
+				for _, e := range ends {
+					if e.End.Reason != tt.want || e.End.Initiator != Local {
+						t.Errorf("a %v ended %v, want %v", e.Kind, e.End, tt.want)
+					}
+				}
+				if neighbour.End() != nil {
+					t.Errorf("the neighbour was disturbed: %v", neighbour.End())
+				}
+				neighbour.Close()
+				sess.Close(0, "")
+				wg.Wait()
+			})
+		})
+	}
+}
+
+// hello is a client's Hello that asks for nothing.
+const hello = "\x01\x03\x00\x00\x00"
+
+func TestTooManyBeats(t *testing.T) {
+	bothKinds(t, func(t *testing.T, tr transport.Transport) {
+		w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute), MaxBeats: 10}, Codec: codec.Line}, tr)
+		defer w.end()
+		sess, st := w.dial()
+		defer sess.Close(0, "")
+		var wg sync.WaitGroup
+		wg.Go(func() { io.Copy(io.Discard, st) })
+		for range 50 { // at the limit, for a while
+			io.WriteString(st, "PING\n")
+			time.Sleep(100 * ms)
+		}
+		// A stall of ours, after which they come all at once, is no flood.
+		time.Sleep(3 * sec)
+		io.WriteString(st, strings.Repeat("PING\n", 25))
+		synctest.Wait()
+		if n := len(w.closed(KindStream)) + len(w.closed(KindSession)); n != 0 {
+			t.Fatal("ended within the limit")
+		}
+		io.WriteString(st, strings.Repeat("PING\n", 30))
+		wg.Wait()
+		synctest.Wait()
+		ends := append(w.closed(KindSession), w.closed(KindStream)...)
+		if len(ends) == 0 || ends[len(ends)-1].End.Reason != TooManyBeats {
+			t.Errorf("ends: %v", ends)
+		}
+	})
+}
+
+func TestAPanickingHandlerIsOneEnd(t *testing.T) {
+	bothKinds(t, func(t *testing.T, tr transport.Transport) {
+		w := serve(t, &Server{
+			Config: Config{Policy: Sliding(time.Minute)},
+			Handler: func(_ context.Context, c *Conn) {
+				buf := make([]byte, 10)
+				if n, _ := c.Read(buf); string(buf[:n]) == "panic" {
+					panic("as told")
+				}
+				c.Write(buf[:5])
+				c.Read(buf)
+			},
+		}, tr)
+		defer w.end()
+		other, st := w.dial()
+		say(t, st, "hello")
+		bad, st2 := w.dial()
+		io.WriteString(st2, "panic")
+		io.Copy(io.Discard, st2)
+		synctest.Wait()
+		ends := append(w.closed(KindSession), w.closed(KindStream)...)
+		if len(ends) != 1 || ends[0].End.Reason != Internal || !strings.Contains(ends[0].End.Error(), "as told") {
+			t.Errorf("ends: %v", ends)
+		}
+		if other.Context().Err() != nil {
+			t.Error("another session was disturbed")
+		}
+		other.Close(0, "")
+		bad.Close(0, "")
+	})
+}
+
+// stingy is a listener that has run out of descriptors for a while.
+type stingy struct {
+	transport.Listener
+	failures atomic.Int32
+	times    []time.Time
+}
+
+func (s *stingy) Accept(ctx context.Context) (transport.Session, error) {
+	if s.failures.Add(-1) >= 0 {
+		s.times = append(s.times, time.Now())
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: syscall.EMFILE}
+	}
+	return s.Listener.Accept(ctx)
+}
+
+func TestAcceptErrorsBackOffAndGoOn(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		mem := memory()
+		inner, err := mem.Listen(t.Context(), "x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := &stingy{Listener: inner}
+		l.failures.Store(12)
+		w := &world{t: t, net: mem, addr: "x", served: make(chan error, 1)}
+		w.srv = &Server{Config: Config{Policy: Sliding(time.Minute), Events: w.record, Engine: new(Engine)}, Handler: echo}
+		start := time.Now()
+		go func() { w.served <- w.srv.Serve(t.Context(), l) }()
+		sess, st := w.dial()
+		say(t, st, "hello")
+		sess.Close(0, "")
+		if d := time.Since(start); d < 2*sec || d > 6*sec {
+			t.Errorf("12 failures took %v", d)
+		}
+		failed := 0
+		for _, e := range w.events {
+			if e.What == AcceptFailed && errors.Is(e.Err, syscall.EMFILE) {
+				failed++
+			}
+		}
+		if failed != 12 {
+			t.Errorf("%d failures told", failed)
+		}
+		w.end()
+	})
+}
+
+func TestAListenerThatFailsForGoodEndsServe(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		mem := memory()
+		l, err := mem.Listen(t.Context(), "x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv := &Server{Config: Config{Policy: Sliding(time.Minute), Engine: new(Engine)}, Handler: echo}
+		served := make(chan error, 1)
+		go func() { served <- srv.Serve(t.Context(), l) }()
+		synctest.Wait()
+		l.Close()
+		if err := <-served; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Serve: %v", err)
+		}
+		if err := srv.Serve(t.Context(), l); err == nil {
+			t.Error("served twice")
+		}
+	})
+}
+
+func TestServersThatMakeNoSense(t *testing.T) {
+	for name, srv := range map[string]*Server{
+		"no handler":         {Config: Config{Policy: Fixed(1)}},
+		"raw knows no beats": {Config: Config{Policy: Fixed(1), Evidence: codec.Beats}, Handler: echo},
+		"raw, said out loud": {Config: Config{Policy: Fixed(1), Evidence: codec.Messages}, Handler: echo, Codec: codec.Raw},
+	} {
+		l, err := memory().Listen(t.Context(), "x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := srv.Serve(t.Context(), l); err == nil {
+			t.Errorf("%s: served", name)
+		}
+	}
+}
+
+func TestDialGivesUpOnAServerThatSaysNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		// A server that speaks lines has no Hello to send.
+		w := serve(t, &Server{
+			Config: Config{Policy: Sliding(time.Minute)}, Codec: codec.Line,
+			Handler: func(_ context.Context, c *Conn) { io.Copy(io.Discard, c) },
+		}, memory())
+		defer w.end()
+		ctx, cancel := context.WithTimeout(t.Context(), sec)
+		defer cancel()
+		_, err := (&Client{Engine: new(Engine)}).Dial(ctx, w.net, w.addr)
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Dial: %v", err)
+		}
+	})
+}
+
+func TestALongSessionCarriesShortRequests(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := serve(t, &Server{Config: Config{Policy: Sliding(10 * sec)}, Streams: Fixed(sec)}, memory())
+		defer w.end()
+		sess, st := w.dial()
+		for range 20 {
+			say(t, st, "request")
+			if _, err := st.Read(make([]byte, 1)); err == nil {
+				t.Fatal("the stream lives on")
+			}
+			time.Sleep(3 * sec) // the session's timeout is never reached
+			var err error
+			if st, err = sess.OpenStream(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sess.Close(0, "")
+		synctest.Wait()
+		for _, e := range w.closed(KindStream)[:19] {
+			if e.End.Reason != FixedDeadline || e.Policy != "fixed 1s" || e.Session == 0 {
+				t.Errorf("%+v", e)
+			}
+		}
+	})
+}

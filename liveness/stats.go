@@ -1,0 +1,51 @@
+package liveness
+
+import (
+	"math/bits"
+	"sync/atomic"
+	"time"
+)
+
+// Stats are an engine's figures since it began.
+type Stats struct {
+	Live    int64 // leases held now
+	Granted int64
+	Expired int64
+	Stalls  int64 // times that this process did not run for several ticks
+
+	// Late says how long after its deadline each verdict fell: Late[i] counts
+	// those that took less than 2^i microseconds and not less than half of it;
+	// the last one counts all longer ones as well.
+	Late    [24]int64
+	LateMax time.Duration
+}
+
+// Stats reads the engine's figures.
+func (e *Engine) Stats() Stats {
+	s := Stats{
+		Live:    e.live.Load(),
+		Granted: e.stats.granted.Load(),
+		Stalls:  e.stats.stalls.Load(),
+		LateMax: time.Duration(e.stats.lateMax.Load()),
+	}
+	for i := range s.Late {
+		s.Late[i] = e.stats.late[i].Load()
+		s.Expired += s.Late[i]
+	}
+	return s
+}
+
+type statistics struct {
+	granted atomic.Int64
+	stalls  atomic.Int64
+	late    [24]atomic.Int64
+	lateMax atomic.Int64 // written by the clock only
+}
+
+func (s *statistics) expired(late time.Duration) {
+	i := bits.Len64(uint64(late / time.Microsecond))
+	s.late[min(i, len(s.late)-1)].Add(1)
+	if int64(late) > s.lateMax.Load() {
+		s.lateMax.Store(int64(late))
+	}
+}

@@ -1,0 +1,72 @@
+package liveness
+
+import (
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/livenet/livenet/codec"
+)
+
+// A witness asks the kernel about a TCP connection: when data last arrived,
+// even if the program has not read it. The nil witness knows nothing.
+type witness struct {
+	raw    syscall.RawConn
+	shared bool // the connection carries more than what is judged
+}
+
+// testimony is what the kernel says.
+type testimony struct {
+	ago    time.Duration // since data last arrived, at most
+	rtt    time.Duration
+	unread bool // data has arrived that the program has not read
+}
+
+// witnessOf finds the TCP connection beneath conn, through the NetConn methods
+// of what wraps it.
+func witnessOf(conn any) *witness {
+	tcp := beneath(conn)
+	if tcp == nil {
+		return nil
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return &witness{raw: raw}
+}
+
+// beneath is the TCP connection that conn is, or wraps.
+func beneath(conn any) *net.TCPConn {
+	for {
+		switch c := conn.(type) {
+		case *net.TCPConn:
+			return c
+		case interface{ NetConn() net.Conn }:
+			conn = c.NetConn()
+		default:
+			return nil
+		}
+	}
+}
+
+// heard is how long ago the peer gave evidence of the kind asked for, if the
+// kernel can know that.
+func (w *witness) heard(kind codec.Evidence) (ago time.Duration, ok bool) {
+	t, ok := w.ask()
+	if !ok {
+		return 0, false
+	}
+	// The kernel sees bytes, not messages, and on a shared connection not
+	// whose. What has been read has been judged for what it was; what has not
+	// been read is taken for the best that it may be.
+	if (kind != codec.Bytes || w.shared) && !t.unread {
+		return 0, false
+	}
+	return t.ago, true
+}
+
+func (w *witness) rtt() (time.Duration, bool) {
+	t, ok := w.ask()
+	return t.rtt, ok && t.rtt > 0
+}

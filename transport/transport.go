@@ -1,0 +1,77 @@
+package transport
+
+import (
+	"context"
+	"net"
+)
+
+// A Transport makes listeners and sessions.
+type Transport interface {
+	// Listen binds addr ("host:port"; port 0 asks for a free one).
+	Listen(ctx context.Context, addr string) (Listener, error)
+
+	// Dial opens a session to addr. The context bounds the dialling, handshake
+	// included, and not the session.
+	Dial(ctx context.Context, addr string) (Session, error)
+}
+
+// A Listener accepts sessions.
+type Listener interface {
+	// Accept waits for the next session. A handshake that takes long, or fails,
+	// holds up nobody else's. After Close it returns an error for which
+	// errors.Is(err, net.ErrClosed) holds.
+	Accept(ctx context.Context) (Session, error)
+
+	// Addr is the bound address.
+	Addr() net.Addr
+
+	// Close stops accepting and frees the address. Sessions that were accepted
+	// live on. It is idempotent.
+	Close() error
+}
+
+// A Session is what a transport accepts: a TCP connection, a QUIC connection,
+// a yamux session. All its methods may be called at once from any goroutine.
+type Session interface {
+	// OpenStream opens a stream to the peer. On a transport whose session is
+	// one stream, the first call of OpenStream or AcceptStream gets that stream;
+	// any further OpenStream fails with [ErrSingleStream], and any further
+	// AcceptStream waits for the end of the session.
+	OpenStream(ctx context.Context) (Stream, error)
+
+	// AcceptStream waits for a stream that the peer opened. Some transports do
+	// not show a stream to the peer before its first byte.
+	AcceptStream(ctx context.Context) (Stream, error)
+
+	// Multiplexed reports whether the session can carry several streams. One
+	// that can't is its stream: they begin and end together.
+	Multiplexed() bool
+
+	LocalAddr() net.Addr
+
+	// RemoteAddr may change while a session lives, where a transport migrates.
+	RemoteAddr() net.Addr
+
+	// Context ends with the session. Its cause (context.Cause) is a
+	// [*CloseError] then.
+	Context() context.Context
+
+	// Close ends the session and all its streams. The peer is told code and
+	// text where the transport can carry them. It is idempotent: the first call
+	// wins.
+	Close(code uint64, text string) error
+}
+
+// A Stream is one byte stream of a session.
+type Stream interface {
+	// Close ends both directions: what was written still reaches the peer,
+	// followed by EOF; blocked calls return at once.
+	net.Conn
+
+	// CloseWrite ends this direction: the peer reads EOF. Reading goes on.
+	CloseWrite() error
+
+	// Reset ends both directions at once and drops what is queued. The peer
+	// sees code where the transport can carry it, and a reset otherwise.
+	Reset(code uint64)
+}

@@ -1,0 +1,194 @@
+package transporttest
+
+import (
+	"context"
+	"net"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/livenet/livenet/transport"
+)
+
+// Memory is a transport within the process. Its zero value is ready; a copy
+// would be another network. Every Listen and Dial of one Memory share one
+// space of addresses, which are whatever the test likes to call them; the port
+// of "host:0" is chosen.
+//
+// It multiplexes, and carries the codes of sessions and streams. It has no
+// goroutine and waits for nothing but channels and timers, so that within a
+// testing/synctest bubble its deadlines pass exactly when they are due.
+type Memory struct {
+	// Buffer is how many bytes a stream holds in each direction before Write
+	// blocks. Zero is 64 KiB.
+	Buffer int
+
+	// Streams is how many streams either end of a session may have open before
+	// OpenStream blocks. Zero is 256.
+	Streams int
+
+	mu        sync.Mutex // guards what follows, and the listeners
+	listeners map[memoryAddr]*memoryListener
+	ports     int // given out so far
+}
+
+var _ transport.Transport = (*Memory)(nil)
+
+func (m *Memory) buffer() int {
+	if m.Buffer > 0 {
+		return m.Buffer
+	}
+	return 64 << 10
+}
+
+func (m *Memory) streams() int {
+	if m.Streams > 0 {
+		return m.Streams
+	}
+	return 256
+}
+
+// Listen fails if addr is taken.
+func (m *Memory) Listen(ctx context.Context, addr string) (transport.Listener, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	l := &memoryListener{memory: m, addr: memoryAddr(addr)}
+	if host, port, err := net.SplitHostPort(addr); err == nil && port == "0" {
+		l.addr = m.ephemeral(host)
+	}
+	if m.listeners[l.addr] != nil {
+		return nil, &net.OpError{Op: "listen", Net: memoryNetwork, Addr: l.addr, Err: syscall.EADDRINUSE}
+	}
+	if m.listeners == nil {
+		m.listeners = make(map[memoryAddr]*memoryListener)
+	}
+	m.listeners[l.addr] = l
+	return l, nil
+}
+
+// Dial waits only while the listener's backlog is full.
+func (m *Memory) Dial(ctx context.Context, addr string) (transport.Session, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	server := memoryAddr(addr)
+	err := ctx.Err()
+	for err == nil {
+		l := m.listeners[server]
+		if l == nil {
+			err = syscall.ECONNREFUSED
+			break
+		}
+		if len(l.queue) < backlog {
+			dialled, accepted := newLink(m, m.ephemeral("memory"), server)
+			l.queue = append(l.queue, accepted)
+			l.changed.broadcast()
+			return dialled, nil
+		}
+		l.changed.wait(&m.mu, ctx.Done(), time.Time{})
+		err = ctx.Err()
+	}
+	return nil, &net.OpError{Op: "dial", Net: memoryNetwork, Addr: server, Err: err}
+}
+
+// ephemeral is called with m.mu held.
+func (m *Memory) ephemeral(host string) memoryAddr {
+	for {
+		m.ports++
+		addr := memoryAddr(net.JoinHostPort(host, strconv.Itoa(m.ports)))
+		if m.listeners[addr] == nil {
+			return addr
+		}
+	}
+}
+
+// backlog is how many sessions wait for Accept before Dial waits too.
+const backlog = 128
+
+type memoryListener struct {
+	memory  *Memory
+	addr    memoryAddr
+	queue   []*memorySession
+	changed signal // queue, closed
+	closed  bool
+}
+
+func (l *memoryListener) Accept(ctx context.Context) (transport.Session, error) {
+	l.memory.mu.Lock()
+	defer l.memory.mu.Unlock()
+	for {
+		switch {
+		case l.closed:
+			return nil, &net.OpError{Op: "accept", Net: memoryNetwork, Addr: l.addr, Err: net.ErrClosed}
+		case len(l.queue) > 0:
+			s := l.queue[0]
+			l.queue = l.queue[1:]
+			l.changed.broadcast()
+			return s, nil
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		}
+		l.changed.wait(&l.memory.mu, ctx.Done(), time.Time{})
+	}
+}
+
+func (l *memoryListener) Addr() net.Addr { return l.addr }
+
+// Close resets the sessions that nobody accepted, as a kernel does.
+func (l *memoryListener) Close() error {
+	l.memory.mu.Lock()
+	defer l.memory.mu.Unlock()
+	if l.closed {
+		return nil
+	}
+	l.closed = true
+	delete(l.memory.listeners, l.addr)
+	for _, s := range l.queue {
+		s.finish(transport.CloseError{Reset: true})
+	}
+	l.queue = nil
+	l.changed.broadcast()
+	return nil
+}
+
+const memoryNetwork = "memory"
+
+type memoryAddr string
+
+func (memoryAddr) Network() string  { return memoryNetwork }
+func (a memoryAddr) String() string { return string(a) }
+
+// A signal tells all who wait of a change in what a mutex guards, and is
+// itself guarded by it. Unlike a sync.Cond it can be waited for together with
+// a context or a deadline. Its channel is made by whoever waits first, and so
+// within that one's synctest bubble.
+type signal struct{ c chan struct{} }
+
+func (s *signal) broadcast() {
+	if s.c != nil {
+		close(s.c)
+		s.c = nil
+	}
+}
+
+// wait unlocks mu and locks it again after a change, or when done is closed or
+// the deadline has passed; done may be nil, and the deadline zero.
+func (s *signal) wait(mu *sync.Mutex, done <-chan struct{}, deadline time.Time) {
+	if s.c == nil {
+		s.c = make(chan struct{})
+	}
+	changed := s.c
+	var due <-chan time.Time
+	if !deadline.IsZero() {
+		timer := time.NewTimer(time.Until(deadline))
+		defer timer.Stop()
+		due = timer.C
+	}
+	mu.Unlock()
+	defer mu.Lock()
+	select {
+	case <-changed:
+	case <-done:
+	case <-due:
+	}
+}
