@@ -200,7 +200,7 @@ func TestRule1NeverEarlyAtRandom(t *testing.T) {
 }
 
 // synctestSettle lets the goroutines that are due at this very instant run.
-func synctestSettle() { time.Sleep(1) }
+func synctestSettle() { time.Sleep(1 * time.Nanosecond) }
 
 func TestRule3FixedIsNotMovedByTraffic(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {

@@ -28,6 +28,7 @@ type world struct {
 
 	mu     sync.Mutex
 	events []Event
+	more   chan struct{} // closed, and replaced, with each event
 }
 
 // serve runs srv over tr, until the test ends.
@@ -97,7 +98,26 @@ func (w *world) end() {
 func (w *world) record(e Event) {
 	w.mu.Lock()
 	w.events = append(w.events, e)
+	if w.more != nil {
+		close(w.more)
+		w.more = nil
+	}
 	w.mu.Unlock()
+}
+
+// awaitClosed waits for a Closed event of a kind.
+func (w *world) awaitClosed(k Kind) {
+	for len(w.closed(k)) == 0 {
+		w.mu.Lock()
+		if w.more == nil {
+			w.more = make(chan struct{})
+		}
+		more := w.more
+		w.mu.Unlock()
+		if len(w.closed(k)) == 0 {
+			<-more
+		}
+	}
 }
 
 // closed is the Closed events of one kind, so far.

@@ -1,0 +1,150 @@
+package liveness_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/livenet/livenet/codec"
+	. "github.com/livenet/livenet/liveness"
+	"github.com/livenet/livenet/transport"
+	"github.com/livenet/livenet/transport/quic"
+	"github.com/livenet/livenet/transport/tcp"
+	"github.com/livenet/livenet/transport/yamux"
+)
+
+// network is a transport as its two ends configure it.
+type network struct {
+	server, client transport.Transport
+	codes          bool // a session's end carries its code
+}
+
+func (n network) Listen(ctx context.Context, addr string) (transport.Listener, error) {
+	return n.server.Listen(ctx, addr)
+}
+
+func (n network) Dial(ctx context.Context, addr string) (transport.Session, error) {
+	return n.client.Dial(ctx, addr)
+}
+
+func networks(t *testing.T) map[string]network {
+	server, client := certificate(t)
+	plain, tls := tcp.Transport{}, network{server: tcp.Transport{TLS: server}, client: tcp.Transport{TLS: client}}
+	return map[string]network{
+		"tcp":       {server: plain, client: plain},
+		"tls":       tls,
+		"quic":      {server: quic.Transport{TLS: server}, client: quic.Transport{TLS: client}, codes: true},
+		"yamux":     {server: yamux.Transport{Inner: plain}, client: yamux.Transport{Inner: plain}, codes: true},
+		"yamux-tls": {server: yamux.Transport{Inner: tls.server}, client: yamux.Transport{Inner: tls.client}, codes: true},
+	}
+}
+
+// The same policies, and the same ends, on every transport.
+func TestEveryTransportEndsTheSameWay(t *testing.T) {
+	policies := []struct {
+		policy Policy
+		reason Reason
+	}{{Fixed(400 * ms), FixedDeadline}, {Sliding(300 * ms), Silent}}
+	for name, n := range networks(t) {
+		for _, p := range policies {
+			t.Run(name+"/"+p.reason.String(), func(t *testing.T) {
+				w := serve(t, &Server{Config: Config{Policy: p.policy}, Codec: codec.Auto}, n)
+				defer w.end()
+				start := time.Now()
+				c := w.client(Client{NoBeat: true})
+				var heard time.Time
+				for range 3 {
+					heard = time.Now()
+					say(t, c, "Hello I'm MyHeartbeat Client.")
+				}
+				_, err := c.Read(make([]byte, 1))
+				took := time.Since(start)
+				var e *Error
+				if !errors.As(err, &e) || e.Reason != p.reason || e.Initiator != Peer {
+					t.Errorf("the client sees %v", err)
+				}
+				if p.reason == FixedDeadline && took < 400*ms || p.reason == Silent && time.Since(heard) < 300*ms {
+					t.Errorf("ended early, after %v", took)
+				}
+				c.Close()
+				w.awaitClosed(KindSession)
+				if e := w.one(KindSession); e.End.Reason != p.reason || e.End.Initiator != Local {
+					t.Errorf("the server says %v", e.End)
+				}
+			})
+		}
+	}
+}
+
+// A peer that knows nothing of livenet learns what its transport can carry.
+func TestRule6PeersWithoutACodec(t *testing.T) {
+	for name, n := range networks(t) {
+		t.Run(name, func(t *testing.T) {
+			w := serve(t, &Server{Config: Config{Policy: Fixed(200 * ms)}}, n)
+			defer w.end()
+			sess, st := w.dial()
+			defer sess.Close(0, "")
+			say(t, st, "hello")
+			if _, err := st.Read(make([]byte, 1)); err == nil {
+				t.Error("read something")
+			}
+			if !n.codes {
+				return
+			}
+			<-sess.Context().Done()
+			var e *transport.CloseError
+			if !errors.As(context.Cause(sess.Context()), &e) || e.Origin != transport.Peer || e.Code != FixedDeadline.Code() {
+				t.Errorf("the session ended %v", context.Cause(sess.Context()))
+			}
+		})
+	}
+}
+
+// Beats keep an idle connection alive on every transport, both ends agree when
+// it is over, and nothing is left behind (see TestMain).
+func TestBeatsKeepEveryTransportAlive(t *testing.T) {
+	for name, n := range networks(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := serve(t, &Server{Config: Config{Policy: Sliding(600 * ms), Evidence: codec.Beats}, Codec: codec.Auto}, n)
+			defer w.end()
+			c := w.client(Client{})
+			var wg sync.WaitGroup
+			wg.Go(func() { io.Copy(io.Discard, c) })
+			time.Sleep(2 * sec)
+			if c.End() != nil {
+				t.Errorf("ended: %v", c.End())
+			}
+			if c.RTT() <= 0 {
+				t.Error("no round trip was measured")
+			}
+			c.Close()
+			wg.Wait()
+			w.awaitClosed(KindSession)
+			if e := w.one(KindSession); e.End.Reason != Done || e.End.Initiator != Peer {
+				t.Errorf("ended %v", e.End)
+			}
+		})
+	}
+}
+
+func TestDrainOnEveryTransport(t *testing.T) {
+	for name, n := range networks(t) {
+		t.Run(name, func(t *testing.T) {
+			w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Codec: codec.Auto}, n)
+			c := w.client(Client{})
+			say(t, c, "hello")
+			w.stop()
+			_, err := c.Read(make([]byte, 1))
+			var e *Error
+			if !errors.As(err, &e) || e.Reason != Draining {
+				t.Errorf("the client is told %v", err)
+			}
+			c.Close()
+			w.end()
+		})
+	}
+}
