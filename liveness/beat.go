@@ -20,9 +20,11 @@ type beater struct {
 	lease atomic.Pointer[Lease]
 }
 
-// newBeater makes c beat at least every d, for a peer that counts kind.
+// newBeater makes c beat at least every d, for a peer that counts kind. The
+// engine may ask for a beat up to two ticks late, so it is asked to be early.
 func newBeater(c *Conn, d time.Duration, kind codec.Evidence) *beater {
-	return &beater{conn: c, every: d, only: kind == codec.Beats}
+	late := 2 * c.cfg.engine().tick()
+	return &beater{conn: c, every: max(d-late, d/2), only: kind == codec.Beats}
 }
 
 func (b *beater) start() {

@@ -34,7 +34,7 @@ func (e *Engine) start() {
 	for i := range e.shards {
 		s := &e.shards[i]
 		s.mu.Lock()
-		s.wheel.now = int64(now / e.Tick)
+		s.wheel.now = int64(now / e.step)
 		s.mu.Unlock()
 	}
 	e.idle = make(chan struct{}, 1)
@@ -86,7 +86,7 @@ func (e *Engine) run(idle <-chan struct{}) {
 }
 
 // untilTick is how long it is to the next whole tick.
-func (e *Engine) untilTick() time.Duration { return e.Tick - e.now()%e.Tick }
+func (e *Engine) untilTick() time.Duration { return e.step - e.now()%e.step }
 
 // turn is one tick: the epoch ends, and what is due is judged. If that takes
 // longer than a tick it is broken off, so that the epochs keep their length,
@@ -102,8 +102,8 @@ func (e *Engine) turn() bool {
 	e.ends[epoch%ringSize].Store(int64(now))
 	e.epoch.Store(epoch + 1)
 	gap := now - time.Duration(e.woke.Swap(int64(now)))
-	if gap > stallTicks*e.Tick {
-		e.stall(now, gap-e.Tick)
+	if gap > stallTicks*e.step {
+		e.stall(now, gap-e.step)
 	}
 	for range e.shards {
 		if !e.sweep(&e.shards[e.swept], now) {
@@ -128,7 +128,7 @@ func (e *Engine) stall(now, d time.Duration) {
 func (e *Engine) sweep(s *shard, now time.Duration) bool {
 	var due [batch]*Lease
 	var again [batch]time.Duration
-	tick := int64(now / e.Tick)
+	tick := int64(now / e.step)
 	for {
 		n := 0
 		s.mu.Lock()
@@ -154,7 +154,7 @@ func (e *Engine) sweep(s *shard, now time.Duration) bool {
 			}
 		}
 		s.mu.Unlock()
-		if n == batch && e.now()-now > e.Tick {
+		if n == batch && e.now()-now > e.step {
 			return false
 		}
 	}

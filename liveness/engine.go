@@ -26,6 +26,7 @@ type Engine struct {
 
 	once   sync.Once
 	base   time.Time // the engine's clock counts from here
+	step   time.Duration
 	seed   uint64
 	shards []shard
 
@@ -130,12 +131,7 @@ func (e *Engine) grant(l *Lease) {
 }
 
 func (e *Engine) init() {
-	if e.Tick < 0 {
-		panic("liveness: an Engine with a negative tick")
-	}
-	if e.Tick == 0 {
-		e.Tick = DefaultTick
-	}
+	e.step = e.tick()
 	e.base = time.Now()
 	e.seed = rand.Uint64()
 	n := 1
@@ -148,6 +144,17 @@ func (e *Engine) init() {
 		e.shards[i].stamp.Store(renewed)
 	}
 	e.expiries.most, e.probes.most = mostExpiring, mostProbing
+}
+
+// tick is the engine's tick, whether set or not.
+func (e *Engine) tick() time.Duration {
+	switch {
+	case e.Tick < 0:
+		panic("liveness: an Engine with a negative tick")
+	case e.Tick == 0:
+		return DefaultTick
+	}
+	return e.Tick
 }
 
 // now is the time on the engine's clock.
@@ -210,7 +217,7 @@ func (s *shard) moment() time.Duration {
 
 // file files l for judgement at an age. The lock is held.
 func (s *shard) file(l *Lease, at time.Duration) {
-	s.wheel.file(l, tickOf(after(l.granted, at), s.engine.Tick))
+	s.wheel.file(l, tickOf(after(l.granted, at), s.engine.step))
 }
 
 // forget takes a lease that has just been released out of the wheel.

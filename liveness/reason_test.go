@@ -1,0 +1,54 @@
+package liveness
+
+import (
+	"encoding/json"
+	"os"
+	"regexp"
+	"strconv"
+	"testing"
+)
+
+func TestReasonsAreThoseOfTheProtocol(t *testing.T) {
+	doc, err := os.ReadFile("../docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := regexp.MustCompile(`(?m)^\| (\d+) \| ([a-z-]+) \|`).FindAllStringSubmatch(string(doc), -1)
+	named := map[string]uint64{}
+	for _, row := range rows {
+		n, _ := strconv.ParseUint(row[1], 10, 64)
+		named[row[2]] = n
+	}
+	for code := uint64(0); ; code++ {
+		r, ok := ReasonOf(code)
+		if !ok {
+			if code != 14 {
+				t.Errorf("%d reasons are sent, want 14", code)
+			}
+			break
+		}
+		if n, ok := named[r.String()]; !ok || n != code || r.Code() != code {
+			t.Errorf("%v is %d here and %d in docs/protocol.md", r, code, n)
+		}
+	}
+}
+
+func TestReasonsAreText(t *testing.T) {
+	for r, name := range reasonNames {
+		b, err := json.Marshal(map[string]Reason{"reason": r})
+		if want := `{"reason":"` + name + `"}`; err != nil || string(b) != want {
+			t.Errorf("marshalled to %s, %v", b, err)
+		}
+		var back map[string]Reason
+		if err := json.Unmarshal(b, &back); err != nil || back["reason"] != r {
+			t.Errorf("%s came back as %v, %v", b, back["reason"], err)
+		}
+	}
+	var r Reason
+	if err := r.UnmarshalText([]byte("boredom")); err == nil {
+		t.Error("read a reason that there isn't")
+	}
+	if PeerReset.Code() != uint64(Done) {
+		t.Error("a reason that is only observed was given a code")
+	}
+}
