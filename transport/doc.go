@@ -2,8 +2,8 @@
 // that are accepted or dialled, and in each of them streams of bytes.
 //
 // It holds interfaces, the one error type that every implementation speaks
-// ([CloseError]), and [Single], which makes a session of a connection that
-// carries exactly one stream. It imports the standard library only. The
+// ([CloseError]), and [Single] and [SingleListener], which make sessions of
+// connections that carry exactly one stream. It imports the standard library only. The
 // implementations live in the packages below it: tcp, quic and yamux; the
 // conformance suite that any other implementation can run is transporttest.
 //

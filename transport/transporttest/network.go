@@ -16,7 +16,8 @@ import (
 const (
 	patience  = 10 * time.Second      // for what has to happen sooner or later
 	prompt    = 3 * time.Second       // for what has to happen at once, on a busy machine
-	stillness = 50 * time.Millisecond // without progress: the writer is stuck
+	stillness = 50 * time.Millisecond // without progress: the call is blocked
+	hang      = 2 * time.Minute       // for a whole test, on a very busy machine
 )
 
 // A network is a listener and the two transports on either side of it.
@@ -54,14 +55,22 @@ func (p *pair) close() {
 	}
 }
 
-// pair connects, and cleans up when the test ends.
+// pair connects, and cleans up when the test ends. If it does not, closing the
+// sessions may help it to.
 func (n *network) pair(t *testing.T) *pair {
 	t.Helper()
 	p, err := n.connect()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(p.close)
+	watchdog := time.AfterFunc(hang, func() {
+		t.Error("the test hangs")
+		p.close()
+	})
+	t.Cleanup(func() {
+		watchdog.Stop()
+		p.close()
+	})
 	return p
 }
 
@@ -129,6 +138,10 @@ func accept(ctx context.Context, s transport.Session) (transport.Stream, error) 
 	if err != nil {
 		return nil, fmt.Errorf("AcceptStream: %w", err)
 	}
+	if deadline, ok := ctx.Deadline(); ok {
+		st.SetReadDeadline(deadline)
+		defer st.SetReadDeadline(time.Time{})
+	}
 	var b [1]byte
 	if _, err := io.ReadFull(st, b[:]); err != nil {
 		return nil, fmt.Errorf("first Read: %w", err)
@@ -173,6 +186,21 @@ func echo(t *testing.T, a, b net.Conn) {
 			t.Fatalf("Write: %v", err)
 		}
 	}
+}
+
+// read has a Read blocked on st, and gives its error when it returns.
+func read(t *testing.T, st transport.Stream) <-chan error {
+	t.Helper()
+	reading := async(func() error {
+		_, err := st.Read(make([]byte, 1))
+		return err
+	})
+	select {
+	case err := <-reading:
+		t.Fatalf("Read did not wait for anything: %v", err)
+	case <-time.After(stillness):
+	}
+	return reading
 }
 
 // stall writes to w until nothing moves any more. The channel it returns gives

@@ -19,7 +19,7 @@ func testSessionClose(t *testing.T, n *network) {
 			if end == "Server" {
 				here, there, stream = there, here, p.opened
 			}
-			reading := async(func() error { return readOne(stream) })
+			reading := read(t, stream)
 			if err := here.Close(code, text); err != nil {
 				t.Errorf("Close: %v", err)
 			}
@@ -108,10 +108,10 @@ func testSessionCloseEndsStreams(t *testing.T, n *network) {
 func testUnblocks(t *testing.T, n *network) {
 	for _, op := range []struct {
 		name  string
-		block func(transport.Stream) <-chan error
+		block func(*testing.T, transport.Stream) <-chan error
 	}{
-		{"Read", func(st transport.Stream) <-chan error { return async(func() error { return readOne(st) }) }},
-		{"Write", func(st transport.Stream) <-chan error { return stall(st) }},
+		{"Read", read},
+		{"Write", func(_ *testing.T, st transport.Stream) <-chan error { return stall(st) }},
 	} {
 		for _, by := range []struct {
 			name string
@@ -123,7 +123,7 @@ func testUnblocks(t *testing.T, n *network) {
 		} {
 			t.Run(op.name+"/"+by.name, func(t *testing.T) {
 				p := n.pair(t)
-				blocked := op.block(p.opened)
+				blocked := op.block(t, p.opened)
 				end := async(func() error { by.end(p); return nil })
 				wantLocal(t, op.name, await(t, op.name, blocked))
 				await(t, by.name, end)
@@ -139,6 +139,7 @@ func testPeerVanishes(t *testing.T, n *network) {
 		name string
 		end  func(*pair)
 	}{
+		{"Close", func(p *pair) { p.accepted.Close() }},
 		{"Reset", func(p *pair) { p.accepted.Reset(1) }},
 		{"SessionClose", func(p *pair) { p.server.Close(1, "") }},
 	} {

@@ -99,6 +99,28 @@ func testHalfClose(t *testing.T, n *network) {
 	}
 }
 
+// testEOF ends one direction, or both, while the peer waits for more.
+func testEOF(t *testing.T, n *network) {
+	for _, by := range []struct {
+		name string
+		end  func(transport.Stream) error
+	}{
+		{"CloseWrite", transport.Stream.CloseWrite},
+		{"Close", transport.Stream.Close},
+	} {
+		t.Run(by.name, func(t *testing.T) {
+			p := n.pair(t)
+			reading := read(t, p.accepted)
+			if err := by.end(p.opened); err != nil {
+				t.Errorf("%s: %v", by.name, err)
+			}
+			if err := await(t, "Read", reading); err != io.EOF {
+				t.Errorf("Read: %v, want EOF", err)
+			}
+		})
+	}
+}
+
 // testCloseDelivers closes a stream that has bytes to send and bytes that
 // nobody read. The first are what matters.
 func testCloseDelivers(t *testing.T, n *network) {
@@ -217,7 +239,7 @@ func testReset(t *testing.T, n *network) {
 			if end == "Acceptor" {
 				here, there = there, here
 			}
-			reading := async(func() error { return readOne(there) })
+			reading := read(t, there)
 			here.Reset(code)
 
 			wantLocal(t, "Read here", readOne(here))

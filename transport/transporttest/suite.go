@@ -44,6 +44,7 @@ func Run(t *testing.T, c Config) {
 		{name: "Conn", run: testConn, only: true},
 		{name: "EitherEndOpens", run: testEitherEndOpens, only: true},
 		{name: "HalfClose", run: testHalfClose, only: true},
+		{name: "EOF", run: testEOF, only: true},
 		{name: "CloseDelivers", run: testCloseDelivers, only: true},
 		{name: "SingleStream", run: testSingleStream, only: !c.Multiplexes},
 		{name: "ManyStreams", run: testManyStreams, only: c.Multiplexes},

@@ -1,0 +1,73 @@
+package quic
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	quicgo "github.com/quic-go/quic-go"
+)
+
+// An endpoint is a UDP socket with quic-go's demultiplexer on it. Whoever uses
+// it holds it: the listener, and every session. The last to let go closes it.
+type endpoint struct {
+	conn      *net.UDPConn
+	transport *quicgo.Transport
+	closed    chan struct{} // the socket and its goroutines are gone
+
+	mu      sync.Mutex
+	holders int
+	until   time.Time // the last closing period's end
+}
+
+// newEndpoint returns an endpoint that the caller holds. A nil laddr means any
+// address and port.
+func newEndpoint(laddr *net.UDPAddr, key *quicgo.StatelessResetKey) (*endpoint, error) {
+	conn, err := net.ListenUDP("udp", laddr)
+	if err != nil {
+		return nil, err
+	}
+	return &endpoint{
+		conn:      conn,
+		transport: &quicgo.Transport{Conn: conn, StatelessResetKey: key},
+		closed:    make(chan struct{}),
+		holders:   1,
+	}, nil
+}
+
+func (e *endpoint) hold() {
+	e.mu.Lock()
+	e.holders++
+	e.mu.Unlock()
+}
+
+// release lets go. A session that this end closed asks for a closing period:
+// RFC 9000, section 10.2.1, wants the CONNECTION_CLOSE repeated for a while if
+// packets still come in, because a peer that never got it would wait for its
+// idle timeout; quic-go does so as long as there is a socket to do it with.
+func (e *endpoint) release(closing time.Duration) {
+	e.mu.Lock()
+	if closing > 0 {
+		if until := time.Now().Add(closing); until.After(e.until) {
+			e.until = until
+		}
+	}
+	e.holders--
+	last, wait := e.holders == 0, time.Until(e.until)
+	e.mu.Unlock()
+	switch {
+	case !last:
+	case wait > 0:
+		time.AfterFunc(wait, e.close)
+	default:
+		e.close()
+	}
+}
+
+// close stops quic-go before its socket goes: Transport.Close waits for the
+// goroutine that reads, and does not close a socket that it was given.
+func (e *endpoint) close() {
+	e.transport.Close()
+	e.conn.Close()
+	close(e.closed)
+}

@@ -1,0 +1,86 @@
+package quic
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/livenet/livenet/transport"
+)
+
+// pair returns both ends of a session, and the listener.
+func pair(t *testing.T) (client, server *session, l *listener) {
+	t.Helper()
+	serverTLS, clientTLS := Certificates(t)
+	inner, err := Transport{TLS: serverTLS}.Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l = inner.(*listener)
+	t.Cleanup(func() { l.Close() })
+	dialled, err := Transport{TLS: clientTLS}.Dial(t.Context(), l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := l.Accept(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dialled.Close(0, ""); accepted.Close(0, "") })
+	return dialled.(*session), accepted.(*session), l
+}
+
+// The socket goes with whichever is last: the listener or a session.
+func TestEndpointRelease(t *testing.T) {
+	t.Run("SessionLast", func(t *testing.T) {
+		_, server, l := pair(t)
+		l.Close()
+		select {
+		case <-l.ep.closed:
+			t.Fatal("the socket went with the listener, and the session still needs it")
+		default:
+		}
+		stream, err := server.OpenStream(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Write([]byte("still here")); err != nil {
+			t.Fatal(err)
+		}
+		server.Close(0, "")
+		wait(t, l.ep.closed)
+	})
+	t.Run("ListenerLast", func(t *testing.T) {
+		client, server, l := pair(t)
+		client.Close(0, "")
+		wait(t, server.ctx.Done())
+		l.Close()
+		wait(t, l.ep.closed)
+	})
+	t.Run("RefusedOnly", func(t *testing.T) {
+		serverTLS, clientTLS := Certificates(t)
+		inner, err := Transport{TLS: serverTLS}.Listen(t.Context(), "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, err := Transport{TLS: clientTLS}.Dial(t.Context(), inner.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		inner.Close() // and nobody accepted
+		wait(t, client.Context().Done())
+		if e := context.Cause(client.Context()).(*transport.CloseError); e.Origin != transport.Peer {
+			t.Errorf("the session that was not accepted ended with %v", e)
+		}
+		wait(t, inner.(*listener).ep.closed)
+	})
+}
+
+func wait(t *testing.T, done <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Fatal("nothing happened for ten seconds")
+	}
+}

@@ -1,0 +1,90 @@
+package quic
+
+import (
+	"errors"
+	"io"
+	"os"
+	"syscall"
+
+	quicgo "github.com/quic-go/quic-go"
+
+	"github.com/livenet/livenet/transport"
+)
+
+// closeError translates what ended a connection.
+func closeError(err error) *transport.CloseError {
+	if e, ok := errors.AsType[*quicgo.ApplicationError](err); ok {
+		origin := transport.Local
+		if e.Remote {
+			origin = transport.Peer
+		}
+		return &transport.CloseError{Origin: origin, Coded: true, Code: uint64(e.ErrorCode), Text: e.ErrorMessage}
+	}
+	if _, ok := errors.AsType[*quicgo.StatelessResetError](err); ok {
+		// The peer knows nothing of the connection: it has restarted.
+		return &transport.CloseError{Origin: transport.Peer, Reset: true, Err: opaque{err}}
+	}
+	if e, ok := errors.AsType[*quicgo.TransportError](err); ok && e.Remote {
+		// The peer's stack closed, and not its application.
+		return &transport.CloseError{Origin: transport.Peer, Reset: e.ErrorCode != quicgo.NoError, Err: opaque{err}}
+	}
+	// An idle timeout, a handshake that took too long, the peer's violation of
+	// the protocol, a broken socket.
+	return &transport.CloseError{Origin: transport.Lost, Err: opaque{err}}
+}
+
+// readError translates what Read returned.
+func readError(err error) error {
+	if err == io.EOF {
+		return err
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return os.ErrDeadlineExceeded
+	}
+	if e, ok := errors.AsType[*quicgo.StreamError](err); ok { // RESET_STREAM
+		return &transport.CloseError{Origin: transport.Peer, Reset: true, Coded: true, Code: uint64(e.ErrorCode)}
+	}
+	return closeError(err)
+}
+
+// writeError translates what Write returned.
+func writeError(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return os.ErrDeadlineExceeded
+	}
+	if e, ok := errors.AsType[*quicgo.StreamError](err); ok { // STOP_SENDING
+		// A peer that closed its stream wants no more of ours, and says so with
+		// codeClosed; one that reset it gave another code.
+		return &transport.CloseError{
+			Origin: transport.Peer,
+			Reset:  e.ErrorCode != codeClosed,
+			Coded:  true,
+			Code:   uint64(e.ErrorCode),
+		}
+	}
+	return closeError(err)
+}
+
+// opaque carries an error of the library for people to read and for errors.As,
+// and hides it from errors.Is: quic-go's errors say that they are
+// net.ErrClosed even where the peer closed.
+type opaque struct{ err error }
+
+func (o opaque) Error() string { return o.err.Error() }
+
+func (o opaque) As(target any) bool { return errors.As(o.err, target) }
+
+// Is lets a refused dial look like one.
+func (o opaque) Is(target error) bool {
+	e, ok := errors.AsType[*quicgo.TransportError](o.err)
+	return ok && e.Remote && e.ErrorCode == quicgo.ConnectionRefused && target == syscall.ECONNREFUSED
+}
+
+// Timeout is for the net.OpError of a dial that took too long.
+func (o opaque) Timeout() bool {
+	e, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](o.err)
+	return ok && e.Timeout()
+}

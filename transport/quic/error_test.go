@@ -1,0 +1,96 @@
+package quic
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+
+	quicgo "github.com/quic-go/quic-go"
+
+	"github.com/livenet/livenet/transport"
+)
+
+func TestCloseError(t *testing.T) {
+	const local, peer, lost = transport.Local, transport.Peer, transport.Lost
+	for _, test := range []struct {
+		name string
+		err  error
+		want transport.CloseError // without Err
+	}{
+		{"closed by this end", &quicgo.ApplicationError{ErrorCode: 3, ErrorMessage: "max age"},
+			transport.CloseError{Origin: local, Coded: true, Code: 3, Text: "max age"}},
+		{"closed by the peer", &quicgo.ApplicationError{Remote: true, ErrorCode: 2},
+			transport.CloseError{Origin: peer, Coded: true, Code: 2}},
+		{"the peer restarted", &quicgo.StatelessResetError{},
+			transport.CloseError{Origin: peer, Reset: true}},
+		{"the peer's stack went without complaint", &quicgo.TransportError{Remote: true},
+			transport.CloseError{Origin: peer}},
+		{"the peer's stack complained", &quicgo.TransportError{Remote: true, ErrorCode: quicgo.FlowControlError},
+			transport.CloseError{Origin: peer, Reset: true}},
+		{"the peer broke the protocol", &quicgo.TransportError{ErrorCode: quicgo.ProtocolViolation},
+			transport.CloseError{Origin: lost}},
+		{"idle", &quicgo.IdleTimeoutError{}, transport.CloseError{Origin: lost}},
+		{"handshake", &quicgo.HandshakeTimeoutError{}, transport.CloseError{Origin: lost}},
+		{"versions", &quicgo.VersionNegotiationError{}, transport.CloseError{Origin: lost}},
+		{"socket", quicgo.ErrTransportClosed, transport.CloseError{Origin: lost}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := closeError(fmt.Errorf("wrapped: %w", test.err))
+			bare := *got
+			bare.Err = nil
+			if bare != test.want {
+				t.Errorf("got %+v, want %+v", bare, test.want)
+			}
+			if is := errors.Is(got, net.ErrClosed); is != (test.want.Origin == local) {
+				t.Errorf("errors.Is(err, net.ErrClosed) = %v", is)
+			}
+			if is := errors.Is(got, syscall.ECONNRESET); is != test.want.Reset {
+				t.Errorf("errors.Is(err, ECONNRESET) = %v", is)
+			}
+			if os.IsTimeout(got) || errors.Is(got, os.ErrDeadlineExceeded) {
+				t.Error("looks like a deadline")
+			}
+			if ne, ok := errors.AsType[net.Error](error(got)); !ok || ne.Timeout() {
+				t.Error("errors.As finds a net.Error that is a timeout")
+			}
+		})
+	}
+}
+
+func TestStreamError(t *testing.T) {
+	reset := &quicgo.StreamError{Remote: true, ErrorCode: 7}
+	wantReset := transport.CloseError{Origin: transport.Peer, Reset: true, Coded: true, Code: 7}
+	if got := readError(reset); *got.(*transport.CloseError) != wantReset {
+		t.Errorf("RESET_STREAM: %+v", got)
+	}
+	if got := writeError(reset); *got.(*transport.CloseError) != wantReset {
+		t.Errorf("STOP_SENDING: %+v", got)
+	}
+	closed := &quicgo.StreamError{Remote: true, ErrorCode: codeClosed}
+	if got := writeError(closed); *got.(*transport.CloseError) != (transport.CloseError{Origin: transport.Peer, Coded: true}) {
+		t.Errorf("STOP_SENDING after Close: %+v", got)
+	}
+	if got := readError(io.EOF); got != io.EOF {
+		t.Errorf("EOF: %v", got)
+	}
+}
+
+// What the library said stays within reach of errors.As.
+func TestOpaque(t *testing.T) {
+	err := error(closeError(&quicgo.TransportError{Remote: true, ErrorCode: quicgo.ConnectionRefused}))
+	te, ok := errors.AsType[*quicgo.TransportError](err)
+	if !ok || te.ErrorCode != quicgo.ConnectionRefused {
+		t.Errorf("errors.As found %v", te)
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Error("not ECONNREFUSED")
+	}
+	dial := &net.OpError{Op: "dial", Err: opaque{&quicgo.HandshakeTimeoutError{}}}
+	if !dial.Timeout() || errors.Is(dial, net.ErrClosed) {
+		t.Errorf("a dial that took too long: Timeout() %v, closed %v", dial.Timeout(), errors.Is(dial, net.ErrClosed))
+	}
+}

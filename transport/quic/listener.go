@@ -1,0 +1,121 @@
+package quic
+
+import (
+	"context"
+	"net"
+	"sync"
+
+	quicgo "github.com/quic-go/quic-go"
+
+	"github.com/livenet/livenet/transport"
+)
+
+// backlog is how many sessions may wait for Accept. quic-go itself refuses
+// connections beyond 32, which a burst of clients exceeds before a busy accept
+// loop has had its turn.
+const backlog = 1024
+
+// A listener moves sessions from quic-go's short queue to its own. It owns the
+// goroutine that does so; Close waits for it.
+type listener struct {
+	ep    *endpoint
+	inner *quicgo.Listener
+
+	queue   chan *session
+	closing chan struct{} // Close was called
+	drained chan struct{} // fill has returned, and err is set
+	err     error
+	once    sync.Once
+}
+
+func newListener(ep *endpoint, inner *quicgo.Listener) *listener {
+	l := &listener{
+		ep:      ep,
+		inner:   inner,
+		queue:   make(chan *session, backlog),
+		closing: make(chan struct{}),
+		drained: make(chan struct{}),
+	}
+	go l.fill()
+	return l
+}
+
+// fill ends when quic-go's Accept does: on Close, which hands out what it has
+// queued first, or if the socket broke.
+func (l *listener) fill() {
+	defer close(l.drained)
+	for {
+		conn, err := l.inner.Accept(context.Background())
+		if err != nil {
+			l.err = err
+			return
+		}
+		s := newSession(conn, l.ep)
+		select {
+		case l.queue <- s:
+		case <-l.closing:
+			s.refuse()
+		}
+	}
+}
+
+func (l *listener) Accept(ctx context.Context) (transport.Session, error) {
+	select {
+	case <-l.closing:
+		return nil, l.opError(net.ErrClosed)
+	default:
+	}
+	select { // a ready session beats a cancelled context
+	case s := <-l.queue:
+		return s, nil
+	default:
+	}
+	select {
+	case s := <-l.queue:
+		return s, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-l.closing:
+		return nil, l.opError(net.ErrClosed)
+	case <-l.drained:
+		select {
+		case <-l.closing: // both, and select took the wrong one
+			return nil, l.opError(net.ErrClosed)
+		default:
+			return nil, l.opError(opaque{l.err})
+		}
+	}
+}
+
+func (l *listener) opError(err error) error {
+	return &net.OpError{Op: "accept", Net: network, Source: l.Addr(), Err: err}
+}
+
+func (l *listener) Addr() net.Addr { return l.conn().LocalAddr() }
+
+func (l *listener) conn() *net.UDPConn { return l.ep.conn }
+
+// Close refuses handshakes in flight and sessions that nobody accepted. Those
+// that were accepted live on, and with them the UDP socket: the last one to
+// end closes it.
+func (l *listener) Close() error {
+	l.once.Do(func() {
+		close(l.closing)  // first, so that fill cannot block on a full queue
+		l.inner.Close()   // then no session comes in any more
+		<-l.drained       // and none is between the two queues
+		l.refuseWaiting() // before the socket goes that tells them
+		l.ep.release(0)
+	})
+	return nil
+}
+
+func (l *listener) refuseWaiting() {
+	for {
+		select {
+		case s := <-l.queue:
+			s.refuse()
+		default:
+			return
+		}
+	}
+}

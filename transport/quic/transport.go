@@ -1,0 +1,84 @@
+package quic
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"net"
+
+	quicgo "github.com/quic-go/quic-go"
+
+	"github.com/livenet/livenet/transport"
+)
+
+// Transport makes QUIC sessions. The zero value dials, and trusts the system's
+// roots; listening needs a certificate in TLS. Neither config is changed.
+type Transport struct {
+	// TLS holds the certificates and roots. NextProtos is ALPN ("livenet/1")
+	// unless it is set.
+	TLS *tls.Config
+
+	// Config is quic-go's own. MaxIdleTimeout, HandshakeIdleTimeout and
+	// KeepAlivePeriod are taken from it as they are. Where it leaves them zero,
+	// MaxIncomingStreams is 1024 and unidirectional streams, which no session
+	// of this package would accept, are refused.
+	Config *quicgo.Config
+}
+
+var _ transport.Transport = Transport{}
+
+// Listen binds a UDP socket of its own. No client address is verified before
+// the handshake, as Config has no say in it.
+func (t Transport) Listen(ctx context.Context, addr string) (transport.Listener, error) {
+	tlsConf, err := serverTLS(t.TLS)
+	if err != nil {
+		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
+	}
+	laddr, err := resolve(ctx, addr)
+	if err != nil {
+		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
+	}
+	// RFC 9000, section 21.11: a reset key shared by two sockets would let
+	// either be used to forge resets for the other's connections. So the key
+	// is the listener's, and not the process's.
+	key := new(quicgo.StatelessResetKey)
+	rand.Read(key[:])
+	ep, err := newEndpoint(laddr, key)
+	if err != nil {
+		return nil, err // a *net.OpError already
+	}
+	ql, err := ep.transport.Listen(tlsConf, config(t.Config))
+	if err != nil {
+		ep.release(0)
+		return nil, &net.OpError{Op: "listen", Net: network, Source: ep.conn.LocalAddr(), Err: err}
+	}
+	return newListener(ep, ql), nil
+}
+
+// Dial opens a session from a UDP socket of its own, which goes with it.
+func (t Transport) Dial(ctx context.Context, addr string) (transport.Session, error) {
+	raddr, err := resolve(ctx, addr)
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
+	}
+	if raddr.IP == nil { // ":port" means this machine, as it does in package net
+		raddr.IP = net.IPv4(127, 0, 0, 1)
+	}
+	if err := ctx.Err(); err != nil { // quic-go lets chance decide
+		return nil, &net.OpError{Op: "dial", Net: network, Addr: raddr, Err: err}
+	}
+	ep, err := newEndpoint(nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer ep.release(0) // the session holds the endpoint from here on
+
+	conn, dialErr := ep.transport.Dial(ctx, raddr, clientTLS(t.TLS, addr), config(t.Config))
+	if dialErr != nil {
+		if err = ctx.Err(); err == nil {
+			err = opaque{dialErr}
+		}
+		return nil, &net.OpError{Op: "dial", Net: network, Addr: raddr, Err: err}
+	}
+	return newSession(conn, ep), nil
+}

@@ -1,0 +1,24 @@
+package tcp
+
+import (
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func (t Transport) control(_, _ string, c syscall.RawConn) error {
+	if t.UserTimeout <= 0 {
+		return nil
+	}
+	// Zero would mean the kernel's own choice, hence at least one.
+	ms := int(max(t.UserTimeout/time.Millisecond, 1))
+	var err error
+	if failed := c.Control(func(fd uintptr) {
+		err = os.NewSyscallError("setsockopt", unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, ms))
+	}); failed != nil {
+		return failed
+	}
+	return err
+}

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package tcp
+
+import "syscall"
+
+func (t Transport) control(_, _ string, _ syscall.RawConn) error { return nil }

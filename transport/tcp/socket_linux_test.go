@@ -1,0 +1,58 @@
+package tcp_test
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/livenet/livenet/transport"
+	"github.com/livenet/livenet/transport/tcp"
+)
+
+// What the kernel is asked for holds at both ends; what it isn't asked for is
+// off.
+func TestSocketOptions(t *testing.T) {
+	on := tcp.Transport{
+		KeepAlive:   net.KeepAliveConfig{Enable: true, Idle: 40 * time.Second},
+		UserTimeout: 90 * time.Second,
+	}
+	for _, test := range []struct {
+		name                         string
+		transport                    tcp.Transport
+		keepAlive, idle, userTimeout int
+	}{
+		{"Default", tcp.Transport{}, 0, 0, 0},
+		{"Set", on, 1, 40, 90_000},
+		{"Rounded", tcp.Transport{UserTimeout: time.Microsecond}, 0, 0, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			opened, accepted := connect(t, test.transport, listen(t, test.transport))
+			for name, st := range map[string]transport.Stream{"dialled": opened, "accepted": accepted} {
+				if got := option(t, st, unix.SOL_SOCKET, unix.SO_KEEPALIVE); got != test.keepAlive {
+					t.Errorf("%s: SO_KEEPALIVE %d, want %d", name, got, test.keepAlive)
+				}
+				if got := option(t, st, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE); test.idle != 0 && got != test.idle {
+					t.Errorf("%s: TCP_KEEPIDLE %d, want %d", name, got, test.idle)
+				}
+				if got := option(t, st, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT); got != test.userTimeout {
+					t.Errorf("%s: TCP_USER_TIMEOUT %d, want %d", name, got, test.userTimeout)
+				}
+			}
+		})
+	}
+}
+
+func option(t *testing.T, st transport.Stream, level, name int) (value int) {
+	t.Helper()
+	raw, err := socket(st).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) { value, err = unix.GetsockoptInt(int(fd), level, name) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}

@@ -1,0 +1,155 @@
+package tcp
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/livenet/livenet/transport"
+)
+
+// tlsListener accepts connections whose handshake is still to be done.
+type tlsListener struct {
+	*net.TCPListener
+	config *tls.Config
+}
+
+func (l *tlsListener) Accept() (net.Conn, error) {
+	conn, err := l.TCPListener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	w := newWire(conn)
+	return &tlsConn{Conn: tls.Server(w, l.config), wire: w}, nil
+}
+
+// tlsClient does the handshake within ctx.
+func tlsClient(ctx context.Context, conn net.Conn, config *tls.Config, addr string) (*tlsConn, error) {
+	if config.ServerName == "" {
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			return nil, err
+		}
+		config = config.Clone()
+		config.ServerName = host
+	}
+	w := newWire(conn)
+	c := &tlsConn{Conn: tls.Client(w, config), wire: w}
+	if err := c.handshake(ctx); err != nil {
+		w.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+const (
+	// farewell is how long Close waits for room to send what was left over and
+	// close_notify (RFC 8446, section 6.1). The peer may not be reading.
+	farewell = 100 * time.Millisecond
+
+	// maxRecord is the longest plaintext of a record (RFC 8446, section 5.1).
+	maxRecord = 16 << 10
+)
+
+// A tlsConn is a *tls.Conn that outlives its write deadlines.
+//
+// A record that was begun has to be finished: crypto/tls gives the connection
+// up when a deadline cuts one off. So it is never told. The wire beneath it
+// keeps the rest of the record, and the tlsConn above it says that the deadline
+// has passed. The rest goes first with the next Write, CloseWrite or Close.
+type tlsConn struct {
+	*tls.Conn
+	wire  *wire
+	ready atomic.Bool // the handshake is done
+	mu    sync.Mutex  // held by the one Write or CloseWrite that is on
+}
+
+func (c *tlsConn) NetConn() net.Conn { return c.Conn }
+
+// handshake does it, or waits for whoever is at it.
+func (c *tlsConn) handshake(ctx context.Context) error {
+	if c.ready.Load() {
+		return nil
+	}
+	if err := c.HandshakeContext(ctx); err != nil {
+		err = fmt.Errorf("TLS handshake: %w", err)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			// There is no second try, so this isn't a timeout as others are.
+			err = &transport.CloseError{Origin: transport.Lost, Err: err}
+		}
+		return err
+	}
+	c.wire.keep.Store(true)
+	c.ready.Store(true)
+	return nil
+}
+
+func (c *tlsConn) Read(p []byte) (int, error) {
+	if err := c.handshake(context.Background()); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(p)
+}
+
+// Write counts as written what is in a record, though its last record may be
+// held back when the deadline passes.
+func (c *tlsConn) Write(p []byte) (n int, err error) {
+	if err := c.handshake(context.Background()); err != nil {
+		return 0, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		if err := c.wire.flush(); err != nil {
+			return n, err
+		}
+		if len(p) == 0 {
+			return n, nil
+		}
+		// While nothing is in a record yet, nothing has to be kept.
+		if c.wire.expired() {
+			return n, &net.OpError{Op: "write", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.ErrDeadlineExceeded}
+		}
+		m, err := c.Conn.Write(p[:min(len(p), maxRecord)])
+		n, p = n+m, p[m:]
+		if err != nil {
+			return n, err
+		}
+	}
+}
+
+// CloseWrite waits for room to send close_notify, as Write would.
+func (c *tlsConn) CloseWrite() error {
+	if err := c.handshake(context.Background()); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.Conn.CloseWrite(); err != nil {
+		return err
+	}
+	return c.wire.flush()
+}
+
+// Close says farewell, unless the handshake or a Write is going on: they would
+// have to be waited for, and the caller wants to be rid of them.
+func (c *tlsConn) Close() error {
+	if c.ready.Load() && c.mu.TryLock() {
+		c.SetWriteDeadline(time.Now().Add(farewell))
+		c.Conn.CloseWrite()
+		c.mu.Unlock()
+	}
+	return c.wire.Close()
+}
+
+func (c *tlsConn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+func (c *tlsConn) SetWriteDeadline(t time.Time) error { return c.wire.setWriteDeadline(t) }

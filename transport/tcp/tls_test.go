@@ -1,0 +1,228 @@
+package tcp_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/livenet/livenet/transport"
+	"github.com/livenet/livenet/transport/tcp"
+)
+
+// A client that is stuck in its handshake is accepted, and holds up nobody.
+func TestHandshakeStuck(t *testing.T) {
+	serverTLS, clientTLS := certificates(t)
+	l, session, stuck, _ := rawPeer(t, tcp.Transport{TLS: serverTLS})
+	stuck.SetDeadline(time.Time{})
+	reading := make(chan error, 1)
+	go func() { reading <- readOne(stuck) }()
+
+	opened, accepted := connect(t, tcp.Transport{TLS: clientTLS}, l)
+	if _, err := accepted.Write([]byte{0}); err != nil {
+		t.Error(err)
+	}
+	if err := readOne(opened); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-reading:
+		t.Errorf("Read of the stuck stream: %v", err)
+	default:
+	}
+	session.Close(0, "")
+	if err := <-reading; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Read of the stuck stream: %v, want net.ErrClosed", err)
+	}
+}
+
+// A handshake that fails is an error of its stream, and ends its session.
+func TestHandshakeFails(t *testing.T) {
+	serverTLS, clientTLS := certificates(t)
+	for _, test := range []struct {
+		name string
+		peer func(t *testing.T, raw *net.TCPConn)
+		want transport.Origin
+	}{
+		{"Garbage", func(t *testing.T, raw *net.TCPConn) {
+			io.WriteString(raw, "GET / HTTP/1.1\r\n\r\n")
+		}, transport.Lost},
+		{"Distrust", func(t *testing.T, raw *net.TCPConn) {
+			if err := tls.Client(raw, &tls.Config{ServerName: "127.0.0.1"}).Handshake(); err == nil {
+				t.Error("the client trusts just anybody")
+			}
+		}, transport.Lost},
+		{"FIN", func(t *testing.T, raw *net.TCPConn) { raw.Close() }, transport.Peer},
+		{"RST", func(t *testing.T, raw *net.TCPConn) {
+			raw.SetLinger(0)
+			raw.Close()
+		}, transport.Peer},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l, session, stream, raw := rawPeer(t, tcp.Transport{TLS: serverTLS})
+			acted := make(chan struct{})
+			go func() {
+				defer close(acted)
+				test.peer(t, raw)
+			}()
+			err := readOne(stream)
+			<-acted
+			ce, ok := errors.AsType[*transport.CloseError](err)
+			if !ok || ce.Origin != test.want {
+				t.Errorf("Read: %v, want origin %v", err, test.want)
+			}
+			if cause := context.Cause(session.Context()); cause != err {
+				t.Errorf("cause %v, want %v", cause, err)
+			}
+			connect(t, tcp.Transport{TLS: clientTLS}, l)
+		})
+	}
+}
+
+// crypto/tls does not go on with a handshake that a deadline interrupted, so
+// that is the end of the session, and no timeout to be tried again.
+func TestHandshakeDeadline(t *testing.T) {
+	serverTLS, _ := certificates(t)
+	_, session, stream, _ := rawPeer(t, tcp.Transport{TLS: serverTLS})
+	stream.SetReadDeadline(time.Now().Add(time.Millisecond))
+	err := readOne(stream)
+	if ce, ok := errors.AsType[*transport.CloseError](err); !ok || ce.Origin != transport.Lost || ce.Timeout() {
+		t.Errorf("Read: %v, want the session lost", err)
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("Read: %v does not say why", err)
+	}
+	if cause := context.Cause(session.Context()); cause != err {
+		t.Errorf("cause %v, want %v", cause, err)
+	}
+}
+
+// Dial's context bounds the handshake too, and leaves nothing open.
+func TestDialHandshakeCancelled(t *testing.T) {
+	_, clientTLS := certificates(t)
+	l := listen(t, tcp.Transport{}) // which waits for words, not for a handshake
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := (tcp.Transport{TLS: clientTLS}).Dial(ctx, l.Addr().String()); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Dial: %v, want context.DeadlineExceeded", err)
+	}
+	_, accepted := accept(t, l)
+	if _, err := io.Copy(io.Discard, accepted); err != nil {
+		t.Errorf("reading to EOF: %v", err)
+	}
+}
+
+// close_notify waits for a peer that does not read, but not for long.
+func TestTLSCloseWithStuckPeer(t *testing.T) {
+	serverTLS, clientTLS := certificates(t)
+	_, accepted := connect(t, tcp.Transport{TLS: clientTLS}, listen(t, tcp.Transport{TLS: serverTLS}))
+	fill(t, accepted)
+	start := time.Now()
+	if err := accepted.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	// crypto/tls alone takes five.
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("Close took %v", took)
+	}
+}
+
+// What Write counts as written arrives, in order and once, however often a
+// deadline cuts it off.
+func TestTLSWriteDeadlines(t *testing.T) {
+	serverTLS, clientTLS := certificates(t)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		t.Run(tls.VersionName(version), func(t *testing.T) {
+			serverTLS := serverTLS.Clone()
+			serverTLS.MaxVersion = version
+			opened, accepted := connect(t, tcp.Transport{TLS: clientTLS}, listen(t, tcp.Transport{TLS: serverTLS}))
+			socket(opened).SetWriteBuffer(16 << 10)
+
+			var got []byte
+			reading := make(chan error, 1)
+			go func() {
+				var err error
+				got, err = io.ReadAll(accepted)
+				reading <- err
+			}()
+			random := rand.New(rand.NewPCG(1, uint64(version)))
+			block := make([]byte, 256<<10)
+			for i := range block {
+				block[i] = byte(random.Uint32())
+			}
+			var counted []byte
+			cut := 0
+			for len(counted) < 4<<20 && len(reading) == 0 {
+				p := block[random.IntN(len(block)):]
+				opened.SetWriteDeadline(time.Now().Add(time.Duration(random.IntN(200)) * time.Microsecond))
+				n, err := opened.Write(p)
+				counted = append(counted, p[:n]...)
+				if err != nil {
+					if !errors.Is(err, os.ErrDeadlineExceeded) {
+						t.Fatalf("Write: %v", err)
+					}
+					cut++
+				}
+			}
+			opened.SetWriteDeadline(time.Time{})
+			if err := opened.CloseWrite(); err != nil {
+				t.Fatalf("CloseWrite: %v", err)
+			}
+			if err := <-reading; err != nil || !bytes.Equal(got, counted) {
+				t.Errorf("read %d bytes, %v; %d were counted as written", len(got), err, len(counted))
+			}
+			t.Logf("cut off %d times", cut)
+			if cut == 0 {
+				t.Error("no deadline ever passed: this test shows nothing")
+			}
+		})
+	}
+}
+
+// CloseWrite that had no room is tried again, as Write is.
+func TestTLSCloseWriteDeadline(t *testing.T) {
+	serverTLS, clientTLS := certificates(t)
+	opened, accepted := connect(t, tcp.Transport{TLS: clientTLS}, listen(t, tcp.Transport{TLS: serverTLS}))
+	fill(t, accepted)
+	if err := accepted.CloseWrite(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("CloseWrite: %v, want os.ErrDeadlineExceeded", err)
+	}
+	read := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(io.Discard, opened)
+		read <- err
+	}()
+	accepted.SetWriteDeadline(time.Time{})
+	if err := accepted.CloseWrite(); err != nil {
+		t.Errorf("CloseWrite again: %v", err)
+	}
+	if err := <-read; err != nil {
+		t.Errorf("reading to EOF: %v", err)
+	}
+	if _, err := opened.Write([]byte{0}); err != nil {
+		t.Errorf("the other direction: %v", err)
+	}
+	if err := readOne(accepted); err != nil {
+		t.Errorf("the other direction: %v", err)
+	}
+}
+
+// fill writes until there is no room, and leaves a deadline that has passed.
+func fill(t *testing.T, st transport.Stream) {
+	t.Helper()
+	for {
+		st.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
+		if _, err := st.Write(make([]byte, 64<<10)); err != nil {
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatalf("Write: %v", err)
+			}
+			return
+		}
+	}
+}

@@ -1,0 +1,105 @@
+package tcp
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/livenet/livenet/transport"
+)
+
+// A wire is what a *tls.Conn writes its records to. One that a deadline cuts
+// off is written all the same, as far as crypto/tls is told; the wire keeps the
+// rest of it.
+type wire struct {
+	net.Conn // the stream of the plain connection
+
+	// keep is set when the handshake is done. Until then a deadline has to be
+	// the error that it is, because no Write may follow that sends the rest.
+	keep atomic.Bool
+
+	mu   sync.Mutex
+	rest []byte // ahead of whatever is written next
+
+	deadlineMu sync.Mutex // may be had while a Write holds mu
+	deadline   time.Time
+}
+
+// maxRest bounds the rest: the records that crypto/tls makes of maxRecord
+// bytes, and some alerts and key updates in answer to the peer's.
+const maxRest = 2 * maxRecord
+
+var errTooMuchRest = errors.New("the peer asks for answers that it does not read")
+
+func newWire(conn net.Conn) *wire {
+	// A single has just what is wanted of the connection beneath TLS as well:
+	// its errors, and its way to close.
+	st, err := transport.Single(conn).OpenStream(context.Background())
+	if err != nil {
+		panic(err) // the first stream is always there
+	}
+	return &wire{Conn: st}
+}
+
+func (w *wire) NetConn() net.Conn { return w.Conn }
+
+func (w *wire) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.rest) > 0 {
+		if len(w.rest)+len(p) > maxRest {
+			return 0, &transport.CloseError{Origin: transport.Lost, Err: errTooMuchRest}
+		}
+		w.rest = append(w.rest, p...)
+		if err := w.send(); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return 0, err
+		}
+		return len(p), nil
+	}
+	n, err := w.Conn.Write(p)
+	if w.keep.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
+		w.rest = bytes.Clone(p[n:])
+		return len(p), nil
+	}
+	return n, err
+}
+
+// flush sends the rest, if there is one, and fails with os.ErrDeadlineExceeded
+// if it cannot.
+func (w *wire) flush() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.rest) == 0 {
+		return nil
+	}
+	return w.send()
+}
+
+func (w *wire) send() error {
+	n, err := w.Conn.Write(w.rest)
+	w.rest = w.rest[n:]
+	return err
+}
+
+// expired says that a Write would fail at once.
+func (w *wire) expired() bool {
+	w.deadlineMu.Lock()
+	defer w.deadlineMu.Unlock()
+	return !w.deadline.IsZero() && !time.Now().Before(w.deadline)
+}
+
+func (w *wire) setWriteDeadline(t time.Time) error {
+	w.deadlineMu.Lock()
+	defer w.deadlineMu.Unlock()
+	w.deadline = t
+	return w.Conn.SetWriteDeadline(t)
+}
+
+// SetWriteDeadline is crypto/tls asking for five seconds to send close_notify,
+// and none for anything after it. Here the deadline is its user's alone.
+func (w *wire) SetWriteDeadline(time.Time) error { return nil }

@@ -1,0 +1,35 @@
+package yamux
+
+import (
+	"testing"
+	"time"
+)
+
+func TestMeter(t *testing.T) {
+	start := time.Unix(1_000_000, 0)
+	for _, test := range []struct {
+		name  string
+		pings int
+		every time.Duration
+		want  int // that pass
+	}{
+		{"a burst", pingBurst, 0, pingBurst},
+		{"more than a burst", 2 * pingBurst, 0, pingBurst},
+		{"at the rate, for an hour", 3600 * pingRate, time.Second / pingRate, 3600 * pingRate},
+		{"at twice the rate, for a second", 2 * pingRate, time.Second / (2 * pingRate), 2 * pingRate},
+		{"at twice the rate, for ever", 2000, time.Second / (2 * pingRate), 1000 + pingBurst - 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var m meter
+			passed := 0
+			for i := range test.pings {
+				if m.take(start.Add(time.Duration(i) * test.every)) {
+					passed++
+				}
+			}
+			if passed < test.want-1 || passed > test.want+1 {
+				t.Errorf("%d of %d pings passed, want %d", passed, test.pings, test.want)
+			}
+		})
+	}
+}

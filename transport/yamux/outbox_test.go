@@ -1,0 +1,124 @@
+package yamux
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// running starts an outbox that writes to one end of a pipe, on which nothing
+// is written without somebody reading.
+func running(t *testing.T) (o *outbox, conn net.Conn, failed chan error) {
+	here, there := net.Pipe()
+	o, failed = newOutbox(here), make(chan error, 1)
+	go o.run(func(err error) { failed <- err })
+	t.Cleanup(func() {
+		o.close(func() { here.Close() })
+		there.Close()
+	})
+	return o, there, failed
+}
+
+// Our own frames never come between a header and its body.
+func TestOutboxOrder(t *testing.T) {
+	o, conn, _ := running(t)
+	data := newHeader(typeData, 0, 1, 4)
+	reset := resetFrame(3, 1)
+	o.put(data, false, false)
+	o.insert(reset)
+	o.put([]byte("body"), false, true)
+	got := make([]byte, len(data)+4+len(reset))
+	if _, err := io.ReadFull(conn, got); err != nil {
+		t.Fatal(err)
+	}
+	if want := append(append(append([]byte(nil), data...), "body"...), reset...); !bytes.Equal(got, want) {
+		t.Errorf("got  %x\nwant %x", got, want)
+	}
+}
+
+func TestOutboxRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, conn, _ := running(t)
+		if o.full() != nil {
+			t.Error("an empty one is full")
+		}
+		o.put(make([]byte, roomy), false, true)
+		synctest.Wait() // these are being written
+		if o.full() != nil {
+			t.Error("full of what has left it")
+		}
+		o.put(make([]byte, roomy), false, true)
+		room := o.full()
+		if room == nil {
+			t.Fatal("no end of room")
+		}
+		go io.Copy(io.Discard, conn)
+		<-room
+	})
+}
+
+// A peer that reads nothing cannot have us hoard answers.
+func TestOutboxUnread(t *testing.T) {
+	o, _, _ := running(t)
+	var err error
+	for range 3 * maxControl / headerSize {
+		if err = o.insert(resetFrame(1, 0)); err != nil {
+			break
+		}
+	}
+	if err != errUnread {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestOutboxFails(t *testing.T) {
+	o, conn, failed := running(t)
+	conn.Close()
+	o.put(goAwayFrame(0), true, true)
+	if err := <-failed; !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("failed with %v", err)
+	}
+	if err := o.put(goAwayFrame(0), true, true); err == nil {
+		t.Error("takes bytes that it cannot write")
+	}
+}
+
+// The farewell is written if that is possible, and not waited for otherwise.
+func TestOutboxClose(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		stuck time.Duration // when it is closed, a Write has been for so long
+		takes time.Duration
+	}{
+		{"just stuck", 0, farewell},
+		{"stuck for a while", farewell / 4, farewell * 3 / 4},
+		{"stuck for long", 2 * farewell, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o, _, _ := running(t)
+				o.put([]byte("nobody reads this"), false, true)
+				synctest.Wait()
+				time.Sleep(test.stuck)
+				o.insert(goAwayFrame(3))
+				start := time.Now()
+				o.close(func() { o.conn.(net.Conn).Close() })
+				if took := time.Since(start); took != test.takes {
+					t.Errorf("took %v, want %v", took, test.takes)
+				}
+			})
+		})
+	}
+	t.Run("not stuck", func(t *testing.T) {
+		o, conn, _ := running(t)
+		o.insert(goAwayFrame(3))
+		go o.close(func() { o.conn.(net.Conn).Close() })
+		if got, err := io.ReadAll(conn); !bytes.Equal(got, goAwayFrame(3)) || err != nil {
+			t.Errorf("read %x, %v", got, err)
+		}
+	})
+}

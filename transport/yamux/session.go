@@ -1,0 +1,174 @@
+package yamux
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+
+	"github.com/hashicorp/yamux"
+
+	"github.com/livenet/livenet/transport"
+)
+
+// A session is yamux's, on a wire, on the one stream of an inner session. It
+// has three goroutines, of which yamux owns two and the wire one; Close waits
+// for all of them.
+type session struct {
+	inner transport.Session
+	mux   *yamux.Session
+	wire  *wire
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	// accepting holds a token while somebody is in AcceptStream, so that
+	// whoever sees a stream waiting is the one who gets it.
+	accepting chan struct{}
+}
+
+var _ transport.Session = (*session)(nil)
+
+// A role is an end of the connection. The streams that it opens have numbers
+// of its parity, so that both can open some at once.
+type role struct {
+	parity uint32
+	start  func(io.ReadWriteCloser, *yamux.Config) (*yamux.Session, error)
+}
+
+var (
+	client = role{1, yamux.Client}
+	server = role{0, yamux.Server}
+)
+
+func newSession(inner transport.Session, stream transport.Stream, as role) *session {
+	s := &session{inner: inner, accepting: make(chan struct{}, 1)}
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	s.wire = newWire(stream, as.parity)
+	s.wire.ended = s.end
+	s.wire.hangUp = func(cause *transport.CloseError) { inner.Close(cause.Code, cause.Text) }
+	mux, err := as.start(s.wire, config())
+	if err != nil {
+		panic(err) // the config is ours, and yamux looks at nothing else
+	}
+	s.mux = mux
+	go s.wire.run()
+	return s
+}
+
+// end says why the session ended, and has those who wait in streams find out.
+func (s *session) end(cause *transport.CloseError) {
+	s.cancel(cause)
+	for _, stream := range s.wire.table.end() {
+		stream.interrupt()
+	}
+}
+
+// cause waits for the session's end, which is near, and returns why.
+func (s *session) cause() error {
+	<-s.ctx.Done()
+	return context.Cause(s.ctx)
+}
+
+func (s *session) Context() context.Context { return s.ctx }
+func (s *session) Multiplexed() bool        { return true }
+func (s *session) LocalAddr() net.Addr      { return s.inner.LocalAddr() }
+func (s *session) RemoteAddr() net.Addr     { return s.inner.RemoteAddr() }
+
+// NetConn returns the stream beneath. Reading from it, writing to it or setting
+// its deadlines breaks the session.
+func (s *session) NetConn() net.Conn { return s.wire.conn }
+
+// Close tells the peer a code of up to 65535; text is for this end only. What
+// the streams have written may be lost. Whoever waits in one of them returns at
+// once; Close itself takes up to a tenth of a second if the connection is stuck.
+func (s *session) Close(code uint64, text string) error {
+	cause := &transport.CloseError{Origin: transport.Local, Coded: true, Code: code, Text: text}
+	s.wire.part(cause)
+	s.mux.Close() // which closes the wire, once, and waits for its goroutines
+	return nil
+}
+
+// OpenStream waits while 256 streams opened by this end have not been accepted
+// by the peer. The peer sees the stream at once.
+func (s *session) OpenStream(ctx context.Context) (transport.Stream, error) {
+	opening := s.wire.table.opening
+	select { // a ready stream beats a cancelled context
+	case opening <- struct{}{}:
+	default:
+		select {
+		case opening <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-s.ctx.Done():
+			return nil, context.Cause(s.ctx)
+		}
+	}
+	// yamux has room as well, now or in a moment: it counts as the table does.
+	inner, err := s.mux.OpenStream()
+	if err != nil {
+		return nil, s.openError(err)
+	}
+	return s.attach(inner)
+}
+
+func (s *session) openError(err error) error {
+	switch {
+	case errors.Is(err, yamux.ErrRemoteGoAway):
+		<-s.wire.table.opening
+		return &transport.CloseError{Origin: transport.Peer, Err: err}
+	case errors.Is(err, yamux.ErrStreamsExhausted):
+		<-s.wire.table.opening
+		return err
+	}
+	return s.cause()
+}
+
+func (s *session) AcceptStream(ctx context.Context) (transport.Stream, error) {
+	select {
+	case s.accepting <- struct{}{}:
+	default:
+		select {
+		case s.accepting <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-s.ctx.Done():
+			return nil, context.Cause(s.ctx)
+		}
+	}
+	inner, err := s.accept(ctx)
+	<-s.accepting
+	if err != nil {
+		return nil, err
+	}
+	return s.attach(inner)
+}
+
+// accept prefers a stream that waits to a context that has ended, where yamux
+// would toss a coin.
+func (s *session) accept(ctx context.Context) (*yamux.Stream, error) {
+	if s.ctx.Err() != nil {
+		return nil, context.Cause(s.ctx)
+	}
+	inner, err := s.mux.AcceptStreamWithContext(ctx)
+	if err == nil {
+		return inner, nil
+	}
+	if ctx.Err() != nil && !s.mux.IsClosed() {
+		if !s.wire.table.isWaiting() {
+			return nil, ctx.Err()
+		}
+		if inner, err = s.mux.AcceptStream(); err == nil {
+			return inner, nil
+		}
+	}
+	return nil, s.cause()
+}
+
+func (s *session) attach(inner *yamux.Stream) (transport.Stream, error) {
+	stream := &stream{inner: inner, session: s, wake: make(chan struct{}, 1)}
+	if stream.entry = s.wire.table.attach(inner.StreamID(), stream); stream.entry == nil {
+		return nil, s.cause()
+	}
+	return stream, nil
+}

@@ -1,0 +1,376 @@
+package yamux
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/livenet/livenet/transport"
+	"github.com/livenet/livenet/transport/quic"
+	"github.com/livenet/livenet/transport/tcp"
+)
+
+// patience is for what has to happen, sooner or later.
+const patience = 10 * time.Second
+
+// connect returns both ends of a session over TCP.
+func connect(t *testing.T) (client, server *session) {
+	t.Helper()
+	yamuxTCP := Transport{Inner: tcp.Transport{}}
+	l, err := yamuxTCP.Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dialled, err := yamuxTCP.Dial(t.Context(), l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dialled.Close(0, "") })
+	accepted, err := l.Accept(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { accepted.Close(0, "") })
+	return dialled.(*session), accepted.(*session)
+}
+
+// streams opens a stream from one end to the other.
+func streams(t *testing.T, from, to transport.Session) (opened, accepted *stream) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	a, err := from.OpenStream(ctx)
+	if err != nil {
+		t.Fatalf("OpenStream: %v", err)
+	}
+	b, err := to.AcceptStream(ctx)
+	if err != nil {
+		t.Fatalf("AcceptStream: %v", err)
+	}
+	return a.(*stream), b.(*stream)
+}
+
+// causeOf waits for the end of a session.
+func causeOf(t *testing.T, s transport.Session) *transport.CloseError {
+	t.Helper()
+	select {
+	case <-s.Context().Done():
+	case <-time.After(patience):
+		t.Fatal("the session does not end")
+	}
+	return context.Cause(s.Context()).(*transport.CloseError)
+}
+
+// The code reaches the peer if it fits; the text does not.
+func TestSessionCodes(t *testing.T) {
+	const peer = transport.Peer
+	for _, test := range []struct {
+		code uint64
+		want transport.CloseError
+	}{
+		{0, transport.CloseError{Origin: peer, Coded: true}},
+		{2, transport.CloseError{Origin: peer, Coded: true, Code: 2}},
+		{65535, transport.CloseError{Origin: peer, Coded: true, Code: 65535}},
+		{65536, transport.CloseError{Origin: peer}},
+	} {
+		for _, by := range []string{"client", "server"} {
+			here, there := connect(t)
+			if by == "server" {
+				here, there = there, here
+			}
+			_, stream := streams(t, here, there)
+			here.Close(test.code, "words")
+			if got := causeOf(t, there); *got != test.want {
+				t.Errorf("%s closes with code %d: the peer sees %+v", by, test.code, got)
+			}
+			_, err := io.Copy(io.Discard, stream)
+			if ce, ok := errors.AsType[*transport.CloseError](err); !ok || *ce != test.want {
+				t.Errorf("%s closes with code %d: the peer's stream sees %+v", by, test.code, err)
+			}
+			want := transport.CloseError{Coded: true, Code: test.code, Text: "words"}
+			if got := causeOf(t, here); *got != want {
+				t.Errorf("%s closes with code %d: itself it sees %+v", by, test.code, got)
+			}
+		}
+	}
+}
+
+// A lost connection is not the end of a stream.
+func TestLostIsNotEOF(t *testing.T) {
+	client, server := connect(t)
+	opened, accepted := streams(t, client, server)
+	ended, endless := accepted, opened
+	if _, err := io.WriteString(opened, "whole"); err != nil {
+		t.Fatal(err)
+	}
+	opened.CloseWrite()
+	if _, err := io.WriteString(accepted, "half"); err != nil {
+		t.Fatal(err)
+	}
+	// Each has come in before the connection goes.
+	if _, err := io.ReadFull(ended, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(endless, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	streams(t, client, server) // FIN has come in as well
+	server.NetConn().(transport.Stream).Reset(0)
+
+	if got, err := io.ReadAll(endless); string(got) != "alf" || !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the stream that was not ended: %q, %v", got, err)
+	}
+	if ce := causeOf(t, client); ce.Origin != transport.Peer || !ce.Reset {
+		t.Errorf("cause: %v", ce)
+	}
+	// The server reset the connection itself, behind the session's back.
+	if _, err := io.ReadAll(ended); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the other end: %v", err)
+	}
+}
+
+// What was ended before the session was, still is.
+func TestEOFOutlivesSession(t *testing.T) {
+	client, server := connect(t)
+	opened, accepted := streams(t, client, server)
+	if _, err := io.WriteString(opened, "whole"); err != nil {
+		t.Fatal(err)
+	}
+	opened.CloseWrite()
+	streams(t, client, server) // FIN has come in
+	client.Close(3, "")
+	causeOf(t, server)
+	if got, err := io.ReadAll(accepted); string(got) != "whole" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// left says what a session has of streams.
+func left(s *session) (entries, lingering, unanswered, inYamux int) {
+	s.wire.table.mu.Lock()
+	defer s.wire.table.mu.Unlock()
+	return len(s.wire.table.streams), int(s.wire.table.lingering.Load()), len(s.wire.table.opening), s.mux.NumStreams()
+}
+
+// eventually asks again and again, where nothing tells.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// settled waits until yamux and the wire have forgotten all streams.
+func settled(t *testing.T, s *session) {
+	t.Helper()
+	eventually(t, "settled", func() bool {
+		entries, lingering, unanswered, inYamux := left(s)
+		return entries+lingering+unanswered+inYamux == 0
+	})
+}
+
+// However a stream ends, neither end keeps anything of it.
+func TestSettles(t *testing.T) {
+	unread := make([]byte, window)
+	for name, end := range map[string]func(opened, accepted *stream){
+		"closed":           func(opened, accepted *stream) { opened.Close(); accepted.Close() },
+		"half-closed":      func(opened, accepted *stream) { opened.CloseWrite(); accepted.CloseWrite() },
+		"closed, unread":   func(opened, accepted *stream) { opened.Write(unread); accepted.Close(); opened.Close() },
+		"reset by opener":  func(opened, accepted *stream) { opened.Reset(1) },
+		"reset, unread":    func(opened, accepted *stream) { opened.Write(unread); accepted.Reset(1) },
+		"reset by both":    func(opened, accepted *stream) { opened.Reset(1); accepted.Reset(1) },
+		"closed and reset": func(opened, accepted *stream) { opened.Close(); opened.Reset(1) },
+		"closed, written to for ever": func(opened, accepted *stream) {
+			accepted.Close()
+			for err := error(nil); err == nil; {
+				_, err = opened.Write(unread)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, server := connect(t)
+			for range 10 {
+				end(streams(t, client, server))
+			}
+			settled(t, client)
+			settled(t, server)
+		})
+	}
+}
+
+// A stream that was reset before the peer accepted it does not count among the
+// unanswered ones, although the peer will never answer.
+func TestResetUnanswered(t *testing.T) {
+	client, server := connect(t)
+	for range 4 * backlog {
+		stream, err := client.OpenStream(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream.Reset(1)
+		accepted, err := server.AcceptStream(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := accepted.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+			t.Fatalf("read %v", err)
+		}
+	}
+	settled(t, client)
+	settled(t, server)
+}
+
+// A peer that never closes its half keeps a limited number of streams here.
+func TestLingering(t *testing.T) {
+	client, server := connect(t)
+	var opened []*stream
+	for range maxLingering + 10 {
+		here, there := streams(t, client, server)
+		there.Close()
+		opened = append(opened, here)
+	}
+	for i, stream := range opened[:10] {
+		for err := error(nil); !errors.Is(err, syscall.ECONNRESET); { // "closed" until then
+			if _, err = stream.Write([]byte("x")); err != nil && !errors.Is(err, syscall.ECONNRESET) {
+				t.Fatalf("stream %d: %v", i, err)
+			}
+		}
+	}
+	if _, err := opened[len(opened)-1].Write([]byte("x")); err != nil {
+		t.Errorf("the last one: %v", err)
+	}
+	eventually(t, "as many linger as may", func() bool {
+		_, lingering, _, inYamux := left(server)
+		return lingering == maxLingering && inYamux == maxLingering
+	})
+}
+
+// Close does not make a message of half a message.
+func TestCloseCutsWrite(t *testing.T) {
+	client, server := connect(t)
+	opened, accepted := streams(t, client, server)
+	wrote := make(chan error, 1)
+	go func() {
+		_, err := opened.Write(make([]byte, 4*window))
+		wrote <- err
+	}()
+	if _, err := io.ReadFull(accepted, make([]byte, window)); err != nil { // it is under way
+		t.Fatal(err)
+	}
+	opened.Close()
+	if err := <-wrote; !errors.Is(err, net.ErrClosed) {
+		t.Fatalf("Write: %v", err)
+	}
+	if _, err := io.Copy(io.Discard, accepted); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("read to %v, want a reset", err)
+	}
+}
+
+// silentPeer accepts a connection, and neither reads nor writes.
+func silentPeer(t *testing.T) *session {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s, err := Transport{Inner: tcp.Transport{}}.Dial(t.Context(), l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close(0, "") })
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return s.(*session)
+}
+
+// stuck fills the connection from many streams, and returns one of them in the
+// midst of a Write, and how that ends.
+func stuck(t *testing.T, s *session) (*stream, <-chan error) {
+	t.Helper()
+	for {
+		opened, err := s.OpenStream(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream := opened.(*stream)
+		stream.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+		n, err := stream.Write(make([]byte, window))
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("Write: %d, %v, want its deadline", n, err)
+		}
+		stream.SetWriteDeadline(time.Time{})
+		ended := make(chan error, 1)
+		started := make(chan struct{})
+		go func() {
+			close(started)
+			_, err := stream.Write(make([]byte, window))
+			ended <- err
+		}()
+		<-started
+		return stream, ended
+	}
+}
+
+// What a stream does never waits for a connection that is stuck: neither its
+// deadline (which stuck shows), nor its end, nor the session's.
+func TestStuck(t *testing.T) {
+	for name, end := range map[string]func(*stream){
+		"Close":         func(s *stream) { s.Close() },
+		"Reset":         func(s *stream) { s.Reset(1) },
+		"CloseWrite":    func(s *stream) { s.CloseWrite() },
+		"Session.Close": func(s *stream) { s.session.Close(1, "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			stream, ended := stuck(t, silentPeer(t))
+			end(stream)
+			select {
+			case err := <-ended:
+				if !errors.Is(err, net.ErrClosed) {
+					t.Errorf("Write: %v", err)
+				}
+			case <-time.After(patience):
+				t.Fatal("Write does not return")
+			}
+		})
+	}
+	t.Run("the peer goes", func(t *testing.T) {
+		s := silentPeer(t)
+		_, ended := stuck(t, s)
+		s.NetConn().(transport.Stream).Reset(0) // as if the kernel had given up
+		if err := <-ended; err == nil {
+			t.Error("Write succeeded")
+		}
+		causeOf(t, s)
+	})
+}
+
+// A session over another that multiplexes would wait for its stream.
+func TestInner(t *testing.T) {
+	serverTLS, clientTLS := Certificates(t)
+	l, err := Transport{Inner: quic.Transport{TLS: serverTLS}}.Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err := (Transport{Inner: quic.Transport{TLS: clientTLS}}).Dial(t.Context(), l.Addr().String()); err != errMultiplexed {
+		t.Errorf("Dial: %v", err)
+	}
+	if _, err := (Transport{}).Dial(t.Context(), l.Addr().String()); err != errNoInner {
+		t.Errorf("Dial without Inner: %v", err)
+	}
+}

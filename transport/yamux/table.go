@@ -1,0 +1,256 @@
+package yamux
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/livenet/livenet/transport"
+)
+
+const (
+	// maxLingering is how many streams may be closed here and still open at the
+	// peer. Beyond it the oldest is reset.
+	maxLingering = 1024
+
+	// maxUnheard is what a peer may send to a stream after it was closed here.
+	// It is also what its window has room for at least, at that time; so a peer
+	// that goes on always comes to the reset, and is not stuck before.
+	maxUnheard = window / 2
+)
+
+// A table holds the streams that are open on the wire, as told by the flags of
+// the frames that pass in both directions. It is passive: its methods record
+// what passed, and say what has to be done.
+type table struct {
+	// opening holds a token for every stream that this end has opened and the
+	// peer has not answered. OpenStream puts it in.
+	opening chan struct{}
+
+	mu        sync.Mutex
+	streams   map[uint32]*entry
+	waiting   int          // entries that wait
+	lingering atomic.Int32 // entries that linger; read without mu
+	oldest    []uint32     // those that linger, or did, by age
+	ended     bool         // the session has: no stream is attached any more
+}
+
+// An entry is one stream. The table's mutex guards it.
+type entry struct {
+	stream     *stream // as the application knows it, once it does
+	waits      bool    // opened by the peer, and not accepted
+	unanswered bool    // opened here; a token is to come back
+	finIn      bool
+	finOut     bool
+	resetIn    bool
+	coded      bool // the peer's reset carried code
+	code       uint64
+	resetOut   bool // reset here; yamux is yet to be told
+	lingers    bool // closed here: what comes in is dropped
+	unheard    uint32
+}
+
+func newTable() *table {
+	return &table{opening: make(chan struct{}, backlog), streams: make(map[uint32]*entry)}
+}
+
+// sent records a header that yamux sends.
+func (t *table) sent(h header) {
+	if !h.has(flagSYN | flagFIN | flagRST) {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	id := h.id()
+	if h.has(flagSYN) {
+		t.streams[id] = &entry{unanswered: true}
+	}
+	e := t.streams[id]
+	if e == nil {
+		return
+	}
+	if h.has(flagFIN) {
+		e.finOut = true
+	}
+	if h.has(flagRST) || e.finIn && e.finOut { // RST: nobody accepts, and yamux's queue is full
+		t.remove(id, e)
+	}
+}
+
+// received records a header that comes in. Drop says that the body is for
+// nobody, and reset that the stream has had its fill of those.
+func (t *table) received(h header) (drop, reset bool) {
+	if h.flags() == 0 && (h.body() == 0 || t.lingering.Load() == 0) {
+		return false, false // nearly all of them
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	id := h.id()
+	e := t.streams[id]
+	if e == nil {
+		if !h.has(flagSYN) {
+			return false, false
+		}
+		e = &entry{waits: true}
+		t.streams[id] = e
+		t.waiting++
+	}
+	if h.has(flagACK) {
+		t.answered(e)
+	}
+	if h.has(flagFIN) {
+		e.finIn = true
+	}
+	if h.has(flagRST) {
+		e.resetIn = true
+		e.code, e.coded = codeOf(h.length())
+	}
+	if drop = e.lingers && h.body() > 0; drop {
+		e.unheard += min(h.body(), maxUnheard) // which cannot overflow, whatever it claims
+		reset = e.unheard >= maxUnheard
+	}
+	t.settle(id, e)
+	return drop, reset
+}
+
+// settle removes a stream that has ended in both directions, unless the
+// application has yet to be given it.
+func (t *table) settle(id uint32, e *entry) {
+	if e.stream != nil && (e.resetIn || e.finIn && e.finOut) {
+		t.remove(id, e)
+	}
+}
+
+func (t *table) remove(id uint32, e *entry) {
+	t.answered(e)
+	t.accepted(e)
+	if e.lingers {
+		t.lingering.Add(-1)
+	}
+	delete(t.streams, id)
+}
+
+func (t *table) answered(e *entry) {
+	if e.unanswered {
+		e.unanswered = false
+		<-t.opening
+	}
+}
+
+func (t *table) accepted(e *entry) {
+	if e.waits {
+		e.waits = false
+		t.waiting--
+	}
+}
+
+// isWaiting reports whether yamux has, or is about to have, a stream to accept.
+func (t *table) isWaiting() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.waiting > 0
+}
+
+// attach gives a stream its entry, or nil if the session has ended.
+func (t *table) attach(id uint32, s *stream) *entry {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended {
+		return nil
+	}
+	e := t.streams[id]
+	if e == nil { // a peer that takes a number again is on its own
+		return new(entry)
+	}
+	e.stream = s
+	t.accepted(e)
+	t.settle(id, e)
+	return e
+}
+
+// end returns the streams that are to hear of the session's end.
+func (t *table) end() []*stream {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ended = true
+	var all []*stream
+	for _, e := range t.streams {
+		if e.stream != nil {
+			all = append(all, e.stream)
+		}
+	}
+	return all
+}
+
+// linger is for a stream that was closed here, where the peer may not have
+// done so. It returns another that has lingered for too long, if there is one.
+func (t *table) linger(id uint32) (tooLong uint32, found bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.streams[id]
+	if e == nil || e.lingers {
+		return 0, false
+	}
+	e.lingers = true
+	t.lingering.Add(1)
+	if len(t.oldest) >= 2*maxLingering { // as many again are gone: amortized, this is cheap
+		t.oldest = slices.DeleteFunc(t.oldest, func(id uint32) bool { return !t.isLingering(id) })
+	}
+	t.oldest = append(t.oldest, id)
+	for t.lingering.Load() > maxLingering && len(t.oldest) > 0 {
+		id, t.oldest = t.oldest[0], t.oldest[1:]
+		if t.isLingering(id) {
+			return id, true
+		}
+	}
+	return 0, false
+}
+
+func (t *table) isLingering(id uint32) bool {
+	e := t.streams[id]
+	return e != nil && e.lingers && !e.resetOut
+}
+
+// reset reports whether there is a stream to reset.
+func (t *table) reset(id uint32) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.streams[id]
+	if e == nil || e.resetOut {
+		return false
+	}
+	e.resetOut = true
+	return true
+}
+
+// forget removes a stream that was reset here, and returns the header that
+// makes yamux do so too: the reset that the peer might have sent. It answers
+// for the peer as well, if need be, for yamux counts the unanswered ones.
+func (t *table) forget(id uint32) header {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.streams[id]
+	if e == nil {
+		return nil // the peer was faster
+	}
+	flags := uint16(flagRST)
+	if e.unanswered {
+		flags |= flagACK
+	}
+	t.remove(id, e)
+	return newHeader(typeWindowUpdate, flags, id, 0)
+}
+
+// finished reports whether the peer has ended its half of the stream.
+func (t *table) finished(e *entry) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return e.finIn
+}
+
+// resetError is how the peer reset the stream.
+func (t *table) resetError(e *entry) *transport.CloseError {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return &transport.CloseError{Origin: transport.Peer, Reset: true, Coded: e.coded, Code: e.code}
+}

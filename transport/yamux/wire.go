@@ -1,0 +1,341 @@
+package yamux
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/livenet/livenet/transport"
+)
+
+// ErrPingFlood is why a session ended whose peer pinged too often.
+var ErrPingFlood = errors.New("yamux: too many pings from the peer")
+
+var errProtocol = errors.New("yamux: the peer broke the protocol")
+
+// A wire stands between yamux and the connection, and follows the frames in
+// both directions. Read is called by yamux's receiving goroutine only, and
+// Write by its sending one.
+type wire struct {
+	conn   transport.Stream
+	hangUp func(*transport.CloseError) // closes the connection
+	ended  func(*transport.CloseError) // told when the session has ended
+
+	table  *table
+	out    *outbox
+	parity uint32 // of the numbers of the streams opened here
+
+	// What Read is in the middle of.
+	pings    meter
+	held     [headerSize]byte // a header that has not come in whole
+	nheld    int
+	body     uint32 // bytes to come of a frame's body
+	dropping bool   // that body is for nobody
+	told     header // our own words to yamux, not yet read by it
+	err      error  // for the next Read
+
+	// What Write is in the middle of.
+	sending uint32 // bytes to come of a frame's body
+
+	mu        sync.Mutex
+	resets    []uint32     // streams that yamux has to be told about
+	nresets   atomic.Int32 // len(resets)
+	heard     atomic.Bool  // Read may be interrupted: it is not in a handshake
+	goingAway bool         // the peer said so, and meant no harm
+	cause     *transport.CloseError
+	parting   header // what is sent last
+	closed    bool
+}
+
+func newWire(conn transport.Stream, parity uint32) *wire {
+	w := &wire{conn: conn, table: newTable(), out: newOutbox(conn), parity: parity}
+	w.heard.Store(parity == client.parity) // dialling includes the handshake
+	return w
+}
+
+// run writes what is to be sent. It returns when the wire is closed.
+func (w *wire) run() { w.out.run(func(err error) { w.fail(lost(err)) }) }
+
+// Read hands frames to yamux as they come in, except those that are for nobody.
+// It never holds back a whole frame, but it does hold back half a header: what
+// is to be done with a frame shows when its header is complete.
+func (w *wire) Read(p []byte) (int, error) {
+	if len(p) < headerSize {
+		return 0, io.ErrShortBuffer // yamux reads through a buffer of 4 KB
+	}
+	for {
+		if w.tell(); len(w.told) > 0 {
+			n := copy(p, w.told)
+			w.told = w.told[n:]
+			return n, nil
+		}
+		if w.err != nil {
+			return 0, w.err
+		}
+		n, err := w.conn.Read(w.upTo(p))
+		if n > 0 {
+			w.heard.Store(true)
+			n, w.err = w.follow(p, n)
+		}
+		if w.err == nil && err != nil && !w.interrupted(err) {
+			w.err = err
+			w.setCause(w.readCause(err))
+		}
+		if n > 0 {
+			return n, nil
+		}
+	}
+}
+
+// upTo is where to read to: behind what is held, and not beyond the frame if
+// there is something to tell at its end.
+func (w *wire) upTo(p []byte) []byte {
+	p = p[w.nheld:]
+	if w.nresets.Load() == 0 {
+		return p
+	}
+	end := headerSize - w.nheld
+	if w.body > 0 {
+		end = int(min(w.body, uint32(len(p))))
+	}
+	return p[:min(end, len(p))]
+}
+
+// follow goes through n bytes that have come in, behind what is held, and
+// returns how many of them are left for yamux at the start of p.
+func (w *wire) follow(p []byte, n int) (kept int, err error) {
+	n += copy(p, w.held[:w.nheld])
+	w.nheld = 0
+	at := 0
+	keep := func(size int) {
+		if kept != at {
+			copy(p[kept:], p[at:at+size])
+		}
+		kept += size
+	}
+	for at < n {
+		if w.body > 0 {
+			size := int(min(w.body, uint32(n-at)))
+			if !w.dropping {
+				keep(size)
+			}
+			at += size
+			w.body -= uint32(size)
+			continue
+		}
+		if n-at < headerSize {
+			w.nheld = copy(w.held[:], p[at:n])
+			break
+		}
+		h := header(p[at : at+headerSize])
+		w.body = h.body()
+		if w.dropping, err = w.receive(h); err != nil {
+			return kept, err
+		}
+		if w.dropping {
+			h.setLength(0) // the flags may matter still
+		}
+		if !w.dropping || h.flags() != 0 {
+			keep(headerSize)
+		}
+		at += headerSize
+	}
+	return kept, nil
+}
+
+// receive looks at a header that came in.
+func (w *wire) receive(h header) (drop bool, err error) {
+	switch h.typ() {
+	case typePing:
+		if h.has(flagSYN) && !w.pings.take(time.Now()) {
+			w.setCause(lost(ErrPingFlood))
+			return false, ErrPingFlood
+		}
+	case typeGoAway:
+		w.goAway(h.length())
+	case typeData, typeWindowUpdate:
+		if h.has(flagSYN) && h.id()%2 == w.parity {
+			// The number may be that of the next stream opened here, and yamux
+			// would take the one for the other.
+			w.setCause(lost(errProtocol))
+			return false, errProtocol
+		}
+		drop, reset := w.table.received(h)
+		if reset {
+			w.reset(h.id(), 0)
+		}
+		return drop, nil
+	}
+	return false, nil
+}
+
+// goAway notes what the peer's parting words mean. Except for the friendly one,
+// after which a peer may live long, yamux ends the session at them.
+func (w *wire) goAway(code uint32) {
+	if code == goAwayNormal {
+		w.mu.Lock()
+		w.goingAway = true
+		w.mu.Unlock()
+		return
+	}
+	cause := &transport.CloseError{Origin: transport.Peer}
+	switch app, ok := codeOf(code); {
+	case ok:
+		cause.Coded, cause.Code = true, app
+	case code == goAwayProtocol:
+		cause.Err = errors.New("yamux: the peer found a protocol error")
+	case code == goAwayInternal:
+		cause.Err = errors.New("yamux: the peer had an internal error")
+	default:
+		cause.Err = fmt.Errorf("yamux: the peer went away with code %#x", code)
+	}
+	w.setCause(cause)
+}
+
+// readCause is what it means that there is no more to read.
+func (w *wire) readCause(err error) *transport.CloseError {
+	cause := lost(err)
+	if err == io.EOF {
+		cause = &transport.CloseError{Origin: transport.Peer}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.goingAway && cause.Origin == transport.Peer && !cause.Reset {
+		cause.Coded = true // code 0
+	}
+	return cause
+}
+
+// Write takes the frames of yamux. It does not wait for the connection.
+func (w *wire) Write(p []byte) (int, error) {
+	control := false
+	if w.sending == 0 { // yamux writes headers by themselves
+		h := header(p)
+		w.table.sent(h)
+		w.sending = h.body()
+		control = w.sending == 0
+	} else {
+		w.sending -= min(uint32(len(p)), w.sending)
+	}
+	if err := w.out.put(p, control, w.sending == 0); err != nil {
+		w.setCause(lost(err))
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// reset resets a stream, if it has not ended: the peer is told in a frame, and
+// yamux in the same frame as if it came from the peer, for it has no other way
+// to let go of a stream.
+func (w *wire) reset(id uint32, code uint64) {
+	if !w.table.reset(id) {
+		return
+	}
+	if err := w.out.insert(resetFrame(id, code)); err != nil {
+		w.fail(lost(err))
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return
+	}
+	w.resets = append(w.resets, id)
+	w.nresets.Store(int32(len(w.resets)))
+	if w.heard.Load() {
+		w.conn.SetReadDeadline(longAgo) // so that Read comes round to it
+	}
+}
+
+// interrupted reports whether a Read of the connection ended because of reset.
+// There are no other deadlines on it.
+func (w *wire) interrupted(err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.conn.SetReadDeadline(time.Time{})
+	return true
+}
+
+// tell prepares a frame for yamux if it is time for one: between two others.
+func (w *wire) tell() {
+	if w.nresets.Load() == 0 || len(w.told) > 0 || w.body > 0 || w.nheld > 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range w.resets {
+		w.told = append(w.told, w.table.forget(id)...)
+	}
+	w.resets = w.resets[:0]
+	w.nresets.Store(0)
+}
+
+// linger is for a stream that was closed here.
+func (w *wire) linger(id uint32) {
+	if tooLong, found := w.table.linger(id); found {
+		w.reset(tooLong, 0)
+	}
+}
+
+// setCause says why the session ends. The first call counts.
+func (w *wire) setCause(cause *transport.CloseError) {
+	w.mu.Lock()
+	if w.cause == nil {
+		w.cause = cause
+	}
+	w.mu.Unlock()
+}
+
+// fail ends the session: without a connection yamux's goroutines return.
+func (w *wire) fail(cause *transport.CloseError) {
+	w.setCause(cause)
+	w.hangUp(cause)
+}
+
+// part is for a session that this end closes.
+func (w *wire) part(cause *transport.CloseError) {
+	w.setCause(cause)
+	w.mu.Lock()
+	w.parting = goAwayFrame(cause.Code)
+	w.mu.Unlock()
+}
+
+// Close is called by yamux when the session ends, for whatever reason. Those
+// who wait in streams are told first, as the farewell may take its time.
+func (w *wire) Close() error {
+	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		return nil
+	}
+	w.closed = true
+	if w.cause == nil { // yamux ended it, and only one thing makes it do so
+		w.cause = lost(errProtocol)
+	}
+	cause, parting := w.cause, w.parting
+	w.mu.Unlock()
+
+	w.ended(cause)
+	if parting != nil {
+		w.out.insert(parting)
+	}
+	w.out.close(func() { w.hangUp(cause) })
+	return nil
+}
+
+// lost says in the words of package transport why a connection failed. The
+// connection's own words, if it has any, are copied.
+func lost(err error) *transport.CloseError {
+	if ce, ok := errors.AsType[*transport.CloseError](err); ok {
+		ce := *ce
+		return &ce
+	}
+	return &transport.CloseError{Origin: transport.Lost, Err: err}
+}
