@@ -247,7 +247,7 @@ func (c *Conn) writable() error {
 	if e := c.life.ended.Load(); e != nil {
 		return e
 	}
-	if c.ended {
+	if c.ended || c.leaving.Load() {
 		return net.ErrClosed
 	}
 	return nil
@@ -298,16 +298,8 @@ const controlTime = 50 * time.Millisecond
 // control sends a control message, made by add once it can be sent, within d.
 // The write lock is held.
 func (c *Conn) control(d time.Duration, add func([]byte) []byte) bool {
-	c.dmu.Lock()
-	c.bounded = true
-	c.stream.SetWriteDeadline(time.Now().Add(d))
-	c.dmu.Unlock()
-	defer func() {
-		c.dmu.Lock()
-		c.bounded = false
-		c.stream.SetWriteDeadline(c.deadline)
-		c.dmu.Unlock()
-	}()
+	c.bound(time.Now().Add(d))
+	defer c.unbound()
 	if c.flush() != nil {
 		return false
 	}
@@ -321,16 +313,33 @@ func (c *Conn) control(d time.Duration, add func([]byte) []byte) bool {
 	return err == nil || n > 0
 }
 
+// bound sets a deadline for writing over the application's, and unbound gives
+// it back its own.
+
+func (c *Conn) bound(t time.Time) {
+	c.dmu.Lock()
+	c.bounded = true
+	c.stream.SetWriteDeadline(t)
+	c.dmu.Unlock()
+}
+
+func (c *Conn) unbound() {
+	c.dmu.Lock()
+	c.bounded = false
+	c.stream.SetWriteDeadline(c.deadline)
+	c.dmu.Unlock()
+}
+
 // unlockPaying lets go of the write lock, having sent what this end owes the
 // peer: whoever finds the lock taken leaves its debt to the holder.
 func (c *Conn) unlockPaying() {
 	for {
 		paid := true
-		if c.coder.Owes() && c.life.ended.Load() == nil {
+		if c.coder.Owes() && !c.leaving.Load() {
 			paid = c.control(controlTime, c.coder.AppendOwed)
 		}
 		c.wmu.Unlock()
-		if !paid || !c.coder.Owes() || c.life.ended.Load() != nil || !c.wmu.TryLock() {
+		if !paid || !c.coder.Owes() || c.leaving.Load() || !c.wmu.TryLock() {
 			return
 		}
 	}
@@ -379,24 +388,28 @@ func (c *Conn) ping() bool {
 	})
 }
 
+// farewellTime is how long a farewell may take that a peer does not take.
+const farewellTime = 5 * time.Millisecond
+
 // farewell tells the peer why, if the codec can, and reports whether it did. A
-// write that is under way to a peer that takes nothing is not waited for.
+// peer that was never heard may be in the middle of a handshake, which is not
+// to be waited for.
 func (c *Conn) farewell(e *Error) bool {
-	if c.coder == nil || e.Initiator == Peer || !c.wmu.TryLock() {
+	if c.coder == nil || e.Initiator == Peer || c.life.in.Load() == 0 {
 		return false
 	}
+	// Whoever is writing returns: nothing of the application's comes after the
+	// farewell anyway. What they leave unfinished goes out before it.
+	c.leaving.Store(true)
+	c.bound(past)
+	defer c.unbound()
+	c.wmu.Lock()
 	defer c.wmu.Unlock()
-	if c.said {
-		return true
+	if !c.said {
+		c.said = c.control(farewellTime, func(b []byte) []byte {
+			b, _ = c.coder.AppendBye(b, e.Reason.Code(), e.Text)
+			return b
+		})
 	}
-	d := controlTime
-	if e.Reason.abrupt() {
-		d /= 10 // nobody is likely to be there
-	}
-	c.said = c.control(d, func(b []byte) []byte {
-		b, _ = c.coder.AppendBye(b, e.Reason.Code(), e.Text)
-		return b
-	})
-	c.ended = c.ended || c.said
 	return c.said
 }

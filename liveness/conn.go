@@ -43,10 +43,11 @@ type Conn struct {
 
 	over atomic.Pointer[readEnd]
 
-	wmu     sync.Mutex // held while writing through the coder
-	backlog []byte     // the rest of a frame that a deadline cut short
-	ended   bool       // this direction's data
-	said    bool       // the farewell
+	wmu     sync.Mutex  // held while writing through the coder
+	backlog []byte      // the rest of a frame that a deadline cut short
+	ended   bool        // this direction's data
+	said    bool        // the farewell
+	leaving atomic.Bool // the farewell is to come
 	asked   atomic.Pointer[question]
 
 	dmu      sync.Mutex // guards the next two
@@ -268,7 +269,7 @@ func (c *Conn) discard() {
 	if t, ok := c.kernel.ask(); !ok || !t.unread || closeWrite(c.stream) != nil {
 		return
 	}
-	c.stream.SetReadDeadline(time.Now().Add(controlTime))
+	c.stream.SetReadDeadline(time.Now().Add(2 * farewellTime))
 	io.Copy(io.Discard, c.stream)
 }
 

@@ -132,7 +132,7 @@ func (e *Engine) grant(l *Lease) {
 
 func (e *Engine) init() {
 	e.step = e.tick()
-	e.base = time.Now()
+	e.base = time.Now().Add(-1) // the clock never reads 0, which stands for never
 	e.seed = rand.Uint64()
 	n := 1
 	for n < 4*runtime.GOMAXPROCS(0) {

@@ -66,10 +66,23 @@ func (e *Error) Error() string {
 		s += " after " + round(e.Age).String()
 	case e.Text != "":
 		s += ": " + e.Text
-	case e.Err != nil:
-		s += ": " + e.Err.Error()
+	default:
+		s += beneathIt(e.Err)
 	}
 	return s
+}
+
+// beneathIt is what an underlying error adds to the reason. A transport's
+// CloseError says who ended it, which has been said, so only what the library or
+// the kernel told it counts.
+func beneathIt(err error) string {
+	if closed, ok := errors.AsType[*transport.CloseError](err); ok {
+		err = closed.Err
+	}
+	if err == nil {
+		return ""
+	}
+	return ": " + err.Error()
 }
 
 func (e *Error) Unwrap() error { return e.Err }

@@ -3,6 +3,7 @@ package liveness
 import (
 	"fmt"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -24,6 +25,7 @@ type life struct {
 
 	noted atomic.Pointer[Error] // the first sign of why it will end
 	ended atomic.Pointer[Error]
+	over  sync.WaitGroup // one, until the end has been told
 
 	beats, in, out atomic.Int64
 	rtt            atomic.Int64
@@ -40,6 +42,7 @@ var lastID atomic.Uint64
 
 // begin grants the lease.
 func (l *life) begin() {
+	l.over.Add(1)
 	l.id = lastID.Add(1)
 	l.began = time.Now()
 	if l.ledger != nil {
@@ -165,6 +168,7 @@ func (l *life) end(e Error) bool {
 	// after, so that a closed one is really gone.
 	l.holder.shut(&e)
 	l.tell(&e)
+	l.over.Done()
 	return true
 }
 

@@ -192,9 +192,7 @@ func (s *Server) drain() {
 	s.mu.Unlock()
 	s.emit(Event{What: DrainBegan})
 	if !closed {
-		for _, x := range left {
-			x.drain()
-		}
+		each(left, (*session).drain)
 		wait := s.Drain
 		if wait <= 0 {
 			wait = DefaultDrain
@@ -213,9 +211,26 @@ func (s *Server) endAll() {
 	s.mu.Lock()
 	left := s.all()
 	s.mu.Unlock()
-	for _, x := range left {
-		x.life.end(Error{Reason: Draining})
+	each(left, func(x *session) { x.life.end(Error{Reason: Draining}) })
+}
+
+// each runs f on each session, several at a time, since a farewell may have to
+// wait for a socket.
+func each(list []*session, f func(*session)) {
+	var wg sync.WaitGroup
+	next := make(chan *session)
+	for range min(mostExpiring, len(list)) {
+		wg.Go(func() {
+			for x := range next {
+				f(x)
+			}
+		})
 	}
+	for _, x := range list {
+		next <- x
+	}
+	close(next)
+	wg.Wait()
 }
 
 // all is a list of the sessions. The lock is held.

@@ -447,3 +447,41 @@ func TestALongSessionCarriesShortRequests(t *testing.T) {
 		}
 	})
 }
+
+// Whoever closes a log after Serve has returned must have had all of it.
+func TestServeReturnsWhenAllHasBeenTold(t *testing.T) {
+	bothKinds(t, func(t *testing.T, tr transport.Transport) {
+		var told atomic.Int32
+		srv := &Server{Config: Config{Policy: Fixed(sec)}, Handler: func(_ context.Context, c *Conn) { io.Copy(io.Discard, c) }}
+		w := serve(t, srv, slowEvents{tr, srv, &told})
+		sess, st := w.dial()
+		st.Write([]byte("x"))
+		time.Sleep(sec + DefaultTick) // the engine is at it now
+		srv.Close()
+		if err := <-w.served; err != nil {
+			t.Error(err)
+		}
+		opened := srv.Counts(KindSession).Accepted + srv.Counts(KindStream).Accepted
+		if n := told.Load(); n == 0 || uint64(n) != opened {
+			t.Errorf("%d of %d ends told when Serve returned", n, opened)
+		}
+		sess.Close(0, "")
+	})
+}
+
+// slowEvents makes a server slow to tell its ends.
+type slowEvents struct {
+	transport.Transport
+	srv  *Server
+	told *atomic.Int32
+}
+
+func (s slowEvents) Listen(ctx context.Context, addr string) (transport.Listener, error) {
+	s.srv.Events = func(e Event) {
+		if e.What == Closed {
+			time.Sleep(sec)
+			s.told.Add(1)
+		}
+	}
+	return s.Transport.Listen(ctx, addr)
+}

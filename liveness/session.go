@@ -42,8 +42,9 @@ func newSession(ctx context.Context, s *Server, sess transport.Session) *session
 }
 
 // serve serves the session's streams until it ends, and waits for their
-// handlers.
+// handlers and until the end has been told.
 func (x *session) serve() {
+	defer x.life.over.Wait()
 	defer x.handlers.Wait()
 	if !x.sess.Multiplexed() {
 		x.serveOnly()
@@ -143,6 +144,7 @@ func (x *session) add(c *Conn) bool {
 // run runs the handler on c, and ends c when it returns.
 func (x *session) run(c *Conn) {
 	defer x.handlers.Done()
+	defer c.life.over.Wait()
 	defer x.gone(c)
 	defer c.Close()
 	defer func() {
