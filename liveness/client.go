@@ -117,6 +117,8 @@ func (c *Conn) greet(ctx context.Context) (codec.Hello, error) {
 	defer undo()
 	c.rmu.Lock()
 	defer c.rmu.Unlock()
+	c.greeting = true
+	defer func() { c.greeting = false }()
 	c.small = make([]byte, smallest)
 	if _, err := c.stream.Write(c.coder.AppendOwed(nil)); err != nil {
 		return codec.Hello{}, greetError(ctx, err)

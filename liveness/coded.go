@@ -122,7 +122,11 @@ func (c *Conn) stopReading(err error) error {
 
 // breach ends the connection of a peer that broke the codec's rules.
 func (c *Conn) breach(broken error) error {
-	c.life.end(*explain(broken))
+	e := explain(broken)
+	if c.greeting {
+		return e // there is nothing to end yet
+	}
+	c.life.end(*e)
 	return c.life.ended.Load()
 }
 
@@ -142,7 +146,7 @@ func (c *Conn) hear(seen codec.Seen) {
 	}
 	if seen.Beats > 0 {
 		c.life.beaten(seen.Beats)
-		if !c.allowed.take(seen.Beats, c.cfg.maxBeats()) {
+		if !c.allowed.take(seen.Beats, c.cfg.maxBeats()) && !c.greeting {
 			c.life.end(Error{Reason: TooManyBeats})
 			return
 		}

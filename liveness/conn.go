@@ -41,6 +41,8 @@ type Conn struct {
 	allowed allowance     // the heartbeats that the peer may send
 	drained chan struct{} // closed when drain has ended; nil: it never began
 
+	greeting bool // a dialled connection whose life has not begun
+
 	over atomic.Pointer[readEnd]
 
 	wmu     sync.Mutex  // held while writing through the coder

@@ -193,6 +193,12 @@ func patience(p Policy) (time.Duration, bool) {
 	return at - heard, helps(p, Evidence{Age: at, Heard: heard})
 }
 
+// bears is the longest silence that a peer may keep under p, whatever for.
+func bears(p Policy) time.Duration {
+	const heard = time.Nanosecond
+	return deadlineOf(p, Evidence{Age: heard, Heard: heard})
+}
+
 // deadlineOf is the age at which p gives up a peer that is not heard again.
 // Policies are pure, so it is found by asking, step by step.
 func deadlineOf(p Policy, e Evidence) time.Duration {

@@ -65,7 +65,7 @@ func (s *Server) Counts(k Kind) Counts {
 // serves once.
 func (s *Server) Serve(ctx context.Context, l transport.Listener) error {
 	defer l.Close()
-	if err := s.check(); err != nil {
+	if err := s.check(l); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -93,16 +93,28 @@ func (s *Server) Serve(ctx context.Context, l transport.Listener) error {
 }
 
 // check finds what contradicts itself.
-func (s *Server) check() error {
+func (s *Server) check(l transport.Listener) error {
 	switch {
 	case s.Policy == nil:
 		return ErrNoPolicy
 	case s.Handler == nil:
 		return errors.New("liveness: a server needs a handler")
-	case s.Evidence == codec.Bytes:
+	case s.Evidence != codec.Bytes && s.codec() == codec.Raw:
+		return errors.New("liveness: the raw codec knows bytes only: it can't tell messages or beats")
+	}
+	return s.checkPatience(l)
+}
+
+// checkPatience refuses a transport that would end sessions before the policy
+// does, and for a reason of its own.
+func (s *Server) checkPatience(l transport.Listener) error {
+	i, ok := l.(transport.Impatient)
+	if !ok || i.Patience() <= 0 {
 		return nil
-	case s.codec() == codec.Raw:
-		return fmt.Errorf("liveness: the raw codec knows bytes only: it can't tell messages or beats")
+	}
+	if most := bears(s.Policy); most >= i.Patience() {
+		return fmt.Errorf("liveness: the transport gives up a silent session after %v, before the policy (%v) does: give it more time than %v",
+			i.Patience(), describe(s.Policy), most)
 	}
 	return nil
 }

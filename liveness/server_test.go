@@ -405,6 +405,44 @@ func TestServersThatMakeNoSense(t *testing.T) {
 	}
 }
 
+// hasty is a listener of a transport that has an idle timeout of its own.
+type hasty struct {
+	transport.Listener
+	patience time.Duration
+}
+
+func (h hasty) Patience() time.Duration { return h.patience }
+
+func TestRule9ATransportThatWouldPreemptThePolicyIsRefused(t *testing.T) {
+	for _, tt := range []struct {
+		policy   Policy
+		patience time.Duration
+		refused  bool
+	}{
+		{Sliding(4 * sec), 30 * sec, false},
+		{Sliding(30 * sec), 30 * sec, true},
+		{Fixed(time.Minute), 30 * sec, true},
+		{Earliest(Sliding(time.Hour), MaxAge(20*sec, 0)), 30 * sec, false},
+		{Sliding(time.Hour), 0, false},
+	} {
+		inBubble(t, func(t *testing.T) {
+			l, err := memory().Listen(t.Context(), "x")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			srv := &Server{Config: Config{Policy: tt.policy}, Handler: echo}
+			served := make(chan error, 1)
+			go func() { served <- srv.Serve(ctx, hasty{l, tt.patience}) }()
+			synctest.Wait()
+			cancel()
+			if err := <-served; (err != nil) != tt.refused {
+				t.Errorf("%v on a transport of %v patience: %v", tt.policy, tt.patience, err)
+			}
+		})
+	}
+}
+
 func TestDialGivesUpOnAServerThatSaysNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		// A server that speaks lines has no Hello to send.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"github.com/livenet/livenet/codec"
 	"github.com/livenet/livenet/transport"
@@ -17,7 +18,7 @@ type session struct {
 	srv    *Server
 	sess   transport.Session
 	life   *life
-	kernel *witness
+	kernel atomic.Pointer[witness] // set before the lease is granted, or with the only stream
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
@@ -31,7 +32,7 @@ func newSession(ctx context.Context, s *Server, sess transport.Session) *session
 	x := &session{srv: s, sess: sess, conns: make(map[*Conn]struct{})}
 	if w := witnessOf(sess); w != nil {
 		w.shared = true
-		x.kernel = w
+		x.kernel.Store(w)
 	}
 	x.ctx, x.cancel = context.WithCancelCause(ctx)
 	x.life = &life{
@@ -72,7 +73,8 @@ func (x *session) serveOnly() {
 	c := x.newConn(stream)
 	c.life = x.life
 	if w := witnessOf(stream); w != nil {
-		c.kernel, x.kernel = w, w
+		c.kernel = w
+		x.kernel.Store(w) // the engine may be asking already
 	}
 	if x.add(c) {
 		x.run(c)
@@ -205,7 +207,7 @@ func (x *session) drain() {
 	}
 }
 
-func (x *session) witness() *witness { return x.kernel }
+func (x *session) witness() *witness { return x.kernel.Load() }
 
 // probe asks the peer over whichever stream can.
 func (x *session) probe() {

@@ -3,9 +3,9 @@
 //
 // It holds interfaces, the one error type that every implementation speaks
 // ([CloseError]), and [Single] and [SingleListener], which make sessions of
-// connections that carry exactly one stream. It imports the standard library only. The
-// implementations live in the packages below it: tcp, quic and yamux; the
-// conformance suite that any other implementation can run is transporttest.
+// connections that carry exactly one stream. It imports the standard library
+// only. The implementations live in the packages below it: tcp, quic and yamux;
+// the conformance suite that any other implementation can run is transporttest.
 //
 // Every blocking call takes a context or obeys the stream's deadlines. Closing
 // a stream or a session returns every call blocked in it, at once, with an

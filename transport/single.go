@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -63,7 +64,7 @@ func (s *single) AcceptStream(ctx context.Context) (Stream, error) {
 	case <-s.ctx.Done():
 		return nil, context.Cause(s.ctx)
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, cmp.Or(context.Cause(s.ctx), ctx.Err())
 	}
 }
 

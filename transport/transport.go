@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"net"
+	"time"
 )
 
 // A Transport makes listeners and sessions.
@@ -28,6 +29,13 @@ type Listener interface {
 	// Close stops accepting and frees the address. Sessions that were accepted
 	// live on. It is idempotent.
 	Close() error
+}
+
+// An Impatient listener is one whose transport ends a session by itself when
+// its peer was silent, or acknowledged nothing, for Patience; 0 means never.
+// Whoever judges sessions by a policy must know, or it would be pre-empted.
+type Impatient interface {
+	Patience() time.Duration
 }
 
 // A Session is what a transport accepts: a TCP connection, a QUIC connection,

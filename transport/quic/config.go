@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"time"
 
 	quicgo "github.com/quic-go/quic-go"
 )
@@ -17,6 +18,10 @@ const ALPN = "livenet/1"
 // carries other people's connections, one in each stream.
 const maxIncomingStreams = 1024
 
+// defaultIdleTimeout is for a config that leaves it zero. It is longer than
+// quic-go's 30 s, so that policies of a common length are not pre-empted by it.
+const defaultIdleTimeout = 5 * time.Minute
+
 var errNoCertificate = errors.New("quic: a listener needs a certificate: set Transport.TLS")
 
 // config returns a copy of c with this package's defaults.
@@ -25,6 +30,9 @@ func config(c *quicgo.Config) *quicgo.Config {
 		c = new(quicgo.Config)
 	}
 	c = c.Clone()
+	if c.MaxIdleTimeout == 0 {
+		c.MaxIdleTimeout = defaultIdleTimeout
+	}
 	if c.MaxIncomingStreams == 0 {
 		c.MaxIncomingStreams = maxIncomingStreams
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	quicgo "github.com/quic-go/quic-go"
+
+	"github.com/livenet/livenet/transport"
 )
 
 func TestListenNeedsCertificate(t *testing.T) {
@@ -41,6 +43,20 @@ func TestConfig(t *testing.T) {
 	choosing := &quicgo.Config{GetConfigForClient: func(*quicgo.ClientInfo) (*quicgo.Config, error) { return given, nil }}
 	if got, _ := config(choosing).GetConfigForClient(nil); got.RequireStreamCreditRelease {
 		t.Error("a config chosen for a client is not adapted")
+	}
+}
+
+func TestPatience(t *testing.T) {
+	serverTLS, _ := Certificates(t)
+	for given, want := range map[time.Duration]time.Duration{0: defaultIdleTimeout, time.Minute: time.Minute} {
+		l, err := Transport{TLS: serverTLS, Config: &quicgo.Config{MaxIdleTimeout: given}}.Listen(t.Context(), "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+		if got := l.(transport.Impatient).Patience(); got != want {
+			t.Errorf("MaxIdleTimeout %v: patience %v", given, got)
+		}
 	}
 }
 

@@ -19,7 +19,7 @@
 // byte (or its end). Session.Close drops what the streams have not yet
 // delivered, in both directions. QUIC closes a connection on which nothing was
 // received for the smaller of both ends' idle timeouts (Config.MaxIdleTimeout,
-// 30 s where it is zero), at once and without telling the peer. The sessions of
+// 5 minutes where it is zero), at once and without telling the peer. The sessions of
 // a listener share its UDP socket, so the address is free again only when the
 // listener is closed and its last session has ended.
 //

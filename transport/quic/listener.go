@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"time"
 
 	quicgo "github.com/quic-go/quic-go"
 
@@ -18,8 +19,9 @@ const backlog = 1024
 // A listener moves sessions from quic-go's short queue to its own. It owns the
 // goroutine that does so; Close waits for it.
 type listener struct {
-	ep    *endpoint
-	inner *quicgo.Listener
+	ep       *endpoint
+	inner    *quicgo.Listener
+	patience time.Duration
 
 	queue   chan *session
 	closing chan struct{} // Close was called
@@ -28,13 +30,19 @@ type listener struct {
 	once    sync.Once
 }
 
-func newListener(ep *endpoint, inner *quicgo.Listener) *listener {
+var (
+	_ transport.Listener  = (*listener)(nil)
+	_ transport.Impatient = (*listener)(nil)
+)
+
+func newListener(ep *endpoint, inner *quicgo.Listener, conf *quicgo.Config) *listener {
 	l := &listener{
-		ep:      ep,
-		inner:   inner,
-		queue:   make(chan *session, backlog),
-		closing: make(chan struct{}),
-		drained: make(chan struct{}),
+		ep:       ep,
+		inner:    inner,
+		patience: conf.MaxIdleTimeout,
+		queue:    make(chan *session, backlog),
+		closing:  make(chan struct{}),
+		drained:  make(chan struct{}),
 	}
 	go l.fill()
 	return l
@@ -91,9 +99,11 @@ func (l *listener) opError(err error) error {
 	return &net.OpError{Op: "accept", Net: network, Source: l.Addr(), Err: err}
 }
 
-func (l *listener) Addr() net.Addr { return l.conn().LocalAddr() }
+func (l *listener) Addr() net.Addr { return l.ep.conn.LocalAddr() }
 
-func (l *listener) conn() *net.UDPConn { return l.ep.conn }
+// Patience is the idle timeout of this end. A peer may ask for a shorter one,
+// and quic-go does not tell.
+func (l *listener) Patience() time.Duration { return l.patience }
 
 // Close refuses handshakes in flight and sessions that nobody accepted. Those
 // that were accepted live on, and with them the UDP socket: the last one to

@@ -21,9 +21,10 @@ const (
 	// that QUIC allows; a longer one would never be sent.
 	maxText = 1024
 
-	// maxClosing bounds the closing period where the round trip is long or was
-	// never measured.
-	maxClosing = time.Second
+	// maxClosing bounds the closing period, and with it how long a socket
+	// outlives its session, where the round trip is long. What the peer had
+	// under way by then has come in, which is what the period is for.
+	maxClosing = 250 * time.Millisecond
 )
 
 // A session is a QUIC connection. It has no goroutine of its own: what is left
@@ -34,8 +35,8 @@ type session struct {
 	cancel context.CancelCauseFunc
 
 	// accepting holds a token while somebody is in AcceptStream. quic-go wakes
-	// waiters through a channel of one, so of two who wait at once the second
-	// may sleep through the arrival of its stream.
+	// waiters through a channel of one, so if two begin to wait just as two
+	// streams arrive, one of them may sleep on.
 	accepting chan struct{}
 }
 

@@ -27,8 +27,8 @@ type Transport struct {
 
 var _ transport.Transport = Transport{}
 
-// Listen binds a UDP socket of its own. No client address is verified before
-// the handshake, as Config has no say in it.
+// Listen binds a UDP socket of its own. It asks no client to prove its address
+// before the handshake (RFC 9000, section 8.1.2).
 func (t Transport) Listen(ctx context.Context, addr string) (transport.Listener, error) {
 	tlsConf, err := serverTLS(t.TLS)
 	if err != nil {
@@ -47,12 +47,13 @@ func (t Transport) Listen(ctx context.Context, addr string) (transport.Listener,
 	if err != nil {
 		return nil, err // a *net.OpError already
 	}
-	ql, err := ep.transport.Listen(tlsConf, config(t.Config))
+	conf := config(t.Config)
+	ql, err := ep.transport.Listen(tlsConf, conf)
 	if err != nil {
 		ep.release(0)
 		return nil, &net.OpError{Op: "listen", Net: network, Source: ep.conn.LocalAddr(), Err: err}
 	}
-	return newListener(ep, ql), nil
+	return newListener(ep, ql, conf), nil
 }
 
 // Dial opens a session from a UDP socket of its own, which goes with it.

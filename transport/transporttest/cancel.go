@@ -198,8 +198,13 @@ func testReadyBeatsCancelled(t *testing.T, n *network) {
 		for range rounds {
 			p := new(pair)
 			dialled := async(func() error { return n.dial(t.Context(), p) })
-			// Nothing tells when the session is ready at this end: Dial may have
-			// returned half a round trip before, or wait for the server.
+			// Nothing tells when the session is ready at this end: Dial may wait
+			// for the server, or return half a round trip before it is.
+			select {
+			case err := <-dialled:
+				dialled = async(func() error { return err })
+			case <-time.After(2 * stillness):
+			}
 			<-time.After(stillness / 2)
 			var err error
 			if p.server, err = n.listener.Accept(cancelled()); err != nil {

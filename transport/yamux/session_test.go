@@ -275,7 +275,7 @@ func TestCloseCutsWrite(t *testing.T) {
 }
 
 // silentPeer accepts a connection, and neither reads nor writes.
-func silentPeer(t *testing.T) *session {
+func silentPeer(t *testing.T) (*session, net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -292,7 +292,7 @@ func silentPeer(t *testing.T) *session {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	return s.(*session)
+	return s.(*session), conn
 }
 
 // stuck fills the connection from many streams, and returns one of them in the
@@ -336,7 +336,8 @@ func TestStuck(t *testing.T) {
 		"Session.Close": func(s *stream) { s.session.Close(1, "") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			stream, ended := stuck(t, silentPeer(t))
+			s, _ := silentPeer(t)
+			stream, ended := stuck(t, s)
 			end(stream)
 			select {
 			case err := <-ended:
@@ -348,8 +349,17 @@ func TestStuck(t *testing.T) {
 			}
 		})
 	}
+	t.Run("the peer resets", func(t *testing.T) { // who sends, and does not read
+		s, raw := silentPeer(t)
+		stream, ended := stuck(t, s)
+		raw.Write(resetFrame(stream.inner.StreamID(), 9))
+		err := <-ended
+		if ce, ok := errors.AsType[*transport.CloseError](err); !ok || !ce.Reset || ce.Code != 9 {
+			t.Errorf("Write: %v", err)
+		}
+	})
 	t.Run("the peer goes", func(t *testing.T) {
-		s := silentPeer(t)
+		s, _ := silentPeer(t)
 		_, ended := stuck(t, s)
 		s.NetConn().(transport.Stream).Reset(0) // as if the kernel had given up
 		if err := <-ended; err == nil {
@@ -372,5 +382,34 @@ func TestInner(t *testing.T) {
 	}
 	if _, err := (Transport{}).Dial(t.Context(), l.Addr().String()); err != errNoInner {
 		t.Errorf("Dial without Inner: %v", err)
+	}
+}
+
+// Whoever wants to ask the kernel about the peer finds the way to it.
+func TestNetConn(t *testing.T) {
+	_, server := connect(t)
+	var conn net.Conn = server.NetConn()
+	for {
+		outer, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		conn = outer.NetConn()
+	}
+	if _, ok := conn.(*net.TCPConn); !ok {
+		t.Errorf("at the bottom is a %T", conn)
+	}
+}
+
+type hasty struct{ transport.Listener }
+
+func (hasty) Patience() time.Duration { return time.Minute }
+
+func TestPatience(t *testing.T) {
+	if got := (listener{hasty{}}).Patience(); got != time.Minute {
+		t.Errorf("over a listener with a minute's patience: %v", got)
+	}
+	if got := (listener{}).Patience(); got != 0 {
+		t.Errorf("over one that does not say: %v", got)
 	}
 }

@@ -85,12 +85,24 @@ func (s *stream) readError(err error) error {
 	switch {
 	case ended != nil:
 		return ended
-	case err == io.EOF && s.session.wire.table.finished(s.entry):
+	case err == io.EOF && (s.session.wire.table.finished(s.entry) || !s.session.mux.IsClosed()):
 		return io.EOF // and not what yamux makes of a lost connection
-	case errors.Is(err, yamux.ErrConnectionReset):
-		return s.session.wire.table.resetError(s.entry)
 	case errors.Is(err, yamux.ErrTimeout) && !interrupted:
 		return os.ErrDeadlineExceeded
+	}
+	return s.peerError(err)
+}
+
+// peerError is for the errors that end a stream and are not this end's doing.
+func (s *stream) peerError(err error) error {
+	switch {
+	case errors.Is(err, yamux.ErrConnectionReset):
+		if reset := s.wasReset(); reset != nil {
+			return reset
+		}
+		return &transport.CloseError{Origin: transport.Peer, Reset: true}
+	case !s.session.mux.IsClosed():
+		return err
 	}
 	return s.session.cause()
 }
@@ -126,6 +138,9 @@ func (s *stream) waitForRoom() error {
 		room := s.session.wire.out.full()
 		if room == nil {
 			return nil
+		}
+		if err := s.wasReset(); err != nil {
+			return err
 		}
 		s.wait(room, deadline)
 	}
@@ -166,14 +181,14 @@ func (s *stream) writeError(err error) error {
 	if _, err := s.writable(); err != nil {
 		return err
 	}
-	switch {
-	case errors.Is(err, yamux.ErrConnectionReset):
-		return s.session.wire.table.resetError(s.entry)
-	case errors.Is(err, yamux.ErrTimeout):
+	if errors.Is(err, yamux.ErrTimeout) {
 		return os.ErrDeadlineExceeded
 	}
-	return s.session.cause()
+	return s.peerError(err)
 }
+
+// wasReset returns how the peer reset the stream, or nil.
+func (s *stream) wasReset() error { return s.session.wire.table.wasReset(s.entry) }
 
 func (s *stream) isFinished() bool {
 	s.mu.Lock()

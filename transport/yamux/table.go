@@ -104,6 +104,9 @@ func (t *table) received(h header) (drop, reset bool) {
 	if h.has(flagRST) {
 		e.resetIn = true
 		e.code, e.coded = codeOf(h.length())
+		if e.stream != nil {
+			e.stream.nudge()
+		}
 	}
 	if drop = e.lingers && h.body() > 0; drop {
 		e.unheard += min(h.body(), maxUnheard) // which cannot overflow, whatever it claims
@@ -131,9 +134,13 @@ func (t *table) remove(id uint32, e *entry) {
 }
 
 func (t *table) answered(e *entry) {
-	if e.unanswered {
-		e.unanswered = false
-		<-t.opening
+	if !e.unanswered {
+		return
+	}
+	e.unanswered = false
+	select {
+	case <-t.opening:
+	default: // not to be, and not to be waited for
 	}
 }
 
@@ -248,9 +255,12 @@ func (t *table) finished(e *entry) bool {
 	return e.finIn
 }
 
-// resetError is how the peer reset the stream.
-func (t *table) resetError(e *entry) *transport.CloseError {
+// wasReset returns how the peer reset the stream, or nil.
+func (t *table) wasReset(e *entry) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if !e.resetIn {
+		return nil
+	}
 	return &transport.CloseError{Origin: transport.Peer, Reset: true, Coded: e.coded, Code: e.code}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"time"
 
 	"github.com/livenet/livenet/transport"
 )
@@ -63,6 +64,8 @@ type listener struct {
 	inner transport.Listener
 }
 
+var _ transport.Impatient = listener{}
+
 func (l listener) Accept(ctx context.Context) (transport.Session, error) {
 	for {
 		inner, err := l.inner.Accept(ctx)
@@ -85,3 +88,11 @@ func (l listener) Accept(ctx context.Context) (transport.Session, error) {
 
 func (l listener) Addr() net.Addr { return l.inner.Addr() }
 func (l listener) Close() error   { return l.inner.Close() }
+
+// Patience is that of the connections, since yamux itself never gives up.
+func (l listener) Patience() time.Duration {
+	if i, ok := l.inner.(transport.Impatient); ok {
+		return i.Patience()
+	}
+	return 0
+}

@@ -41,14 +41,15 @@ type wire struct {
 	// What Write is in the middle of.
 	sending uint32 // bytes to come of a frame's body
 
-	mu        sync.Mutex
-	resets    []uint32     // streams that yamux has to be told about
-	nresets   atomic.Int32 // len(resets)
-	heard     atomic.Bool  // Read may be interrupted: it is not in a handshake
-	goingAway bool         // the peer said so, and meant no harm
-	cause     *transport.CloseError
-	parting   header // what is sent last
-	closed    bool
+	mu           sync.Mutex
+	resets       []uint32     // streams that yamux has to be told about
+	nresets      atomic.Int32 // len(resets)
+	heard        atomic.Bool  // Read may be interrupted: it is not in a handshake
+	interrupting bool         // the connection's read deadline has passed
+	goingAway    bool         // the peer said so, and meant no harm
+	cause        *transport.CloseError
+	parting      header // what is sent last
+	closed       bool
 }
 
 func newWire(conn transport.Stream, parity uint32) *wire {
@@ -247,18 +248,22 @@ func (w *wire) reset(id uint32, code uint64) {
 	w.resets = append(w.resets, id)
 	w.nresets.Store(int32(len(w.resets)))
 	if w.heard.Load() {
+		w.interrupting = true
 		w.conn.SetReadDeadline(longAgo) // so that Read comes round to it
 	}
 }
 
 // interrupted reports whether a Read of the connection ended because of reset.
-// There are no other deadlines on it.
 func (w *wire) interrupted(err error) bool {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !w.interrupting {
+		return false
+	}
+	w.interrupting = false
 	w.conn.SetReadDeadline(time.Time{})
 	return true
 }
