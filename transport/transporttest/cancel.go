@@ -194,22 +194,18 @@ func wantCancelled(t *testing.T, what string, err error) {
 // the result was not ready after all.
 func testReadyBeatsCancelled(t *testing.T, n *network) {
 	t.Run("Accept", func(t *testing.T) {
-		missed := 0
+		missed, grace := 0, stillness/2
 		for range rounds {
 			p := new(pair)
 			dialled := async(func() error { return n.dial(t.Context(), p) })
-			// Nothing tells when the session is ready at this end: Dial may wait
-			// for the server, or return half a round trip before it is.
-			select {
-			case err := <-dialled:
-				dialled = async(func() error { return err })
-			case <-time.After(2 * stillness):
-			}
-			<-time.After(stillness / 2)
+			// Only Accept can say that a session is there, so it gets some time
+			// to come; Dial may return before that, or not even after it. A busy
+			// machine gets more with each miss.
+			<-time.After(grace)
 			var err error
 			if p.server, err = n.listener.Accept(cancelled()); err != nil {
 				wantCancelled(t, "Accept", err)
-				missed++
+				missed, grace = missed+1, 2*grace
 				if p.server, err = n.listener.Accept(t.Context()); err != nil {
 					t.Fatal(err)
 				}
@@ -221,9 +217,9 @@ func testReadyBeatsCancelled(t *testing.T, n *network) {
 				t.Fatal(err)
 			}
 			p.close()
-		}
-		if missed > rounds/4 {
-			t.Errorf("%d of %d sessions that were there were not accepted", missed, rounds)
+			if missed > rounds/4 {
+				t.Fatalf("%d sessions that were there were not accepted", missed)
+			}
 		}
 	})
 	t.Run("OpenStream", func(t *testing.T) {

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/livenet/livenet/internal/settings"
+)
+
+// Exit statuses that all commands have.
+const (
+	statusFailed  = 1
+	statusUsage   = 2
+	statusHurried = 130 // as a shell has it for a command that was interrupted
+)
+
+// A status is an exit status and what it means.
+type status struct {
+	code    int
+	meaning string
+}
+
+const meaningUsage = "the command line makes no sense"
+
+// A command is one of the program's.
+type command struct {
+	name     string
+	args     string // what follows the flags in the usage line
+	summary  string // in the program's help
+	about    string // in the command's own
+	options  []option
+	statuses []status
+	variable func(name string) string // a flag's environment variable
+	examples string
+	run      func(ctx context.Context, p *process, f *flags) error
+}
+
+func commands() []*command { return []*command{serveCommand(), dialCommand(), demoCommand()} }
+
+// run is the program: it returns the exit status.
+func run(ctx context.Context, p *process, args []string) int {
+	line := []string{"livenet"}
+	if c := commandOf(args); c != nil {
+		line = append(line, c.name)
+		args = flagsFirst(args[1:], c.options)
+	}
+	return report(p, newApp(p).RunContext(ctx, append(line, args...)))
+}
+
+func commandOf(args []string) *command {
+	for _, c := range commands() {
+		if len(args) > 0 && args[0] == c.name {
+			return c
+		}
+	}
+	return nil
+}
+
+// An exit is an error that says its exit status, and perhaps has said
+// everything else already.
+type exit struct {
+	status int
+	err    error // nil: no message
+}
+
+func (e *exit) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit status %d", e.status)
+	}
+	return e.err.Error()
+}
+
+func (e *exit) Unwrap() error { return e.err }
+
+// usage is the error of a command line that makes no sense.
+func usage(format string, args ...any) error {
+	return &exit{statusUsage, fmt.Errorf(format, args...)}
+}
+
+// report puts an error into one line and returns the exit status.
+func report(p *process, err error) int {
+	if err == nil {
+		return 0
+	}
+	status := statusFailed
+	if e, ok := errors.AsType[*exit](err); ok {
+		status = e.status
+		if e.err == nil {
+			return status
+		}
+	}
+	fmt.Fprintln(p.stderr, oneLine(err.Error()))
+	return status
+}
+
+// oneLine keeps what comes from elsewhere (a file's name, a peer's words) on
+// one line.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+func newApp(p *process) *cli.App {
+	app := &cli.App{
+		Name:                      "livenet",
+		Flags:                     []cli.Flag{helpFlag(), &cli.BoolFlag{Name: flagVersion}},
+		HideHelp:                  true,
+		HideVersion:               true,
+		DisableSliceFlagSeparator: true,
+		Reader:                    p.stdin,
+		Writer:                    p.stdout,
+		ErrWriter:                 p.stderr,
+		ExitErrHandler:            func(*cli.Context, error) {}, // run's caller exits
+		OnUsageError: func(c *cli.Context, err error, _ bool) error {
+			return named("livenet", flagError(err, c.App.Flags))
+		},
+		Action: func(c *cli.Context) error {
+			switch {
+			case c.Bool(flagVersion):
+				_, err := fmt.Fprintln(p.stdout, "livenet "+version())
+				return err
+			case c.Args().Present():
+				return named("livenet", unknownCommand(c.Args().First()))
+			}
+			return cli.ShowAppHelp(c)
+		},
+	}
+	for _, c := range commands() {
+		app.Commands = append(app.Commands, c.cli(p))
+	}
+	app.CustomAppHelpTemplate = literal(overview())
+	return app
+}
+
+const (
+	flagHelp    = "help"
+	flagVersion = "version"
+)
+
+// helpFlag is a flag of our own: the library's is one object for the whole
+// process, which two runs at once, in a test, would both write to.
+func helpFlag() cli.Flag { return &cli.BoolFlag{Name: flagHelp, Aliases: []string{"h"}} }
+
+func (c *command) cli(p *process) *cli.Command {
+	return &cli.Command{
+		Name:               c.name,
+		Usage:              c.summary,
+		HideHelp:           true,
+		Flags:              append(cliFlags(c.options), helpFlag()),
+		CustomHelpTemplate: literal(c.help()),
+		OnUsageError: func(ctx *cli.Context, err error, _ bool) error {
+			return named("livenet "+c.name, flagError(err, ctx.Command.Flags))
+		},
+		Action: func(ctx *cli.Context) error {
+			f := &flags{cli: ctx, command: c, lookupEnv: p.lookupEnv}
+			return named("livenet "+c.name, c.run(ctx.Context, p, f))
+		},
+	}
+}
+
+// named puts who speaks before an error's message.
+func named(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*exit](err); ok && e.err == nil {
+		return err
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}
+
+func unknownCommand(name string) error {
+	var names []string
+	for _, c := range commands() {
+		names = append(names, c.name)
+	}
+	if near := settings.Nearest(name, names); near != "" {
+		return usage("unknown command %q: did you mean %s?", name, near)
+	}
+	return usage("unknown command %q: there are %s", name, settings.Enumerate(names))
+}

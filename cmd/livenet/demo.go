@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/livenet/livenet/internal/eventlog"
+	"github.com/livenet/livenet/internal/story"
+	"github.com/livenet/livenet/internal/timeline"
+)
+
+func demoCommand() *command {
+	return &command{
+		name:    "demo",
+		summary: "see each policy end a connection over each transport",
+		about: `Demo plays the classic story of a heartbeat over quic, tcp and yamux, under the
+sliding and the fixed policy, all at once in this process: a client beats every
+2 seconds, ten times, is silent for 12, and would beat again. It needs nothing
+but the loopback interface.`,
+		options: []option{{name: "speed", group: "Flags", value: "N", def: "10",
+			help: "how many times as fast as the story: 0.1 to 40"}},
+		statuses: []status{
+			{0, "every connection ended when and why it should"},
+			{statusFailed, "one ended early, late or for another reason, or could not be had"},
+			{statusUsage, meaningUsage},
+			{statusHurried, "interrupted"},
+		},
+		variable: prefixed("demo"),
+		examples: `  livenet demo
+  livenet demo --speed 1`,
+		run: func(ctx context.Context, p *process, f *flags) error {
+			speed := readSpeed(f)
+			f.noArguments()
+			if f.err != nil {
+				return f.err
+			}
+			return demo(ctx, p, speed)
+		},
+	}
+}
+
+// Speeds beyond these are too slow to watch, or too fast for the beats to be
+// sent in time.
+const (
+	slowest = 0.1
+	fastest = 40
+)
+
+func readSpeed(f *flags) float64 {
+	text := f.text("speed")
+	speed, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(speed >= slowest && speed <= fastest) { // NaN is neither
+		f.fail("%s %q: want a number from %v to %v", f.spell("speed"), text, slowest, fastest)
+	}
+	return speed
+}
+
+// demo plays the story, and fails unless every connection ended as its policy
+// promises.
+func demo(ctx context.Context, p *process, speed float64) error {
+	parts := story.Parts()
+	fmt.Fprintf(p.stdout, "A client beats every %v, %d times, is silent for %v, and would beat again.\nPlayed at %v times the speed.\n\n",
+		story.Every, story.Beats, story.Pause, speed)
+	outcomes, err := show(ctx, p, parts, speed)
+	if ctx.Err() != nil {
+		return &exit{status: statusHurried}
+	}
+	if err != nil {
+		return fmt.Errorf("can't play: %w", err)
+	}
+	fmt.Fprintln(p.stdout)
+	table(p.stdout, parts, outcomes)
+	return judge(p.stdout, outcomes)
+}
+
+// show plays the story and draws it.
+func show(ctx context.Context, p *process, parts []story.Part, speed float64) ([]story.Outcome, error) {
+	var names []string
+	for _, part := range parts {
+		names = append(names, fmt.Sprintf("%-5s %s", part.Transport, part.Policy))
+	}
+	began := time.Now()
+	o := timeline.Options{
+		Span:    24 * time.Second,
+		Gap:     story.Every,
+		Now:     func() time.Duration { return time.Duration(float64(time.Since(began)) * speed) },
+		Color:   p.colors(p.stdout),
+		Unicode: p.unicode(),
+	}
+	if _, ok := p.terminal(p.stdout); ok {
+		o.Columns = func() int {
+			columns, _ := p.terminal(p.stdout)
+			return columns
+		}
+	}
+	t := timeline.Start(p.stdout, o, names)
+	defer t.Close()
+	return story.Play(ctx, parts, speed, func(m story.Moment) {
+		if m.End == nil {
+			t.Mark(m.Part, m.At, m.Beat)
+			return
+		}
+		t.End(m.Part, m.At, fmt.Sprintf("%v at %.1fs", m.End.Reason, m.End.Measured.Seconds()), m.End.Wrong == "")
+	})
+}
+
+func table(w io.Writer, parts []story.Part, outcomes []story.Outcome) {
+	b := new(strings.Builder)
+	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "transport\tpolicy\texpected\tmeasured\tlate\treason\tclient told\t")
+	for i, part := range parts {
+		o := outcomes[i]
+		told := "yes"
+		if o.Told != o.Reason {
+			told = o.Told.String()
+		}
+		fmt.Fprintf(t, "%s\t%s\t%.1fs\t%.1fs\t%s\t%v\t%s\t%s\n", part.Transport, part.Policy,
+			o.Expected.Seconds(), o.Measured.Seconds(), eventlog.Short(o.Late), o.Reason, told, o.Wrong)
+	}
+	t.Flush()
+	for line := range strings.Lines(b.String()) {
+		fmt.Fprintln(w, strings.TrimRight(line, " \n"))
+	}
+}
+
+// judge is the last line, and the exit status.
+func judge(w io.Writer, outcomes []story.Outcome) error {
+	wrong := 0
+	for _, o := range outcomes {
+		if o.Wrong != "" {
+			wrong++
+		}
+	}
+	if wrong > 0 {
+		return fmt.Errorf("%d of %d connections did not end as expected", wrong, len(outcomes))
+	}
+	fmt.Fprintf(w, "\nAll %d ended as expected: none early, none late by more than two ticks (%v)\nand %v for scheduling. Lateness is real time, the ends are the story's.\n",
+		len(outcomes), story.Ticks, story.Scheduling)
+	return nil
+}

@@ -1,0 +1,360 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/livenet/livenet/codec"
+	"github.com/livenet/livenet/internal/eventlog"
+	"github.com/livenet/livenet/internal/settings"
+	"github.com/livenet/livenet/internal/stack"
+	"github.com/livenet/livenet/liveness"
+	"github.com/livenet/livenet/transport"
+)
+
+func dialCommand() *command {
+	return &command{
+		name:    "dial",
+		args:    " ADDR",
+		summary: "connect stdin and stdout to a server, with heartbeats underneath",
+		about: `What comes on stdin goes to the server, and what it sends to stdout. At the end
+of stdin dial ends its half and reads on until the server ends, too. An address
+without a port means port 7373.
+
+It beats as often as the server asks for, and judges the server in turn. If the
+end is any other than that both had finished, a line on stderr says why, and who
+decided it.
+
+On this machine dial trusts the development certificate of serve. Elsewhere give
+its pin, which serve shows, or its ca.pem.`,
+		options: dialOptionsTable(),
+		statuses: []status{
+			{0, "both ends had finished, or a signal ended this one"},
+			{statusFailed, "no connection, or stdin or stdout failed"},
+			{statusUsage, meaningUsage},
+			{statusDeadline, "a deadline passed: fixed-deadline, silent, max-age or no-hello"},
+			{statusSentAway, "the server sent us away: draining, kicked, overload or superseded"},
+			{statusLost, "the connection was lost: peer-reset, transport-lost, or peer-closed before stdin had ended"},
+			{statusRules, "protocol-error, too-large, too-slow, too-many-beats or internal"},
+			{statusHurried, "interrupted while connecting, or twice"},
+		},
+		variable: prefixed("dial"),
+		examples: `  livenet dial 127.0.0.1:7373
+  livenet dial --transport quic --pin sha256:9f86… example.net
+  printf 'GET / HTTP/1.0\r\n\r\n' | livenet dial --codec raw 127.0.0.1:80`,
+		run: func(ctx context.Context, p *process, f *flags) error {
+			o, err := readDial(f)
+			if err != nil {
+				return err
+			}
+			return dial(ctx, p, o)
+		},
+	}
+}
+
+// Exit statuses of dial, by what ended the connection.
+const (
+	statusDeadline = 3 + iota
+	statusSentAway
+	statusLost
+	statusRules
+)
+
+// dialOptions are what dial can be told.
+type dialOptions struct {
+	address        string
+	transport      string
+	codec          codec.Codec
+	beat           time.Duration // 0: as the server asks
+	noBeat         bool
+	timeout        time.Duration // 0: as patient as the server
+	connectTimeout time.Duration
+	trust          trust
+	verbose        bool
+}
+
+func dialOptionsTable() []option {
+	const connection, alive, security = "Connection", "Liveness", "TLS"
+	return []option{
+		{name: "transport", group: connection, value: "NAME", def: "tcp", help: "quic, tcp or yamux"},
+		{name: "codec", group: connection, value: "NAME", def: "frame",
+			help: "frame, line, or raw for a server that knows nothing of livenet"},
+		{name: "connect-timeout", group: connection, value: "DURATION", def: "10s", help: "how long connecting may take"},
+		{name: "verbose", short: "v", group: connection, help: "say more: when it is connected, and always how it ended"},
+
+		{name: "beat", group: alive, value: "DURATION",
+			help: "beat at least so often (default: as the server asks, and every 15s)"},
+		{name: "no-beat", group: alive, help: "never beat"},
+		{name: "timeout", group: alive, value: "DURATION",
+			help: "give the server up when it has been silent for so long (default: three beats, or as long as it bears us)"},
+
+		{name: "tls", group: security, help: "TLS for tcp and yamux; quic always has it"},
+		{name: "ca", group: security, value: "FILE", help: "trust servers certified by these authorities, PEM"},
+		{name: "pin", group: security, value: "PIN", help: "trust the server that has this key: sha256:HEX"},
+		{name: "insecure", group: security, help: "trust whoever answers"},
+		{name: "tls-cert", group: security, value: "FILE", help: "certificate to show to the server, PEM"},
+		{name: "tls-key", group: security, value: "FILE", help: "its private key, PEM"},
+	}
+}
+
+func readDial(f *flags) (dialOptions, error) {
+	o := dialOptions{
+		address:        readAddress(f),
+		transport:      f.oneOf("transport", stack.Names...),
+		beat:           f.duration("beat"),
+		noBeat:         f.on("no-beat"),
+		timeout:        f.duration("timeout"),
+		connectTimeout: f.duration("connect-timeout"),
+		verbose:        f.on("verbose"),
+	}
+	switch f.oneOf("codec", "frame", "line", "raw") {
+	case "frame":
+		o.codec = codec.Frame
+	case "line":
+		o.codec = codec.Line
+	case "raw":
+		o.codec = codec.Raw
+	}
+	switch {
+	case o.beat > 0 && o.noBeat:
+		f.fail("%s and %s contradict each other", f.spell("beat"), f.spell("no-beat"))
+	case o.beat > 0 && o.codec == codec.Raw:
+		f.fail("%s makes no sense with the raw codec: it has no beats", f.spell("beat"))
+	}
+	o.trust = readTrust(f, o.transport)
+	return o, f.err
+}
+
+func readAddress(f *flags) string {
+	args := f.cli.Args()
+	switch args.Len() {
+	case 0:
+		f.fail("want an address: livenet dial [FLAGS] ADDR, such as %s:%s", settings.DefaultHost, settings.DefaultPort)
+		return ""
+	case 1:
+	default:
+		f.fail("unexpected argument %q: want one address", args.Get(1))
+	}
+	address, err := settings.Address(args.First())
+	if err != nil {
+		f.fail("address %w", err)
+	}
+	return address
+}
+
+// idleBeat is how often dial beats where a server asks for less, or for nothing
+// as one with a fixed deadline does: so that dial itself notices in time when
+// the server is gone.
+const idleBeat = 15 * time.Second
+
+// interval is the longest between beats; 0: none are sent. A plain server of
+// lines would take a beat for a line, so it gets none that nobody asked for.
+func (o *dialOptions) interval() time.Duration {
+	if o.beat == 0 && !o.noBeat && o.codec == codec.Frame {
+		return idleBeat
+	}
+	return o.beat
+}
+
+// judges reports whether a policy at this end will notice that the server is
+// gone.
+func (o *dialOptions) judges() bool { return o.timeout > 0 || o.interval() > 0 }
+
+// limits leave the judging to the policy, which is known only when the server
+// has said how patient it is. Where there is none, the kernel's keepalive is
+// what there is.
+func (o *dialOptions) limits() stack.Limits {
+	l := stack.Limits{Handshake: o.connectTimeout, KeepAlive: !o.judges()}
+	if o.judges() || o.transport == "quic" { // which holds to the server's limit if that is lower
+		l.Silence = stack.Backstop(settings.MaxDuration)
+	}
+	return l
+}
+
+func (o *dialOptions) client() *liveness.Client {
+	c := &liveness.Client{Codec: o.codec, Beat: o.interval(), NoBeat: o.noBeat, Transport: o.transport}
+	if o.timeout > 0 {
+		const ask = 3 // of a timeout's thirds, the first is for waiting
+		c.Policy = liveness.Sliding(o.timeout, liveness.ProbeAfter(o.timeout/ask))
+	}
+	return c
+}
+
+// dial connects, and carries bytes until one end ends.
+func dial(ctx context.Context, p *process, o dialOptions) error {
+	conn, err := connect(ctx, p, o)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if o.verbose {
+		fmt.Fprintf(p.stderr, "livenet dial: connected to %s %s%s\n", o.transport, conn.RemoteAddr(), terms(conn))
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	d := &dialled{conn: conn}
+	// This goroutine can't be waited for: nothing interrupts a read of stdin.
+	// It ends with its stdin, or with the process.
+	go d.send(p.stdin)
+	return d.receive(p, o.verbose)
+}
+
+func connect(ctx context.Context, p *process, o dialOptions) (*liveness.Conn, error) {
+	conf, err := o.trust.config(p, o.address)
+	if err != nil {
+		return nil, err
+	}
+	t, err := stack.New(o.transport, conf, o.limits())
+	if err != nil {
+		return nil, err
+	}
+	within, cancel := context.WithTimeout(ctx, o.connectTimeout)
+	defer cancel()
+	reaching := &reaching{Transport: t}
+	conn, err := o.client().Dial(within, reaching, o.address)
+	switch {
+	case err == nil:
+		return conn, nil
+	case ctx.Err() != nil:
+		return nil, &exit{status: statusHurried}
+	}
+	why := whyNotReached(o, err)
+	if reaching.reached {
+		why = whyNotGreeted(err)
+	}
+	return nil, fmt.Errorf("can't connect to %s %s: %s", o.transport, o.address, why)
+}
+
+// reaching is a transport that remembers whether it has reached the server.
+type reaching struct {
+	transport.Transport
+	reached bool
+}
+
+func (r *reaching) Dial(ctx context.Context, addr string) (transport.Session, error) {
+	s, err := r.Transport.Dial(ctx, addr)
+	r.reached = err == nil
+	return s, err
+}
+
+// terms are what the server has stated of itself.
+func terms(conn *liveness.Conn) string {
+	hello := conn.PeerHello()
+	switch {
+	case hello == nil, hello.Timeout == 0:
+		return ""
+	}
+	return fmt.Sprintf(": it bears %s of silence and wants a beat every %s", eventlog.Short(hello.Timeout), eventlog.Short(hello.Beat))
+}
+
+// dialled is a connection at work.
+type dialled struct {
+	conn     *liveness.Conn
+	finished atomic.Bool // our half: stdin has ended
+	unread   atomic.Pointer[error]
+}
+
+// send is stdin's way. An error of writing is left to receive: it will find
+// why the connection has ended.
+func (d *dialled) send(stdin io.Reader) {
+	buf := make([]byte, largeBuffer)
+	for {
+		n, err := stdin.Read(buf)
+		if n > 0 {
+			if _, err := d.conn.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+		switch err {
+		case nil:
+			continue
+		case io.EOF:
+		default:
+			d.unread.Store(&err)
+		}
+		d.finished.Store(true)
+		d.conn.CloseWrite()
+		return
+	}
+}
+
+// receive is the way to stdout, until the end.
+func (d *dialled) receive(p *process, verbose bool) error {
+	var unwritten error
+	readAll(d.conn, func(b []byte) error {
+		_, unwritten = p.stdout.Write(b)
+		return unwritten
+	})
+	d.conn.Close()
+	switch unread := d.unread.Load(); {
+	case unwritten != nil:
+		return fmt.Errorf("can't write: %w", unwritten)
+	case unread != nil:
+		return fmt.Errorf("can't read: %w", *unread)
+	}
+	return d.verdict(p, d.conn.End(), verbose)
+}
+
+// verdict is the exit status for an end, and the line that says why.
+func (d *dialled) verdict(p *process, end *liveness.Error, verbose bool) error {
+	status := statusOf(end, d.finished.Load())
+	if status != 0 || verbose {
+		fmt.Fprintln(p.stderr, oneLine(d.epitaph(end)))
+	}
+	if status == 0 {
+		return nil
+	}
+	return &exit{status: status}
+}
+
+// statusOf is the exit status for an end. A server without a way to say why has
+// simply closed: that is as it should be once we had finished.
+func statusOf(end *liveness.Error, finished bool) int {
+	switch end.Reason {
+	case liveness.Done:
+		return 0
+	case liveness.PeerClosed:
+		if finished {
+			return 0
+		}
+		return statusLost
+	case liveness.PeerReset, liveness.TransportLost:
+		return statusLost
+	case liveness.FixedDeadline, liveness.Silent, liveness.Aged, liveness.NoHello:
+		return statusDeadline
+	case liveness.Draining, liveness.Kicked, liveness.Overload, liveness.Superseded:
+		return statusSentAway
+	}
+	return statusRules
+}
+
+// epitaph is the line about an end.
+func (d *dialled) epitaph(end *liveness.Error) string {
+	by, after := "", end.Age
+	hello := d.conn.PeerHello()
+	switch {
+	case end.Initiator == liveness.Peer && end.Reason == liveness.Silent && hello != nil && hello.Timeout > 0:
+		// The server has measured it; what we know is what it bears.
+		by, after = " by server", hello.Timeout
+	case end.Initiator == liveness.Peer:
+		by = " by server"
+	case end.Reason == liveness.Silent:
+		after = end.Silence
+	}
+	if after >= time.Second {
+		// Rounded, where the server's log cuts off: our clock began a little
+		// after the server's, and nobody wants to read 9.9s for a deadline of 10s.
+		after = after.Round(100 * time.Millisecond)
+	}
+	s := fmt.Sprintf("closed%s: %s after %s", by, end.Reason, eventlog.Short(after))
+	switch {
+	case end.Text != "":
+		s += ": " + end.Text
+	case end.Reason == liveness.TransportLost && end.Err != nil:
+		s += ": " + end.Err.Error()
+	}
+	return s
+}

@@ -1,0 +1,368 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/livenet/livenet/codec"
+	"github.com/livenet/livenet/internal/settings"
+	"github.com/livenet/livenet/liveness"
+)
+
+func TestDialBadUsage(t *testing.T) {
+	t.Parallel()
+	files := certificateFiles(t)
+	pin := "sha256:" + strings.Repeat("0", 64)
+	for _, test := range []struct{ args, want string }{
+		{"", "want an address: livenet dial [FLAGS] ADDR, such as 127.0.0.1:7373"},
+		{"a b", `unexpected argument "b": want one address`},
+		{"a:b", `address "a:b": the port must be a number from 0 to 65535`},
+		{"--transport foo a", `unknown transport "foo": there are quic, tcp and yamux`},
+		{"--codec auto a", `unknown codec "auto": there are frame, line and raw`},
+		{"--beat 1s --no-beat a", "--beat and --no-beat contradict each other"},
+		{"--beat 1s --codec raw a", "--beat makes no sense with the raw codec: it has no beats"},
+		{"--beat -1s a", "--beat -1s: out of range: from 20ms to 87600h (ten years)"},
+		{"--timeout 0 a", "--timeout 0: out of range: from 20ms to 87600h (ten years)"},
+		{"--connect-timeout x a", `--connect-timeout "x": want a duration, such as 500ms, 4s or 1h30m`},
+		{"--ca x a", "--ca needs TLS: add --tls"},
+		{"--insecure a", "--insecure needs TLS: add --tls"},
+		{"--tls --ca= a", "--ca is empty: want the name of a file"},
+		{"--tls --ca " + os.DevNull + " 127.0.0.1:1", "there is no certificate in " + os.DevNull},
+		{"--tls --pin sha256:12 a", `--pin "sha256:12": want sha256: and 64 hexadecimal digits`},
+		{"--tls --insecure --pin " + pin + " a", "--pin and --insecure contradict each other: take one"},
+		{"--transport quic --tls=false a", "--tls can't be false: quic always has TLS"},
+		{"--tls --tls-cert " + files.cert + " a", "--tls-cert is without its key: add --tls-key"},
+		{"--tls --tls-key " + files.key + " a", "--tls-key is without its certificate: add --tls-cert"},
+		{"--tls-cert " + files.cert + " --tls-key " + files.key + " a", "--tls-cert needs TLS: add --tls"},
+		{"a --transprot quic", "unknown flag --transprot: did you mean --transport?"},
+	} {
+		status, stdout, stderr := try(t, nil, append([]string{"dial"}, strings.Fields(test.args)...)...)
+		if want := "livenet dial: " + test.want + "\n"; status != statusUsage || stderr != want || stdout != "" {
+			t.Errorf("dial %s: exit status %d, stdout %q,\n got %swant %s", test.args, status, stdout, stderr, want)
+		}
+	}
+}
+
+// A server that isn't there, or is not what was expected, gets one line.
+func TestDialFails(t *testing.T) {
+	t.Parallel()
+	refused, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused.Close() // its port is free now, and nobody listens
+	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	server := serveJSON(t, "--listener", "tcp://127.0.0.1:0?timeout=10s&handler=discard",
+		"--listener", "quic://127.0.0.1:0?timeout=10s", "--listener", "yamux://127.0.0.1:0?timeout=10s&tls&codec=raw&handler=discard")
+	stranger := t.TempDir() // who knows nothing of the server's certificate
+	for _, test := range []struct{ args, addr, want string }{
+		{"", refused.Addr().String(), "connection refused: no server listens there"},
+		{"--transport quic --connect-timeout 200ms", silent.LocalAddr().String(), "no answer within 200ms"},
+		{"", "host.invalid:7373", "no address is known for host.invalid"},
+		{"--transport quic", server.addr("quic"), "its certificate is of no authority that is trusted here: trust that with --ca FILE, or the server's key with --pin sha256:HEX, which livenet serve shows"},
+		{"--transport yamux --tls", server.addr("yamux"), "its certificate is of no authority that is trusted here: trust that with --ca FILE, or the server's key with --pin sha256:HEX, which livenet serve shows"},
+		{"--transport quic --pin sha256:" + strings.Repeat("0", 64), server.addr("quic"), "the server's key is not the pinned one, but sha256:"},
+		{"--transport yamux --tls --insecure --connect-timeout 200ms", server.addr("yamux"), "it says nothing: is it a livenet server? For another one add --codec raw, or --tls if it has TLS"},
+	} {
+		args := append([]string{"dial"}, strings.Fields(test.args)...)
+		status, _, stderr := try(t, map[string]string{"LIVENET_DATA_DIR": stranger}, append(args, test.addr)...)
+		transport := "tcp"
+		if i := strings.Index(test.args, "--transport "); i >= 0 {
+			transport = strings.Fields(test.args[i:])[1]
+		}
+		want := fmt.Sprintf("livenet dial: can't connect to %s %s: %s", transport, test.addr, test.want)
+		if status != statusFailed || !strings.HasPrefix(stderr, want) || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("dial %s: exit status %d,\n got %swant %s", test.args, status, stderr, want)
+		}
+	}
+}
+
+// A server that answers in another protocol is named as such.
+func TestDialWrongServer(t *testing.T) {
+	t.Parallel()
+	for words, want := range map[string]string{
+		"220 mail.example.net ESMTP\r\n": "protocol-error (frame: ",
+		"":                               "it hangs up: ",
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan struct{})
+		go func() {
+			defer close(served)
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			bufio.NewReader(conn).Peek(4) // the preface: a reset would be another story
+			io.WriteString(conn, words)
+			conn.(*net.TCPConn).CloseWrite()
+			io.Copy(io.Discard, conn)
+		}()
+		status, _, stderr := try(t, nil, "dial", l.Addr().String())
+		if status != statusFailed || !strings.Contains(stderr, ": "+want) || !strings.HasSuffix(stderr, "is it a livenet server? For another one add --codec raw, or --tls if it has TLS\n") {
+			t.Errorf("%q: exit status %d: %s", words, status, stderr)
+		}
+		l.Close()
+		<-served
+	}
+}
+
+// Trust in a server's certificate can come from this machine, an authority, a
+// pin, or be waived in so many words.
+func TestDialTrust(t *testing.T) {
+	t.Parallel()
+	server := serveJSON(t, "--listener", "quic://127.0.0.1:0?timeout=10s", "--listener", "tcp://127.0.0.1:0?timeout=10s&tls", "--listener", "yamux://127.0.0.1:0?timeout=10s&tls")
+	cert := server.event(1, line{"msg": "certificate"})
+	for _, transport := range []string{"quic", "tcp", "yamux"} {
+		for _, test := range []struct {
+			folder string
+			flags  []string
+		}{
+			{folder: cert.text("folder")},
+			{flags: []string{"--ca", filepath.Join(cert.text("folder"), "ca.pem")}},
+			{flags: []string{"--pin", cert.text("pin")}},
+			{flags: []string{"--insecure"}},
+		} {
+			client := newTrial(t)
+			if test.folder != "" {
+				client.env["LIVENET_DATA_DIR"] = test.folder
+			}
+			client.stdin = strings.NewReader("hello")
+			client.start(append(append([]string{"dial", server.addr(transport), "--transport", transport}, test.flags...), "--tls")...)
+			if status := client.wait(); status != 0 || client.stdout.String() != "hello" {
+				t.Errorf("%s %v: exit status %d: %s", transport, test.flags, status, client.stderr)
+			}
+		}
+	}
+}
+
+// The development certificate speaks for this machine, and is not asked about
+// any other.
+func TestLocal(t *testing.T) {
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for addr, want := range map[string]bool{
+		"localhost:1": true, "LOCALHOST:1": true, "127.0.0.1:1": true, "127.9.9.9:1": true, "[::1]:1": true, ":1": true, host + ":1": true,
+		"example.net:1": false, "192.0.2.1:1": false, "[2001:db8::1]:1": false, "localhost.example.net:1": false,
+	} {
+		if got := local(addr); got != want {
+			t.Errorf("local(%q) = %v", addr, got)
+		}
+	}
+}
+
+// A server that wants certificates of its clients gets one.
+func TestDialClientCertificate(t *testing.T) {
+	t.Parallel()
+	files := certificateFiles(t)
+	for _, transport := range []string{"quic", "tcp", "yamux"} {
+		server := serveJSON(t, "--transport", transport, "--tls", "--client-ca", files.ca, "--listen", "127.0.0.1:0")
+		addr := server.addr(transport)
+		client := newTrial(t)
+		client.env = server.env
+		client.stdin = strings.NewReader("hello")
+		client.start("dial", "--transport", transport, "--tls", "--tls-cert", files.cert, "--tls-key", files.key, addr)
+		if status := client.wait(); status != 0 || client.stdout.String() != "hello" {
+			t.Errorf("%s: exit status %d: %s", transport, status, client.stderr)
+		}
+		status, _, stderr := try(t, server.env, "dial", "--transport", transport, "--tls", addr)
+		if status == 0 || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%s without a certificate: exit status %d: %s", transport, status, stderr)
+		}
+	}
+}
+
+// The end of stdin ends one half: what the server still sends comes through.
+func TestDialHalfCloses(t *testing.T) {
+	t.Parallel()
+	big := strings.Repeat("0123456789abcdef", 1<<16)
+	for _, transport := range []string{"tcp", "quic", "yamux"} {
+		for _, name := range []string{"frame", "raw", "line"} {
+			server := serveJSON(t, "--transport", transport, "--codec", map[string]string{"frame": "auto", "raw": "raw", "line": "line"}[name], "--listen", "127.0.0.1:0")
+			client := newTrial(t)
+			client.env = server.env
+			words := big
+			if name == "line" {
+				words = strings.Repeat("0123456789abcde\n", 1<<16)
+			}
+			client.stdin = strings.NewReader(words)
+			client.start("dial", "--transport", transport, "--codec", name, server.addr(transport))
+			if status := client.wait(); status != 0 || client.stderr.String() != "" {
+				t.Errorf("%s %s: exit status %d: %s", transport, name, status, client.stderr)
+			}
+			if got := client.stdout.String(); got != words {
+				t.Errorf("%s %s: %d bytes come back, of %d", transport, name, len(got), len(words))
+			}
+		}
+	}
+}
+
+// A server that falls silent is given up, by the policy that dial was given or
+// by the beats that remain without an answer.
+func TestDialJudgesTheServer(t *testing.T) {
+	t.Parallel()
+	for flags, greet := range map[string]bool{"--codec raw --timeout 300ms": false, "--beat 100ms": true} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan error, 1)
+		go func() { served <- fallSilent(l, greet) }()
+		client := newTrial(t)
+		stdin, w := io.Pipe()
+		client.stdin = stdin
+		client.start(append(append([]string{"dial"}, strings.Fields(flags)...), l.Addr().String())...)
+		if status := client.wait(); status != statusDeadline || !strings.HasPrefix(client.stderr.String(), "closed: silent after ") {
+			t.Errorf("%s: exit status %d: %s", flags, status, client.stderr)
+		}
+		w.Close()
+		l.Close()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// fallSilent accepts, says Hello if it is to, and then nothing.
+func fallSilent(l net.Listener, greet bool) error {
+	conn, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if greet {
+		// A server with a fixed deadline, for instance, asks for no beats.
+		coder := codec.Frame.Server(codec.Hello{})
+		buf := make([]byte, 64)
+		for !coder.Owes() {
+			n, err := conn.Read(buf)
+			if err != nil {
+				return err
+			}
+			if _, _, err := coder.Decode(buf, n); err != nil {
+				return err
+			}
+		}
+		if _, err := conn.Write(coder.AppendOwed(nil)); err != nil {
+			return err
+		}
+	}
+	io.Copy(io.Discard, conn)
+	return nil
+}
+
+// Where a policy of dial's judges the server, no layer beneath does; and where
+// none does, the kernel has to (rule 9).
+func TestRule9DialHasOneJudge(t *testing.T) {
+	for _, test := range []struct {
+		o      dialOptions
+		judges bool
+	}{
+		{dialOptions{codec: codec.Frame}, true},
+		{dialOptions{codec: codec.Frame, noBeat: true}, false},
+		{dialOptions{codec: codec.Frame, noBeat: true, timeout: time.Second}, true},
+		{dialOptions{codec: codec.Line}, false},
+		{dialOptions{codec: codec.Line, beat: time.Second}, true},
+		{dialOptions{codec: codec.Raw}, false},
+		{dialOptions{codec: codec.Raw, timeout: time.Second}, true},
+	} {
+		test.o.transport = "tcp"
+		l := test.o.limits()
+		if test.o.judges() != test.judges || l.KeepAlive == test.judges || (l.Silence > settings.MaxDuration) != test.judges {
+			t.Errorf("%+v: judges %v, %+v", test.o, test.o.judges(), l)
+		}
+	}
+}
+
+// A signal ends dial politely, and well.
+func TestDialInterrupted(t *testing.T) {
+	t.Parallel()
+	for _, transport := range []string{"tcp", "quic", "yamux"} {
+		server := serveJSON(t, "--transport", transport, "--listen", "127.0.0.1:0")
+		client := newTrial(t)
+		client.env = server.env
+		stdin, w := io.Pipe()
+		client.stdin = stdin
+		client.start("dial", "--transport", transport, server.addr(transport))
+		io.WriteString(w, "hello")
+		client.stdout.await(t, func(text string) bool { return text == "hello" })
+		client.cancel()
+		if status := client.wait(); status != 0 || client.stderr.String() != "" {
+			t.Errorf("%s: exit status %d: %s", transport, status, client.stderr)
+		}
+		if l := server.event(1, line{"msg": "closed", "kind": "session"}); l.text("reason") != "done" || l.text("initiator") != "peer" {
+			t.Errorf("%s: %v", transport, l)
+		}
+		w.Close()
+	}
+}
+
+func TestDialVerbose(t *testing.T) {
+	t.Parallel()
+	server := serveJSON(t, "--timeout", "9s", "--listen", "127.0.0.1:0")
+	client := newTrial(t)
+	client.stdin = strings.NewReader("hello")
+	client.start("dial", "-v", server.addr("tcp"))
+	if status := client.wait(); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	want := fmt.Sprintf("livenet dial: connected to tcp %s: it bears 9.0s of silence and wants a beat every 3.0s\nclosed by server: done after ", server.addr("tcp"))
+	if got := client.stderr.String(); !strings.HasPrefix(got, want) {
+		t.Errorf("\n got %swant %s", got, want)
+	}
+}
+
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, errors.New("no room left") }
+func (broken) Read([]byte) (int, error)  { return 0, errors.New("nothing to be had") }
+
+func TestDialStdioFails(t *testing.T) {
+	t.Parallel()
+	server := serveJSON(t, "--listen", "127.0.0.1:0")
+	o := dialOptions{address: server.addr("tcp"), transport: "tcp", codec: codec.Frame, connectTimeout: soon}
+	for want, p := range map[string]*process{
+		"can't write: no room left":     {stdin: strings.NewReader("hello"), stdout: broken{}},
+		"can't read: nothing to be had": {stdin: broken{}, stdout: io.Discard},
+	} {
+		p.stderr = io.Discard
+		if err := dial(t.Context(), p, o); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
+// Every reason has an exit status, which is 0 for the expected end only.
+func TestDialStatuses(t *testing.T) {
+	for reason, want := range map[liveness.Reason]int{
+		liveness.Done:          0,
+		liveness.FixedDeadline: 3, liveness.Silent: 3, liveness.Aged: 3, liveness.NoHello: 3,
+		liveness.Draining: 4, liveness.Kicked: 4, liveness.Overload: 4, liveness.Superseded: 4,
+		liveness.PeerClosed: 5, liveness.PeerReset: 5, liveness.TransportLost: 5,
+		liveness.ProtocolError: 6, liveness.TooLarge: 6, liveness.TooSlow: 6, liveness.TooManyBeats: 6, liveness.Internal: 6,
+	} {
+		if got := statusOf(&liveness.Error{Reason: reason}, false); got != want {
+			t.Errorf("%v: %d, want %d", reason, got, want)
+		}
+	}
+	if got := statusOf(&liveness.Error{Reason: liveness.PeerClosed}, true); got != 0 {
+		t.Errorf("peer-closed after we had finished: %d, want 0", got)
+	}
+}

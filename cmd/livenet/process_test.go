@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// spawn runs the program as a process of its own.
+func spawn(t *testing.T, args ...string) (cmd *exec.Cmd, stderr *bufio.Scanner) {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd = exec.CommandContext(t.Context(), exe, args...)
+	cmd.Env = append(os.Environ(), asMain+"=1", "LIVENET_DATA_DIR="+t.TempDir())
+	pipe, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd, bufio.NewScanner(pipe)
+}
+
+// await reads JSON lines up to one of that message.
+func await(t *testing.T, s *bufio.Scanner, msg string) line {
+	t.Helper()
+	for s.Scan() {
+		var l line
+		if err := json.Unmarshal(s.Bytes(), &l); err != nil {
+			t.Fatalf("%s: %v", s.Text(), err)
+		}
+		if l.text("msg") == msg {
+			return l
+		}
+	}
+	t.Fatalf("no %s", msg)
+	return nil
+}
+
+func exitStatus(err error) int {
+	if e, ok := err.(*exec.ExitError); ok {
+		return e.ExitCode()
+	}
+	if err != nil {
+		return -1
+	}
+	return 0
+}
+
+// The first signal drains, and all is well; the second ends at once.
+func TestSignals(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("windows has no signals to send")
+	}
+	t.Parallel()
+	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
+		cmd, stderr := spawn(t, "serve", "--listen", "127.0.0.1:0", "--log-format", "json")
+		await(t, stderr, "listening")
+		cmd.Process.Signal(signal)
+		await(t, stderr, "draining")
+		if status := exitStatus(cmd.Wait()); status != 0 {
+			t.Errorf("after one %v: exit status %d", signal, status)
+		}
+
+		cmd, stderr = spawn(t, "serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--timeout", "1h", "--drain", "1h")
+		conn, err := net.Dial("tcp", await(t, stderr, "listening").text("addr"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		await(t, stderr, "opened")
+		cmd.Process.Signal(signal)
+		await(t, stderr, "draining")
+		cmd.Process.Signal(signal)
+		if l := await(t, stderr, "closed"); l.text("reason") != "draining" {
+			t.Errorf("got %v", l)
+		}
+		if status := exitStatus(cmd.Wait()); status != statusHurried {
+			t.Errorf("after two %v: exit status %d, want %d", signal, status, statusHurried)
+		}
+		conn.Close()
+	}
+}
+
+func TestExitStatusOfTheProcess(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]int{
+		"":                              0,
+		"--help":                        0,
+		"--version":                     0,
+		"serve --help":                  0,
+		"serve --transport foo":         statusUsage,
+		"srve":                          statusUsage,
+		"--vers":                        statusUsage,
+		"serve --listen host.invalid:1": statusFailed,
+	} {
+		cmd, stderr := spawn(t, strings.Fields(args)...)
+		lines := 0
+		for stderr.Scan() {
+			lines++
+		}
+		status := exitStatus(cmd.Wait())
+		if status != want || (lines == 1) != (want != 0) || lines > 1 {
+			t.Errorf("livenet %s: exit status %d, want %d; %d lines on stderr", args, status, want, lines)
+		}
+	}
+}
+
+// tool is another program, if there is one.
+func tool(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Skipf("%s is not installed", name)
+	}
+	return path
+}
+
+// converse sends a line to a client that is connected to an echo, and waits for
+// it to come back; then for the client to end, as the server ends it.
+func converse(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	in, err1 := cmd.StdinPipe()
+	out, err2 := cmd.StdoutPipe()
+	if err1 != nil || err2 != nil {
+		t.Fatal(err1, err2)
+	}
+	defer in.Close()
+	var said strings.Builder
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer time.AfterFunc(soon, func() { cmd.Process.Kill() }).Stop()
+	if _, err := io.WriteString(in, "hello\n"); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(out)
+	if got, err := r.ReadString('\n'); got != "hello\n" {
+		t.Fatalf("it gets %q, %v; it says %s", got, err, said.String())
+	}
+	if rest, err := io.ReadAll(r); len(rest) > 0 || err != nil {
+		t.Errorf("and then %q, %v", rest, err)
+	}
+}
+
+// netcat is a client: it hears its echo, and is ended for its silence.
+func TestNetcat(t *testing.T) {
+	t.Parallel()
+	nc := tool(t, "nc")
+	tr := serveJSON(t, "--listen", "127.0.0.1:0", "--timeout", "500ms")
+	host, port, _ := net.SplitHostPort(tr.addr("tcp"))
+	converse(t, exec.CommandContext(t.Context(), nc, host, port))
+	if l := tr.event(1, line{"msg": "closed"}); l.text("reason") != "silent" || l.number("silent_ms") < 500 || l.number("bytes_in") != 6 {
+		t.Errorf("got %v", l)
+	}
+}
+
+// So is openssl, which trusts the development CA when it is told to.
+func TestOpenSSL(t *testing.T) {
+	t.Parallel()
+	openssl := tool(t, "openssl")
+	tr := serveJSON(t, "--listen", "127.0.0.1:0", "--tls", "--policy", "fixed", "--timeout", "2s")
+	ca := tr.event(1, line{"msg": "certificate"}).text("folder") + "/ca.pem"
+	converse(t, exec.CommandContext(t.Context(), openssl, "s_client", "-quiet", "-connect", tr.addr("tcp"),
+		"-CAfile", ca, "-verify_return_error", "-verify_hostname", "localhost"))
+	if l := tr.event(1, line{"msg": "closed"}); l.text("reason") != "fixed-deadline" || l.number("age_ms") < 2000 || l.number("bytes_in") != 6 {
+		t.Errorf("got %v", l)
+	}
+}

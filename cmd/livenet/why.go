@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"syscall"
+
+	"github.com/livenet/livenet/internal/devtls"
+	"github.com/livenet/livenet/internal/settings"
+	"github.com/livenet/livenet/liveness"
+)
+
+// This file says what is in the way, and what helps.
+
+func whyNotListen(l *settings.Listener, err error) string {
+	_, port, _ := net.SplitHostPort(l.Address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Sprintf("port %s is in use: stop whoever uses it, or take another one, or 0 for any that is free", port)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Sprintf("permission denied: port %s needs privileges: take one from 1024 on, or grant CAP_NET_BIND_SERVICE", port)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "this machine does not have that address: 0.0.0.0 is all that it has"
+	}
+	return innermost(err)
+}
+
+func whyNotReached(o dialOptions, err error) string {
+	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
+	_, notTLS := errors.AsType[tls.RecordHeaderError](err)
+	wrongName, isName := errors.AsType[x509.HostnameError](err)
+	pin, isPin := errors.AsType[*devtls.PinError](err)
+	switch {
+	case isPin:
+		return pin.Error()
+	case unknown:
+		return "its certificate is of no authority that is trusted here: trust that with --ca FILE, or the server's key with --pin sha256:HEX, which livenet serve shows"
+	case isName:
+		return wrongName.Error()
+	case notTLS:
+		return "it does not speak TLS: leave --tls out"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused: no server listens there"
+	case isTimeout(err):
+		return fmt.Sprintf("no answer within %s", o.connectTimeout)
+	}
+	return innermost(err)
+}
+
+// whyNotGreeted is for a server that was reached, and then did not say Hello.
+func whyNotGreeted(err error) string {
+	what := err.Error()
+	end, ended := errors.AsType[*liveness.Error](err)
+	switch {
+	case isTimeout(err):
+		what = "it says nothing"
+	case errors.Is(err, io.EOF):
+		what = "it hangs up"
+	case ended && end.Text != "":
+		what = fmt.Sprintf("%s (%s)", end.Reason, end.Text)
+	case ended:
+		what = end.Reason.String()
+	}
+	return what + ": is it a livenet server? For another one add --codec raw, or --tls if it has TLS"
+}
+
+func isTimeout(err error) bool {
+	e, ok := errors.AsType[net.Error](err)
+	return errors.Is(err, context.DeadlineExceeded) || ok && e.Timeout()
+}
+
+// innermost is what an error says without the layers around it, which repeat
+// the address.
+func innermost(err error) string {
+	if e, ok := errors.AsType[*net.DNSError](err); ok {
+		return "no address is known for " + e.Name
+	}
+	for {
+		op, ok := errors.AsType[*net.OpError](err)
+		if !ok || op.Err == nil {
+			return err.Error()
+		}
+		err = op.Err
+	}
+}

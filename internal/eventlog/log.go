@@ -1,0 +1,140 @@
+package eventlog
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/livenet/livenet/liveness"
+)
+
+// Format is how lines look.
+type Format string
+
+const (
+	Text Format = "text"
+	JSON Format = "json"
+)
+
+// Options say what is written, and how.
+type Options struct {
+	Format Format     // the zero value is Text
+	Level  slog.Level // the least that is written
+	Color  bool       // in text
+}
+
+// Log writes events. Its methods may be called at once from any goroutine.
+type Log struct {
+	level slog.Level
+	sink  sink
+	queue chan slog.Record
+	lost  atomic.Int64
+
+	once  sync.Once
+	quit  chan struct{} // closed by Close
+	ended chan struct{} // closed by the writing goroutine
+}
+
+// A sink turns a record into a line. The handlers of log/slog are sinks.
+type sink interface {
+	Handle(context.Context, slog.Record) error
+}
+
+// queueLength is how many lines wait for a slow reader: as many as a mass
+// expiry of a few thousand sessions makes at once.
+const queueLength = 1 << 14
+
+// New starts a log. It must be closed.
+func New(w io.Writer, o Options) *Log { return start(sinkFor(w, o), o.Level, queueLength) }
+
+func sinkFor(w io.Writer, o Options) sink {
+	if o.Format == JSON {
+		return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: o.Level})
+	}
+	return &text{w: w, color: o.Color}
+}
+
+func start(s sink, level slog.Level, length int) *Log {
+	l := &Log{
+		level: level,
+		sink:  s,
+		queue: make(chan slog.Record, length),
+		quit:  make(chan struct{}),
+		ended: make(chan struct{}),
+	}
+	go l.write()
+	return l
+}
+
+// Event writes an event.
+func (l *Log) Event(e liveness.Event) {
+	if level := levelOf(e); level >= l.level {
+		r := slog.NewRecord(e.Time, level, e.What.String(), 0)
+		r.AddAttrs(attributes(e)...)
+		l.put(r)
+	}
+}
+
+// Certificate writes where the development certificate is, and the pin of its
+// key, which a client on another machine needs.
+func (l *Log) Certificate(folder, pin string, made bool) {
+	if l.level > slog.LevelInfo {
+		return
+	}
+	r := slog.NewRecord(time.Now(), slog.LevelInfo, "certificate", 0)
+	r.AddAttrs(slog.String(keyFolder, folder), slog.Bool(keyMade, made), slog.String(keyPin, pin))
+	l.put(r)
+}
+
+func (l *Log) put(r slog.Record) {
+	select {
+	case l.queue <- r:
+	default:
+		l.lost.Add(1)
+	}
+}
+
+// write is the goroutine that writes. On Close it writes what is queued.
+func (l *Log) write() {
+	defer close(l.ended)
+	for {
+		select {
+		case r := <-l.queue:
+			l.line(r)
+			continue
+		default:
+		}
+		select {
+		case r := <-l.queue:
+			l.line(r)
+		case <-l.quit:
+			return
+		}
+	}
+}
+
+// line writes r, and what there is to say of lines that were lost meanwhile.
+// An error has nowhere to go.
+func (l *Log) line(r slog.Record) {
+	l.sink.Handle(context.Background(), r)
+	if n := l.lost.Swap(0); n > 0 {
+		r := slog.NewRecord(time.Now(), slog.LevelWarn, "lost", 0)
+		r.AddAttrs(slog.Int64(keyLines, n))
+		l.sink.Handle(context.Background(), r)
+	}
+}
+
+// Close writes what is left and ends the log. If the reader takes nothing any
+// more it gives up when ctx ends. What comes later is not written.
+func (l *Log) Close(ctx context.Context) error {
+	l.once.Do(func() { close(l.quit) })
+	select {
+	case <-l.ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

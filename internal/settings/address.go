@@ -1,0 +1,38 @@
+package settings
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+)
+
+// What an address is taken to mean where it says nothing.
+const (
+	DefaultHost = "127.0.0.1"
+	DefaultPort = "7373"
+)
+
+// Address completes a host, or a host and port, to "host:port". The error
+// begins with the text, to be put after the name of whatever asked for it.
+func Address(text string) (string, error) {
+	host, port := split(text)
+	if text == "" || strings.ContainsAny(host, " /[]") {
+		return "", fmt.Errorf("%q: want HOST:PORT, such as %s:%s", text, DefaultHost, DefaultPort)
+	}
+	if strings.Contains(host, ":") && net.ParseIP(strings.SplitN(host, "%", 2)[0]) == nil {
+		return "", fmt.Errorf("%q: want HOST:PORT; an IPv6 address goes in brackets, [::1]:%s", text, DefaultPort)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
+		return "", fmt.Errorf("%q: the port must be a number from 0 to 65535", text)
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+// split takes an address apart where it can be, and else takes it for a host.
+func split(text string) (host, port string) {
+	if host, port, err := net.SplitHostPort(text); err == nil {
+		return host, port
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(text, "["), "]"), DefaultPort
+}

@@ -1,0 +1,254 @@
+package settings
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/livenet/livenet/codec"
+	"github.com/livenet/livenet/liveness"
+)
+
+// fromFlags reads settings as flags: "timeout=4s tls=true".
+func fromFlags(text string) (*Listener, error) {
+	s := Source{Text: make(map[string]string), Spell: func(name string) string { return "--" + name }}
+	for _, word := range strings.Fields(text) {
+		name, value, _ := strings.Cut(word, "=")
+		s.Text[name] = value
+	}
+	return s.Listener()
+}
+
+func TestDefaults(t *testing.T) {
+	l, err := fromFlags("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Listener{
+		Transport: "tcp", Address: "127.0.0.1:7373",
+		Policy: "sliding", Timeout: 30 * time.Second, Opening: 10 * time.Second,
+		Evidence: codec.Bytes, MaxBeats: liveness.DefaultMaxBeats,
+		Codec: codec.Auto, Handler: "echo",
+	}
+	if *l != want {
+		t.Errorf("defaults:\n got %+v\nwant %+v", *l, want)
+	}
+}
+
+func TestSettings(t *testing.T) {
+	for _, test := range []struct {
+		text string
+		want func(*Listener) bool
+	}{
+		{"transport=quic", func(l *Listener) bool { return l.TLS }},
+		{"transport=yamux", func(l *Listener) bool { return !l.TLS }},
+		{"transport=yamux tls=true", func(l *Listener) bool { return l.TLS }},
+		{"tls-cert=c tls-key=k", func(l *Listener) bool { return l.TLS && l.Cert == "c" && l.Key == "k" }},
+		{"tls=true client-ca=ca", func(l *Listener) bool { return l.ClientCA == "ca" }},
+		{"transport=quic client-ca=ca", func(l *Listener) bool { return l.ClientCA == "ca" }},
+		{"listen=:80", func(l *Listener) bool { return l.Address == ":80" }},
+		{"codec=line evidence=messages", func(l *Listener) bool { return l.Codec == codec.Line && l.Evidence == codec.Messages }},
+		{"evidence=beats", func(l *Listener) bool { return l.Evidence == codec.Beats }},
+		{"max-beats=7", func(l *Listener) bool { return l.MaxBeats == 7 }},
+		// A client that beats as it is asked to must not be ended for it.
+		{"timeout=20ms", func(l *Listener) bool { return l.MaxBeats > 3*50 }},
+		{"transport=quic policy=fixed stream-policy=sliding stream-timeout=20ms", func(l *Listener) bool { return l.MaxBeats > 3*50 }},
+		// An opening phase longer than the timeout would not be noticed.
+		{"timeout=4s", func(l *Listener) bool { return l.Opening == 4*time.Second }},
+		{"timeout=4s opening=4s", func(l *Listener) bool { return l.Opening == 4*time.Second }},
+		{"timeout=1h", func(l *Listener) bool { return l.Opening == 10*time.Second }},
+		{"timeout=87600h", func(l *Listener) bool { return l.Timeout == MaxDuration }},
+	} {
+		l, err := fromFlags(test.text)
+		if err != nil {
+			t.Errorf("%s: %v", test.text, err)
+		} else if !test.want(l) {
+			t.Errorf("%s: got %+v", test.text, *l)
+		}
+	}
+}
+
+func TestBadSettings(t *testing.T) {
+	for _, test := range []struct{ text, want string }{
+		{"transport=foo", `unknown transport "foo": there are quic, tcp and yamux`},
+		{"policy=foo", `unknown policy "foo": there are fixed and sliding`},
+		{"stream-policy=foo", `unknown stream policy "foo": there are fixed and sliding`},
+		{"codec=foo", `unknown codec "foo": there are auto, frame, line and raw`},
+		{"handler=foo", `unknown handler "foo": there are discard, echo and log`},
+		{"evidence=foo", `unknown evidence "foo": there are bytes, messages and beats`},
+
+		{"timeout=", "a policy needs a timeout: give --timeout a duration, such as 30s"},
+		{"timeout=0", "a policy needs a timeout"},
+		{"timeout=0s", "a policy needs a timeout"},
+		{"timeout=-4s", "--timeout -4s: out of range: from 20ms to 87600h (ten years)"},
+		{"timeout=19ms", "--timeout 19ms: out of range"},
+		{"timeout=87601h", "--timeout 87601h: out of range"},
+		{"timeout=4", `--timeout "4": want a duration, such as 500ms, 4s or 1h30m`},
+		{"timeout=99999999999999h", "--timeout \"99999999999999h\": want a duration"},
+		{"opening=0", "--opening 0: out of range"},
+		{"max-age=-1s", "--max-age -1s: out of range"},
+		{"max-age-jitter=1ns", "--max-age-jitter 1ns: out of range"},
+		{"probe-after=0", "--probe-after 0: out of range"},
+
+		{"opening=5s timeout=4s", "--opening 5s has no effect: --timeout 4s ends"},
+		{"max-age-jitter=5s", "--max-age-jitter has nothing to vary: add --max-age"},
+		{"policy=fixed timeout=4s max-age=5s", "--max-age 5s is never reached"},
+		{"probe-after=4s timeout=4s", "--probe-after 4s must be below --timeout 4s"},
+		{"probe-after=40s", "--probe-after 40s must be below --timeout 30s"},
+		{"policy=fixed probe-after=1s", "--probe-after 1s makes no sense with the fixed policy"},
+		{"codec=raw probe-after=1s", "--probe-after 1s makes no sense with the raw codec"},
+		{"codec=raw evidence=beats", "--evidence beats makes no sense with the raw codec"},
+		{"max-beats=0", `--max-beats "0": want a number from 1 to 1000000`},
+		{"max-beats=x", `--max-beats "x": want a number`},
+		{"max-beats=2 timeout=1s", "--max-beats 2 is too few"},
+
+		{"stream-policy=sliding stream-timeout=1s", "--stream-policy: a session over tcp is one stream"},
+		{"stream-timeout=1s", "--stream-timeout: a session over tcp is one stream"},
+		{"transport=quic stream-policy=sliding", "a policy needs a timeout: --stream-policy goes with --stream-timeout"},
+		{"transport=quic stream-policy=sliding stream-timeout=0", "a policy needs a timeout: give --stream-timeout"},
+		{"transport=yamux stream-timeout=1s", "--stream-timeout has no policy to go with: add --stream-policy"},
+
+		{"tls-cert=c", "--tls-cert is without its key: add --tls-key"},
+		{"tls-key=k", "--tls-key is without its certificate: add --tls-cert"},
+		{"tls-cert=", "--tls-cert is empty"},
+		{"client-ca=ca", "--client-ca needs TLS: add --tls"},
+		{"transport=quic tls=false", "--tls can't be false: quic always has TLS"},
+		{"tls=false tls-cert=c tls-key=k", "--tls-cert has no effect where --tls is false"},
+		{"tls=perhaps", `--tls "perhaps": want true or false`},
+
+		{"listen=", `--listen "": want HOST:PORT`},
+		{"listen=127.0.0.1:65536", `--listen "127.0.0.1:65536": the port must be a number from 0 to 65535`},
+		{"listen=127.0.0.1:http", "the port must be a number"},
+		{"listen=a:b:c", "an IPv6 address goes in brackets"},
+	} {
+		_, err := fromFlags(test.text)
+		if err == nil || !strings.HasPrefix(err.Error(), test.want) && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s:\n got %v\nwant %s", test.text, err, test.want)
+		}
+	}
+}
+
+func TestURL(t *testing.T) {
+	l, err := ParseURL("quic://127.0.0.1:7374/?policy=fixed&timeout=10s&handler=discard&tls")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.Transport != "quic" || l.Address != "127.0.0.1:7374" || l.Policy != "fixed" || l.Timeout != 10*time.Second || l.Handler != "discard" {
+		t.Errorf("got %+v", *l)
+	}
+	if l, err := ParseURL("tcp://[::1]?timeout=4s"); err != nil || l.Address != "[::1]:7373" {
+		t.Errorf("an address without a port: %+v, %v", l, err)
+	}
+}
+
+func TestBadURL(t *testing.T) {
+	for _, test := range []struct{ url, want string }{
+		{"127.0.0.1:7373", "want TRANSPORT://HOST:PORT"},
+		{"foo://127.0.0.1:0?timeout=4s", `unknown transport "foo": there are quic, tcp and yamux`},
+		{"tcp://127.0.0.1:0", "a policy needs a timeout: add timeout=30s"},
+		{"tcp://127.0.0.1:0?policy=sliding", "a policy needs a timeout: add timeout=30s"},
+		{"tcp://127.0.0.1:0?timeout=0", "a policy needs a timeout"},
+		{"tcp://127.0.0.1:0?timeout=4s&timeout=5s", "timeout is given 2 times"},
+		{"tcp://127.0.0.1:0?timeuot=4s", `unknown setting "timeuot": did you mean timeout?`},
+		{"tcp://127.0.0.1:0?colour=red", `unknown setting "colour": there are codec, handler,`},
+		{"tcp://127.0.0.1:0?timeout=4s&listen=x", "listen has its place before the question mark"},
+		{"tcp://127.0.0.1:0?timeout=4s&transport=quic", "transport has its place before the question mark"},
+		{"tcp://127.0.0.1:0?timeout=%zz", "its query makes no sense"},
+		{"tcp://?timeout=4s", "want HOST:PORT"},
+		{"tcp://127.0.0.1:0/path?timeout=4s", "the port must be a number"},
+		{"tcp://127.0.0.1:0?timeout=4s&probe-after=5s", "probe-after 5s must be below timeout 4s"},
+	} {
+		_, err := ParseURL(test.url)
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s:\n got %v\nwant %s", test.url, err, test.want)
+		}
+	}
+}
+
+func TestAddress(t *testing.T) {
+	for text, want := range map[string]string{
+		"127.0.0.1:80":  "127.0.0.1:80",
+		"127.0.0.1":     "127.0.0.1:7373",
+		"localhost":     "localhost:7373",
+		"example.net:0": "example.net:0",
+		":7373":         ":7373",
+		"[::1]:80":      "[::1]:80",
+		"[::1]":         "[::1]:7373",
+		"::1":           "[::1]:7373",
+		"fe80::1%eth0":  "[fe80::1%eth0]:7373",
+	} {
+		if got, err := Address(text); got != want || err != nil {
+			t.Errorf("Address(%q) = %q, %v; want %q", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "a b:1", "a:", "a:-1", "a:+1", "a:01", "a:65536", "::g", "http://x"} {
+		if got, err := Address(text); err == nil {
+			t.Errorf("Address(%q) = %q, want an error", text, got)
+		}
+	}
+}
+
+func TestPolicies(t *testing.T) {
+	for text, want := range map[string]string{
+		"timeout=4s":                              "sliding 4s; <nil>",
+		"policy=fixed timeout=4s":                 "fixed 4s; <nil>",
+		"timeout=4s probe-after=2s":               "sliding 4s probing after 2s; <nil>",
+		"timeout=4s max-age=1h":                   "sliding 4s, max-age 1h0m0s; <nil>",
+		"timeout=4s max-age=1h max-age-jitter=5m": "sliding 4s, max-age 1h0m0s+5m0s; <nil>",
+		"transport=quic timeout=4s stream-policy=fixed stream-timeout=1s": "sliding 4s; fixed 1s",
+	} {
+		l, err := fromFlags(text)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if got := fmt.Sprintf("%v; %v", l.SessionPolicy(), l.StreamsPolicy()); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+}
+
+func TestUnknownInVariable(t *testing.T) {
+	s := Source{Text: map[string]string{"transport": "foo"}, Spell: Variable}
+	_, err := s.Listener()
+	if want := `unknown transport "foo" in LIVENET_TRANSPORT: there are quic, tcp and yamux`; err == nil || err.Error() != want {
+		t.Errorf("got %v\nwant %s", err, want)
+	}
+}
+
+// The names are a promise: flags, variables and URLs that people have written
+// down use them.
+func TestNames(t *testing.T) {
+	seen := make(map[string]bool)
+	for _, s := range All {
+		if seen[s.Name] {
+			t.Errorf("%s is there twice", s.Name)
+		}
+		seen[s.Name] = true
+		if s.Help == "" || s.Group == "" {
+			t.Errorf("%s has no help or no group", s.Name)
+		}
+	}
+	const names = "listen transport policy timeout opening max-age max-age-jitter probe-after evidence stream-policy stream-timeout codec handler tls tls-cert tls-key client-ca max-beats"
+	want := make(map[string]bool)
+	for _, name := range strings.Fields(names) {
+		want[name] = true
+	}
+	if !maps.Equal(seen, want) {
+		t.Errorf("names: %v", seen)
+	}
+}
+
+func TestNearest(t *testing.T) {
+	names := []string{"timeout", "transport", "tls", "policy", "stream-timeout"}
+	for name, want := range map[string]string{
+		"timeot": "timeout", "tiemout": "timeout", "time-out": "timeout",
+		"trasnport": "transport", "tsl": "tls", "polic": "policy", "xyz": "", "": "", "streamtimeout": "stream-timeout",
+	} {
+		if got := Nearest(name, names); got != want {
+			t.Errorf("Nearest(%q) = %q, want %q", name, got, want)
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package stack
+
+import (
+	"crypto/tls"
+	"fmt"
+	"math"
+	"net"
+	"time"
+
+	quicgo "github.com/quic-go/quic-go"
+
+	"github.com/livenet/livenet/transport"
+	"github.com/livenet/livenet/transport/quic"
+	"github.com/livenet/livenet/transport/tcp"
+	"github.com/livenet/livenet/transport/yamux"
+)
+
+// Names of the transports.
+var Names = []string{"quic", "tcp", "yamux"}
+
+// Multiplexes reports whether a session of the transport carries many streams.
+func Multiplexes(name string) bool { return name != "tcp" }
+
+// AlwaysTLS reports whether the transport does not exist without TLS.
+func AlwaysTLS(name string) bool { return name == "quic" }
+
+// Limits are what the layers beneath the transport keep to.
+type Limits struct {
+	// Silence is for how long a layer bears a peer that it does not hear, or
+	// that acknowledges nothing. It must be longer than whatever the policy
+	// bears: see [Backstop].
+	Silence time.Duration
+
+	// Handshake is how long a handshake may take.
+	Handshake time.Duration
+
+	// KeepAlive turns on the kernel's keepalive, for a connection that no
+	// policy judges.
+	KeepAlive bool
+}
+
+// New builds the transport of that name. Without a TLS config there is no TLS,
+// except on a transport that can't do without: to listen, it needs one.
+func New(name string, conf *tls.Config, limits Limits) (transport.Transport, error) {
+	beneath := tcp.Transport{
+		TLS:         conf,
+		KeepAlive:   net.KeepAliveConfig{Enable: limits.KeepAlive},
+		UserTimeout: min(limits.Silence, mostUserTimeout),
+	}
+	switch name {
+	case "tcp":
+		return beneath, nil
+	case "yamux":
+		return yamux.Transport{Inner: beneath}, nil
+	case "quic":
+		return quic.Transport{TLS: conf, Config: limits.quic()}, nil
+	}
+	return nil, fmt.Errorf("stack: no transport is called %q", name)
+}
+
+// mostUserTimeout is the most that the kernel takes: milliseconds in an int.
+const mostUserTimeout = math.MaxInt32 * time.Millisecond
+
+// quic is the limits in quic-go's terms. Its handshake may take twice the
+// idle timeout that holds meanwhile.
+//
+// The peer's idle timeout counts as well, if it is shorter, and can't be known.
+// So that it does not end a session over a policy's head, QUIC pings a peer
+// that has been silent for half of the shorter one (quic-go sees to the half);
+// where the policies are shorter than that, no ping is ever sent.
+func (l Limits) quic() *quicgo.Config {
+	return &quicgo.Config{
+		MaxIdleTimeout:       l.Silence,
+		HandshakeIdleTimeout: l.Handshake / 2,
+		KeepAlivePeriod:      l.Silence / 2,
+	}
+}
+
+const (
+	leastBackstop = 30 * time.Second
+	backstopSlack = 5 * time.Second
+)
+
+// Backstop is the silence that the lower layers may bear when a policy bears
+// patience at most. It leaves room for everything that a policy does before it
+// gives a peer up: asking it, waiting for the answer, a stall of this process.
+func Backstop(patience time.Duration) time.Duration {
+	if patience > (math.MaxInt64-backstopSlack)/2 {
+		return math.MaxInt64
+	}
+	return max(2*patience+backstopSlack, leastBackstop)
+}

@@ -1,0 +1,109 @@
+package stack_test
+
+import (
+	"context"
+	"crypto/tls"
+	"testing"
+	"time"
+
+	"github.com/livenet/livenet/internal/devtls"
+	"github.com/livenet/livenet/internal/stack"
+	"github.com/livenet/livenet/transport"
+)
+
+// No layer may give a peer up before the policy does (rule 9), whatever the
+// policy's patience, and with room for its probes.
+func TestRule9BackstopIsLooserThanThePolicy(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	for _, patience := range []time.Duration{1, 20 * time.Millisecond, time.Second, 4 * time.Second, 10 * time.Second, time.Minute, time.Hour, 10 * year, 290 * year} {
+		got := stack.Backstop(patience)
+		if got <= patience+time.Second {
+			t.Errorf("Backstop(%v) = %v", patience, got)
+		}
+		// quic-go takes no less than this from its peer (RFC 9000, section 10.1,
+		// lets an endpoint choose).
+		if got < 5*time.Second {
+			t.Errorf("Backstop(%v) = %v, which is below QUIC's floor", patience, got)
+		}
+	}
+}
+
+// Every transport can be had and carries bytes, with the longest limits that a
+// policy can ask for: what does not fit a kernel's integer must not fail.
+func TestNew(t *testing.T) {
+	identity, roots, err := devtls.Ephemeral()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &tls.Config{Certificates: []tls.Certificate{identity.Certificate}}
+	client := &tls.Config{RootCAs: roots}
+	for _, name := range stack.Names {
+		for _, secure := range []bool{false, true} {
+			if !secure && stack.AlwaysTLS(name) {
+				continue
+			}
+			for _, patience := range []time.Duration{20 * time.Millisecond, 10 * 365 * 24 * time.Hour} {
+				limits := stack.Limits{Silence: stack.Backstop(patience), Handshake: 10 * time.Second, KeepAlive: true}
+				serverTLS, clientTLS := server, client
+				if !secure {
+					serverTLS, clientTLS = nil, nil
+				}
+				l, err1 := stack.New(name, serverTLS, limits)
+				d, err2 := stack.New(name, clientTLS, limits)
+				if err1 != nil || err2 != nil {
+					t.Fatal(err1, err2)
+				}
+				exchange(t, l, d)
+			}
+		}
+	}
+	if _, err := stack.New("carrier pigeon", nil, stack.Limits{}); err == nil {
+		t.Error("there is a transport called carrier pigeon")
+	}
+}
+
+// exchange sends one byte.
+func exchange(t *testing.T, server, client transport.Transport) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	l, err := server.Listen(ctx, "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	sent := make(chan error, 1)
+	go func() {
+		sent <- func() error {
+			s, err := client.Dial(ctx, l.Addr().String())
+			if err != nil {
+				return err
+			}
+			st, err := s.OpenStream(ctx)
+			if err != nil {
+				return err
+			}
+			if _, err = st.Write([]byte{1}); err != nil {
+				return err
+			}
+			st.Read(make([]byte, 1)) // until the server ends it
+			s.Close(0, "")
+			return nil
+		}()
+	}()
+	s, err := l.Accept(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := s.AcceptStream(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := st.Read(make([]byte, 1)); err != nil {
+		t.Error(err)
+	}
+	s.Close(0, "")
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+}

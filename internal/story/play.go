@@ -1,0 +1,177 @@
+package story
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/livenet/livenet/codec"
+	"github.com/livenet/livenet/internal/devtls"
+	"github.com/livenet/livenet/internal/stack"
+	"github.com/livenet/livenet/liveness"
+	"github.com/livenet/livenet/transport"
+)
+
+// A Moment is something that happened in the story.
+type Moment struct {
+	Part int // its place in the list
+	At   time.Duration
+	Beat int      // which one was sent, from 1; 0: this is the end
+	End  *Outcome // of the part
+}
+
+// Play plays all parts at once and returns their outcomes, in order. tell is
+// told of every moment, by many goroutines at once. An error means that the
+// stage could not be set up, or that ctx ended.
+func Play(ctx context.Context, parts []Part, speed float64, tell func(Moment)) (_ []Outcome, err error) {
+	stages := make([]*stage, len(parts))
+	defer func() {
+		for _, s := range stages {
+			if s != nil {
+				err = errors.Join(err, s.close())
+			}
+		}
+	}()
+	for i, p := range parts {
+		if stages[i], err = open(ctx, p, speed); err != nil {
+			return nil, fmt.Errorf("%s: %w", p.Transport, err)
+		}
+	}
+	outcomes := make([]Outcome, len(parts))
+	errs := make([]error, len(parts))
+	var playing sync.WaitGroup
+	for i, s := range stages {
+		playing.Go(func() {
+			outcomes[i], errs[i] = s.play(ctx, func(m Moment) {
+				m.Part = i
+				tell(m)
+			})
+		})
+	}
+	playing.Wait()
+	return outcomes, errors.Join(errs...)
+}
+
+// A stage is one part's server, and its client.
+type stage struct {
+	part   Part
+	speed  float64
+	addr   string
+	client transport.Transport
+	server *liveness.Server
+	served chan error
+	closed chan liveness.Event // the end of the session, as the server tells it
+
+	// The client's:
+	conn  *liveness.Conn
+	began time.Time
+	sent  int // beats
+}
+
+// open starts a part's server.
+func open(ctx context.Context, part Part, speed float64) (*stage, error) {
+	s := &stage{part: part, speed: speed, served: make(chan error, 1), closed: make(chan liveness.Event, 1)}
+	server, client, err := transports(part)
+	if err != nil {
+		return nil, err
+	}
+	l, err := server.Listen(ctx, "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s.addr, s.client = l.Addr().String(), client
+	s.server = &liveness.Server{
+		Config:  liveness.Config{Policy: part.policy(speed), Transport: part.Transport, Events: s.take},
+		Codec:   codec.Frame,
+		Handler: func(_ context.Context, c *liveness.Conn) { io.Copy(io.Discard, c) },
+	}
+	go func() { s.served <- s.server.Serve(context.WithoutCancel(ctx), l) }()
+	return s, nil
+}
+
+// transports are the two ends of a part's transport. What needs TLS gets a
+// certificate that exists for the story only.
+func transports(part Part) (server, client transport.Transport, err error) {
+	limits := stack.Limits{Silence: stack.Backstop(part.Timeout), Handshake: handshake}
+	if !stack.AlwaysTLS(part.Transport) {
+		t, err := stack.New(part.Transport, nil, limits)
+		return t, t, err
+	}
+	identity, roots, err := devtls.Ephemeral()
+	if err != nil {
+		return nil, nil, err
+	}
+	server, err1 := stack.New(part.Transport, &tls.Config{Certificates: []tls.Certificate{identity.Certificate}}, limits)
+	client, err2 := stack.New(part.Transport, &tls.Config{RootCAs: roots}, limits)
+	return server, client, errors.Join(err1, err2)
+}
+
+const handshake = 10 * time.Second
+
+// close ends the server, and waits for it.
+func (s *stage) close() error {
+	s.server.Close()
+	return <-s.served
+}
+
+// take keeps the end of the session; it is the server's Events.
+func (s *stage) take(e liveness.Event) {
+	if e.What == liveness.Closed && e.Kind == liveness.KindSession {
+		select {
+		case s.closed <- e:
+		default: // there is but one session
+		}
+	}
+}
+
+// play is the client: it dials, and beats by the script until the connection
+// ends.
+func (s *stage) play(ctx context.Context, tell func(Moment)) (o Outcome, err error) {
+	d := liveness.Client{NoBeat: true, Transport: s.part.Transport} // the story's beats are the only ones
+	if s.conn, err = d.Dial(ctx, s.client, s.addr); err != nil {
+		return o, err
+	}
+	s.began = time.Now()
+	over := make(chan struct{})
+	go func() { // ends with the connection
+		defer close(over)
+		io.Copy(io.Discard, s.conn)
+	}()
+	s.beat(ctx, over, tell)
+	at := s.now()
+	s.conn.Close()
+	<-over
+	if ctx.Err() != nil {
+		return o, ctx.Err()
+	}
+	o = s.outcome()
+	tell(Moment{At: at, End: &o})
+	return o, nil
+}
+
+// beat sends the script's beats until the connection is over.
+func (s *stage) beat(ctx context.Context, over <-chan struct{}, tell func(Moment)) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for i := range 2 * Beats {
+		timer.Reset(time.Until(s.began.Add(scale(moment(i), 1/s.speed))))
+		select {
+		case <-timer.C:
+		case <-over:
+			return
+		case <-ctx.Done():
+			return
+		}
+		if _, err := fmt.Fprintf(s.conn, "%d Hello I'm MyHeartbeat Client.", i); err == nil {
+			s.sent++
+			tell(Moment{At: s.now(), Beat: i + 1})
+		}
+	}
+}
+
+// now is the story's time.
+func (s *stage) now() time.Duration { return scale(time.Since(s.began), s.speed) }

@@ -1,0 +1,88 @@
+package story
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/livenet/livenet/internal/stack"
+	"github.com/livenet/livenet/liveness"
+)
+
+// The script.
+const (
+	Beats = 10 // in each of the two rows of beats
+	Every = 2 * time.Second
+	Pause = 12 * time.Second
+)
+
+// A Part is one connection's: a transport, and the policy that it is under.
+type Part struct {
+	Transport string
+	Policy    string // in words: "sliding 4s"
+	Timeout   time.Duration
+
+	sliding bool
+}
+
+// Parts are all transports under both policies, with the timeouts of the
+// article that the story comes from.
+func Parts() []Part {
+	var parts []Part
+	for _, name := range stack.Names {
+		parts = append(parts, newPart(name, true, 4*time.Second), newPart(name, false, 10*time.Second))
+	}
+	return parts
+}
+
+func newPart(transport string, sliding bool, timeout time.Duration) Part {
+	name := "fixed"
+	if sliding {
+		name = "sliding"
+	}
+	return Part{transport, fmt.Sprintf("%s %v", name, timeout), timeout, sliding}
+}
+
+// End is when the policy is to end the part.
+func (p Part) End() time.Duration {
+	if p.sliding {
+		return moment(Beats-1) + p.Timeout
+	}
+	return p.Timeout
+}
+
+// Reason is what for.
+func (p Part) Reason() liveness.Reason {
+	if p.sliding {
+		return liveness.Silent
+	}
+	return liveness.FixedDeadline
+}
+
+// heard is how many beats come before the end, at least: one that is sent at
+// the very moment of the end may or may not.
+func (p Part) heard() int {
+	if p.sliding {
+		return Beats
+	}
+	return int((p.Timeout-1)/Every) + 1
+}
+
+// policy is the policy itself, at a speed.
+func (p Part) policy(speed float64) liveness.Policy {
+	d := scale(p.Timeout, 1/speed)
+	if p.sliding {
+		return liveness.Sliding(d)
+	}
+	return liveness.Fixed(d)
+}
+
+// moment is when the i-th beat is sent, from 0.
+func moment(i int) time.Duration {
+	t := time.Duration(i) * Every
+	if i >= Beats {
+		t += Pause
+	}
+	return t
+}
+
+func scale(d time.Duration, by float64) time.Duration { return time.Duration(float64(d) * by) }

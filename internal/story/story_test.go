@@ -1,0 +1,110 @@
+package story
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/livenet/livenet/liveness"
+)
+
+func TestScript(t *testing.T) {
+	want := map[string]time.Duration{
+		"quic sliding 4s": 22 * time.Second, "quic fixed 10s": 10 * time.Second,
+		"tcp sliding 4s": 22 * time.Second, "tcp fixed 10s": 10 * time.Second,
+		"yamux sliding 4s": 22 * time.Second, "yamux fixed 10s": 10 * time.Second,
+	}
+	for _, p := range Parts() {
+		name := p.Transport + " " + p.Policy
+		if p.End() != want[name] {
+			t.Errorf("%s ends at %v, want %v", name, p.End(), want[name])
+		}
+		delete(want, name)
+	}
+	if len(want) > 0 {
+		t.Errorf("missing: %v", want)
+	}
+	for i, at := range map[int]time.Duration{0: 0, 9: 18 * time.Second, 10: 32 * time.Second, 19: 50 * time.Second} {
+		if moment(i) != at {
+			t.Errorf("beat %d at %v, want %v", i, moment(i), at)
+		}
+	}
+	if n := newPart("tcp", false, 10*time.Second).heard(); n != 5 {
+		t.Errorf("fixed 10s hears %d beats at least, want 5", n)
+	}
+}
+
+// All parts end for the reasons that they should, in the order that they
+// should, and each is told moment by moment.
+func TestPlay(t *testing.T) {
+	parts := Parts()
+	var mu sync.Mutex
+	told := make([][]Moment, len(parts))
+	outcomes, err := Play(t.Context(), parts, 10, func(m Moment) {
+		mu.Lock()
+		defer mu.Unlock()
+		told[m.Part] = append(told[m.Part], m)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range parts {
+		o := outcomes[i]
+		name := p.Transport + " " + p.Policy
+		if o.Wrong != "" {
+			// Of these only a busy machine is an excuse, and it says so itself.
+			if o.Reason == p.Reason() && o.Measured >= o.Expected/2 {
+				t.Logf("%s: %s", name, o.Wrong)
+			} else {
+				t.Errorf("%s: %s: %+v", name, o.Wrong, o)
+			}
+			continue
+		}
+		if o.Reason != p.Reason() || o.Measured < p.Timeout || o.Expected != p.End() {
+			t.Errorf("%s: %+v", name, o)
+		}
+		if o.Told != o.Reason && !(p.Transport == "tcp" && o.Told == liveness.PeerReset) {
+			t.Errorf("%s: the client was told %v, not %v", name, o.Told, o.Reason)
+		}
+		last := told[i][len(told[i])-1]
+		if last.End == nil || len(told[i])-1 < p.heard() {
+			t.Errorf("%s: %d moments, the last of which is %+v", name, len(told[i]), last)
+		}
+		for k, m := range told[i][:len(told[i])-1] {
+			if m.Beat != k+1 || m.At < moment(k) {
+				t.Errorf("%s: moment %d is %+v", name, k, m)
+			}
+		}
+	}
+}
+
+// A part that is over before its beats are is not passed off as right.
+func TestOutcomeOfABusyMachine(t *testing.T) {
+	s := &stage{part: newPart("tcp", true, 4*time.Second), speed: 1, sent: 3}
+	e := liveness.Event{End: &liveness.Error{Reason: liveness.Silent, Age: 8 * time.Second, Silence: 4 * time.Second}}
+	if s.wrong(e) == "" {
+		t.Error("three beats will do")
+	}
+	s.sent = Beats
+	for want, e := range map[string]liveness.Event{
+		"":            e,
+		"1ms early":   {End: &liveness.Error{Reason: liveness.Silent, Silence: 3999 * time.Millisecond}},
+		"late":        {End: e.End, Late: Ticks + Scheduling + 1},
+		"want silent": {End: &liveness.Error{Reason: liveness.FixedDeadline, Silence: 4 * time.Second}},
+	} {
+		if got := s.wrong(e); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestPlayIsInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_, err := Play(ctx, Parts(), 1, func(m Moment) { cancel() })
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
