@@ -83,18 +83,19 @@ func (b beating) String() string { return fmt.Sprintf("beat every %v", time.Dura
 // long as nothing was read: after a stall of this process, what the peer has
 // sent meanwhile comes all at once.
 type allowance struct {
+	rate  int // a second
 	left  float64
 	since time.Time
 }
 
-// take spends n of an allowance of rate a second.
-func (a *allowance) take(n, rate int) bool {
+// take spends n of the allowance.
+func (a *allowance) take(n int) bool {
 	now := time.Now()
-	gained := float64(rate)
+	gained := float64(a.rate)
 	if !a.since.IsZero() {
 		gained *= now.Sub(a.since).Seconds()
 	}
 	a.since = now
-	a.left = min(a.left+gained, max(float64(rate), gained)) - float64(n)
+	a.left = min(a.left+gained, max(float64(a.rate), gained)) - float64(n)
 	return a.left >= 0
 }

@@ -75,6 +75,7 @@ func (d *Client) newConn(sess transport.Session, stream transport.Stream) *Conn 
 	}
 	if code := d.codec(); code != codec.Raw {
 		c.coder = code.Client(codec.Hello{})
+		c.allowed.rate = cfg.maxBeats(0)
 	}
 	return c
 }
@@ -98,6 +99,7 @@ func (d *Client) prepare(c *Conn, hello codec.Hello) {
 	}
 	if every > 0 {
 		c.beat = newBeater(c, every, hello.Evidence)
+		c.allowed.rate = c.cfg.maxBeats(every) // each is answered
 	}
 	policy := d.Policy
 	if policy == nil && every > 0 {

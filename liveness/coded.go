@@ -146,7 +146,7 @@ func (c *Conn) hear(seen codec.Seen) {
 	}
 	if seen.Beats > 0 {
 		c.life.beaten(seen.Beats)
-		if !c.allowed.take(seen.Beats, c.cfg.maxBeats()) && !c.greeting {
+		if !c.allowed.take(seen.Beats) && !c.greeting {
 			c.life.end(Error{Reason: TooManyBeats})
 			return
 		}

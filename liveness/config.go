@@ -22,7 +22,8 @@ type Config struct {
 	Evidence codec.Evidence
 
 	// MaxBeats is how many heartbeats a second a peer may send on one stream
-	// before it is ended with [TooManyBeats]; 0 means [DefaultMaxBeats].
+	// before it is ended with [TooManyBeats]; 0 means [DefaultMaxBeats], or
+	// several times what the policy makes the peer send, if that is more.
 	MaxBeats int
 
 	// Engine grants the leases; nil means one that the process shares.
@@ -55,9 +56,15 @@ func (c *Config) opening() time.Duration {
 	return DefaultOpening
 }
 
-func (c *Config) maxBeats() int {
-	if c.MaxBeats > 0 {
+// maxBeats is the limit for a peer that is asked to beat at an interval; 0: it
+// is not asked.
+func (c *Config) maxBeats(asked time.Duration) int {
+	const lenience = 4
+	switch {
+	case c.MaxBeats > 0:
 		return c.MaxBeats
+	case asked > 0:
+		return max(DefaultMaxBeats, int(lenience*time.Second/asked))
 	}
 	return DefaultMaxBeats
 }

@@ -260,6 +260,25 @@ func TestBadInputOnTheWire(t *testing.T) {
 // hello is a client's Hello that asks for nothing.
 const hello = "\x01\x03\x00\x00\x00"
 
+// What the server itself asks for is never too many.
+func TestShortTimeoutsMayBeatOften(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := serve(t, &Server{
+			Config: Config{Policy: Sliding(10 * ms), Engine: &Engine{Tick: ms}, Evidence: codec.Beats}, Codec: codec.Auto,
+		}, memory())
+		defer w.end()
+		c := w.client(Client{Engine: &Engine{Tick: ms}})
+		var wg sync.WaitGroup
+		wg.Go(func() { io.Copy(io.Discard, c) })
+		time.Sleep(5 * sec)
+		if c.End() != nil {
+			t.Errorf("ended: %v", c.End())
+		}
+		c.Close()
+		wg.Wait()
+	})
+}
+
 func TestTooManyBeats(t *testing.T) {
 	bothKinds(t, func(t *testing.T, tr transport.Transport) {
 		w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute), MaxBeats: 10}, Codec: codec.Line}, tr)

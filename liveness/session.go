@@ -108,7 +108,9 @@ func (x *session) open(stream transport.Stream) *Conn {
 func (x *session) newConn(stream transport.Stream) *Conn {
 	c := &Conn{cfg: &x.srv.Config, stream: stream, ctx: x.ctx}
 	if code := x.srv.codec(); code != codec.Raw {
-		c.coder = code.Server(x.hello())
+		hello := x.hello()
+		c.coder = code.Server(hello)
+		c.allowed.rate = c.cfg.maxBeats(hello.Beat)
 	}
 	return c
 }
