@@ -257,22 +257,9 @@ func (c *Conn) cut(e *Error, said bool) {
 		s.Reset(e.Reason.Code())
 	case !ok && e.Reason.abrupt():
 		reset(c.stream)
-	case said && !c.muxed:
-		c.discard()
-		c.stream.Close()
 	default:
 		c.stream.Close()
 	}
-}
-
-// discard drops input that lies unread, for a moment. A socket closed over
-// unread input is reset, which may overtake the farewell at the peer.
-func (c *Conn) discard() {
-	if t, ok := c.kernel.ask(); !ok || !t.unread || closeWrite(c.stream) != nil {
-		return
-	}
-	c.stream.SetReadDeadline(time.Now().Add(2 * farewellTime))
-	io.Copy(io.Discard, c.stream)
 }
 
 // reset closes conn such that its send queue is dropped, if it is TCP.

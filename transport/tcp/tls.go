@@ -49,8 +49,9 @@ func tlsClient(ctx context.Context, conn net.Conn, config *tls.Config, addr stri
 }
 
 const (
-	// farewell is how long Close waits for room to send what was left over and
-	// close_notify (RFC 8446, section 6.1). The peer may not be reading.
+	// farewell is how long Close waits at most, and CloseWrite at least, for
+	// room to send what was left over and close_notify (RFC 8446, section 6.1).
+	// The peer may not be reading.
 	farewell = 100 * time.Millisecond
 
 	// maxRecord is the longest plaintext of a record (RFC 8446, section 5.1).
@@ -124,13 +125,18 @@ func (c *tlsConn) Write(p []byte) (n int, err error) {
 	}
 }
 
-// CloseWrite waits for room to send close_notify, as Write would.
+// CloseWrite waits for room to send close_notify until the deadline for
+// writing. It takes a moment all the same if that has passed: on a plain
+// connection CloseWrite has nothing to do with deadlines, and there may well be
+// one left over from the last Write.
 func (c *tlsConn) CloseWrite() error {
 	if err := c.handshake(context.Background()); err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.wire.extend()
+	defer c.wire.restore()
 	if err := c.Conn.CloseWrite(); err != nil {
 		return err
 	}

@@ -100,6 +100,22 @@ func (w *wire) setWriteDeadline(t time.Time) error {
 	return w.Conn.SetWriteDeadline(t)
 }
 
+// extend lets what is to be said at the end be written for as long as farewell,
+// though the deadline is sooner or has passed, until restore.
+func (w *wire) extend() {
+	w.deadlineMu.Lock()
+	defer w.deadlineMu.Unlock()
+	if end := time.Now().Add(farewell); !w.deadline.IsZero() && w.deadline.Before(end) {
+		w.Conn.SetWriteDeadline(end)
+	}
+}
+
+func (w *wire) restore() {
+	w.deadlineMu.Lock()
+	defer w.deadlineMu.Unlock()
+	w.Conn.SetWriteDeadline(w.deadline)
+}
+
 // SetWriteDeadline is crypto/tls asking for five seconds to send close_notify,
 // and none for anything after it. Here the deadline is its user's alone.
 func (w *wire) SetWriteDeadline(time.Time) error { return nil }
