@@ -18,6 +18,7 @@ import (
 	"github.com/livenet/livenet/transport"
 	"github.com/livenet/livenet/transport/quic"
 	"github.com/livenet/livenet/transport/tcp"
+	"github.com/livenet/livenet/transport/transporttest"
 	"github.com/livenet/livenet/transport/yamux"
 )
 
@@ -28,7 +29,7 @@ import (
 //
 //	go test -run - -bench Echo -benchtime 1x ./liveness
 func BenchmarkEcho(b *testing.B) {
-	serverTLS, clientTLS := certificate(b)
+	serverTLS, clientTLS := transporttest.Certificates(b)
 	for _, tr := range []struct {
 		name           string
 		server, client transport.Transport

@@ -13,6 +13,7 @@ import (
 	"github.com/livenet/livenet/transport"
 	"github.com/livenet/livenet/transport/quic"
 	"github.com/livenet/livenet/transport/tcp"
+	"github.com/livenet/livenet/transport/transporttest"
 	"github.com/livenet/livenet/transport/yamux"
 )
 
@@ -31,7 +32,7 @@ func (n network) Dial(ctx context.Context, addr string) (transport.Session, erro
 }
 
 func networks(t *testing.T) map[string]network {
-	server, client := certificate(t)
+	server, client := transporttest.Certificates(t)
 	plain, tls := tcp.Transport{}, network{server: tcp.Transport{TLS: server}, client: tcp.Transport{TLS: client}}
 	return map[string]network{
 		"tcp":       {server: plain, client: plain},

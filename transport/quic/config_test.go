@@ -12,6 +12,7 @@ import (
 	quicgo "github.com/quic-go/quic-go"
 
 	"github.com/livenet/livenet/transport"
+	"github.com/livenet/livenet/transport/transporttest"
 )
 
 func TestListenNeedsCertificate(t *testing.T) {
@@ -47,7 +48,7 @@ func TestConfig(t *testing.T) {
 }
 
 func TestPatience(t *testing.T) {
-	serverTLS, _ := Certificates(t)
+	serverTLS, _ := transporttest.Certificates(t)
 	for given, want := range map[time.Duration]time.Duration{0: defaultIdleTimeout, time.Minute: time.Minute} {
 		l, err := Transport{TLS: serverTLS, Config: &quicgo.Config{MaxIdleTimeout: given}}.Listen(t.Context(), "127.0.0.1:0")
 		if err != nil {

@@ -13,7 +13,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) {
-	serverTLS, clientTLS := quic.Certificates(t)
+	serverTLS, clientTLS := transporttest.Certificates(t)
 	transporttest.Run(t, transporttest.Config{
 		New: func(t *testing.T) (server, client transport.Transport, addr string) {
 			return quic.Transport{TLS: serverTLS}, quic.Transport{TLS: clientTLS}, "127.0.0.1:0"

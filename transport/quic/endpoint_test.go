@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"github.com/livenet/livenet/transport"
+	"github.com/livenet/livenet/transport/transporttest"
 )
 
 // pair returns both ends of a session, and the listener.
 func pair(t *testing.T) (client, server *session, l *listener) {
 	t.Helper()
-	serverTLS, clientTLS := Certificates(t)
+	serverTLS, clientTLS := transporttest.Certificates(t)
 	inner, err := Transport{TLS: serverTLS}.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +59,7 @@ func TestEndpointRelease(t *testing.T) {
 		wait(t, l.ep.closed)
 	})
 	t.Run("RefusedOnly", func(t *testing.T) {
-		serverTLS, clientTLS := Certificates(t)
+		serverTLS, clientTLS := transporttest.Certificates(t)
 		inner, err := Transport{TLS: serverTLS}.Listen(t.Context(), "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)

@@ -11,13 +11,14 @@ import (
 
 	"github.com/livenet/livenet/transport"
 	"github.com/livenet/livenet/transport/quic"
+	"github.com/livenet/livenet/transport/transporttest"
 )
 
 type tlsVerificationError = tls.CertificateVerificationError
 
 // The other end is quic-go as it comes, without this package. Either may dial.
 func TestInterop(t *testing.T) {
-	serverTLS, clientTLS := quic.Certificates(t)
+	serverTLS, clientTLS := transporttest.Certificates(t)
 	plainServer, plainClient := serverTLS.Clone(), clientTLS.Clone()
 	plainServer.NextProtos, plainClient.NextProtos = []string{quic.ALPN}, []string{quic.ALPN}
 

@@ -14,12 +14,13 @@ import (
 
 	"github.com/livenet/livenet/transport"
 	"github.com/livenet/livenet/transport/quic"
+	"github.com/livenet/livenet/transport/transporttest"
 )
 
 // connect returns both ends of a session. The configs may be nil.
 func connect(t *testing.T, clientConfig, serverConfig *quicgo.Config) (client, server transport.Session) {
 	t.Helper()
-	serverTLS, clientTLS := quic.Certificates(t)
+	serverTLS, clientTLS := transporttest.Certificates(t)
 	l, err := quic.Transport{TLS: serverTLS, Config: serverConfig}.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -205,7 +206,7 @@ func TestAcceptStreamConcurrently(t *testing.T) {
 // More clients than quic-go queues may come before anybody accepts.
 func TestBacklog(t *testing.T) {
 	const n = 100
-	serverTLS, clientTLS := quic.Certificates(t)
+	serverTLS, clientTLS := transporttest.Certificates(t)
 	l, err := quic.Transport{TLS: serverTLS}.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -236,8 +237,8 @@ func TestBacklog(t *testing.T) {
 
 // A refused handshake says so, and is not taken for this end's doing.
 func TestDialFails(t *testing.T) {
-	serverTLS, _ := quic.Certificates(t)
-	_, stranger := quic.Certificates(t)
+	serverTLS, _ := transporttest.Certificates(t)
+	_, stranger := transporttest.Certificates(t)
 	l, err := quic.Transport{TLS: serverTLS}.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

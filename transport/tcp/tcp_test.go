@@ -19,7 +19,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) {
-	serverTLS, clientTLS := certificates(t)
+	serverTLS, clientTLS := transporttest.Certificates(t)
 	for _, test := range []struct {
 		name           string
 		server, client tcp.Transport
@@ -128,7 +128,7 @@ func TestReadAfterFailedWrite(t *testing.T) {
 
 // NetConn leads to the socket, which a witness above the transport wants.
 func TestNetConn(t *testing.T) {
-	serverTLS, clientTLS := certificates(t)
+	serverTLS, clientTLS := transporttest.Certificates(t)
 	for _, test := range []struct {
 		name           string
 		server, client tcp.Transport

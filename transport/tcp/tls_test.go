@@ -14,11 +14,12 @@ import (
 
 	"github.com/livenet/livenet/transport"
 	"github.com/livenet/livenet/transport/tcp"
+	"github.com/livenet/livenet/transport/transporttest"
 )
 
 // A client that is stuck in its handshake is accepted, and holds up nobody.
 func TestHandshakeStuck(t *testing.T) {
-	serverTLS, clientTLS := certificates(t)
+	serverTLS, clientTLS := transporttest.Certificates(t)
 	l, session, stuck, _ := rawPeer(t, tcp.Transport{TLS: serverTLS})
 	stuck.SetDeadline(time.Time{})
 	reading := make(chan error, 1)
@@ -44,7 +45,7 @@ func TestHandshakeStuck(t *testing.T) {
 
 // A handshake that fails is an error of its stream, and ends its session.
 func TestHandshakeFails(t *testing.T) {
-	serverTLS, clientTLS := certificates(t)
+	serverTLS, clientTLS := transporttest.Certificates(t)
 	for _, test := range []struct {
 		name string
 		peer func(t *testing.T, raw *net.TCPConn)
@@ -88,7 +89,7 @@ func TestHandshakeFails(t *testing.T) {
 // crypto/tls does not go on with a handshake that a deadline interrupted, so
 // that is the end of the session, and no timeout to be tried again.
 func TestHandshakeDeadline(t *testing.T) {
-	serverTLS, _ := certificates(t)
+	serverTLS, _ := transporttest.Certificates(t)
 	_, session, stream, _ := rawPeer(t, tcp.Transport{TLS: serverTLS})
 	stream.SetReadDeadline(time.Now().Add(time.Millisecond))
 	err := readOne(stream)
@@ -105,7 +106,7 @@ func TestHandshakeDeadline(t *testing.T) {
 
 // Dial's context bounds the handshake too, and leaves nothing open.
 func TestDialHandshakeCancelled(t *testing.T) {
-	_, clientTLS := certificates(t)
+	_, clientTLS := transporttest.Certificates(t)
 	l := listen(t, tcp.Transport{}) // which waits for words, not for a handshake
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -129,7 +130,7 @@ func TestDialHandshakeCancelled(t *testing.T) {
 
 // close_notify waits for a peer that does not read, but not for long.
 func TestTLSCloseWithStuckPeer(t *testing.T) {
-	serverTLS, clientTLS := certificates(t)
+	serverTLS, clientTLS := transporttest.Certificates(t)
 	_, accepted := connect(t, tcp.Transport{TLS: clientTLS}, listen(t, tcp.Transport{TLS: serverTLS}))
 	fill(t, accepted)
 	start := time.Now()
@@ -145,7 +146,7 @@ func TestTLSCloseWithStuckPeer(t *testing.T) {
 // What Write counts as written arrives, in order and once, however often a
 // deadline cuts it off.
 func TestTLSWriteDeadlines(t *testing.T) {
-	serverTLS, clientTLS := certificates(t)
+	serverTLS, clientTLS := transporttest.Certificates(t)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
 			serverTLS := serverTLS.Clone()
@@ -197,7 +198,7 @@ func TestTLSWriteDeadlines(t *testing.T) {
 
 // CloseWrite does not mind a deadline of some Write before it, if there is room.
 func TestTLSCloseWriteAfterDeadline(t *testing.T) {
-	serverTLS, clientTLS := certificates(t)
+	serverTLS, clientTLS := transporttest.Certificates(t)
 	opened, accepted := connect(t, tcp.Transport{TLS: clientTLS}, listen(t, tcp.Transport{TLS: serverTLS}))
 	opened.SetWriteDeadline(time.Now().Add(-time.Second))
 	if err := opened.CloseWrite(); err != nil {
@@ -210,7 +211,7 @@ func TestTLSCloseWriteAfterDeadline(t *testing.T) {
 
 // CloseWrite that finds no room is tried again, as Write is.
 func TestTLSCloseWriteWithStuckPeer(t *testing.T) {
-	serverTLS, clientTLS := certificates(t)
+	serverTLS, clientTLS := transporttest.Certificates(t)
 	opened, accepted := connect(t, tcp.Transport{TLS: clientTLS}, listen(t, tcp.Transport{TLS: serverTLS}))
 	fill(t, accepted)
 	if err := accepted.CloseWrite(); !errors.Is(err, os.ErrDeadlineExceeded) {

@@ -14,7 +14,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) {
-	serverTLS, clientTLS := yamux.Certificates(t)
+	serverTLS, clientTLS := transporttest.Certificates(t)
 	for name, inner := range map[string]struct{ server, client tcp.Transport }{
 		"TCP": {},
 		"TLS": {tcp.Transport{TLS: serverTLS}, tcp.Transport{TLS: clientTLS}},

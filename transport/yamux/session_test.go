@@ -13,6 +13,7 @@ import (
 	"github.com/livenet/livenet/transport"
 	"github.com/livenet/livenet/transport/quic"
 	"github.com/livenet/livenet/transport/tcp"
+	"github.com/livenet/livenet/transport/transporttest"
 )
 
 // patience is for what has to happen, sooner or later.
@@ -371,7 +372,7 @@ func TestStuck(t *testing.T) {
 
 // A session over another that multiplexes would wait for its stream.
 func TestInner(t *testing.T) {
-	serverTLS, clientTLS := Certificates(t)
+	serverTLS, clientTLS := transporttest.Certificates(t)
 	l, err := Transport{Inner: quic.Transport{TLS: serverTLS}}.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

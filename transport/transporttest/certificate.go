@@ -1,4 +1,4 @@
-package quic
+package transporttest
 
 import (
 	"crypto/ecdsa"
@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// Certificates returns a server's config with a certificate of its own for
-// localhost, and a client's that trusts it.
-func Certificates(t *testing.T) (server, client *tls.Config) {
+// Certificates returns the config of a TLS server on this host, with a certificate
+// made for the occasion, and that of a client which trusts it and nobody else.
+func Certificates(t testing.TB) (server, client *tls.Config) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
