@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/yamux"
+
 	"github.com/livenet/livenet/transport"
 	"github.com/livenet/livenet/transport/quic"
 	"github.com/livenet/livenet/transport/tcp"
@@ -130,7 +132,10 @@ func TestLostIsNotEOF(t *testing.T) {
 	if ce := causeOf(t, client); ce.Origin != transport.Peer || !ce.Reset {
 		t.Errorf("cause: %v", ce)
 	}
-	// The server reset the connection itself, behind the session's back.
+	// The server reset the connection itself, behind the session's back. Close
+	// returns when all that ends with the session has, for whatever reason.
+	causeOf(t, server)
+	server.Close(0, "")
 	if _, err := io.ReadAll(ended); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("the other end: %v", err)
 	}
@@ -412,5 +417,89 @@ func TestPatience(t *testing.T) {
 	}
 	if got := (listener{}).Patience(); got != 0 {
 		t.Errorf("over one that does not say: %v", got)
+	}
+}
+
+// held is what a session's yamux reads from, and can keep back what it gets.
+type held struct {
+	io.ReadWriteCloser
+	holds  chan struct{} // takes a token: what the next Read gets is kept back
+	got    chan struct{} // closed then
+	handOn chan struct{} // closed to hand it on
+}
+
+func (h *held) Read(p []byte) (int, error) {
+	n, err := h.ReadWriteCloser.Read(p)
+	select {
+	case <-h.holds:
+		close(h.got)
+		<-h.handOn
+	default:
+	}
+	return n, err
+}
+
+// A frame that is on its way from the wire to the stream when that is closed is
+// thrown away too. A peer who may not send more than that frame is not stuck.
+func TestCloseMeetsFrame(t *testing.T) {
+	for name, size := range map[string]int{
+		"all that the window has room for": window,
+		"more than half":                   window - maxUnheard + 1,
+		"a bit":                            1,
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := tcp.Transport{}.Listen(t.Context(), "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			raw, err := net.Dial("tcp", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			theirs, err := yamux.Client(raw, config())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer theirs.Close()
+			inner, err := l.Accept(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn, err := inner.AcceptStream(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := &held{holds: make(chan struct{}, 1), got: make(chan struct{}), handOn: make(chan struct{})}
+			ours := newSession(inner, conn, role{server.parity, func(c io.ReadWriteCloser, config *yamux.Config) (*yamux.Session, error) {
+				h.ReadWriteCloser = c
+				return yamux.Server(h, config)
+			}})
+			defer ours.Close(0, "")
+
+			their, err := theirs.OpenStream()
+			if err != nil {
+				t.Fatal(err)
+			}
+			our, err := ours.AcceptStream(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.holds <- struct{}{}
+			their.SetWriteDeadline(time.Now().Add(patience))
+			if _, err := their.Write(make([]byte, size)); err != nil {
+				t.Fatal(err)
+			}
+			<-h.got
+			our.Close()
+			close(h.handOn)
+			for err == nil {
+				_, err = their.Write(make([]byte, 1<<10))
+			}
+			if err != yamux.ErrConnectionReset {
+				t.Errorf("their Write: %v", err)
+			}
+			settled(t, ours)
+		})
 	}
 }

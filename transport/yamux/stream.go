@@ -211,7 +211,7 @@ func (s *stream) Close() error {
 	s.mu.Unlock()
 
 	s.finish()
-	s.session.wire.linger(s.inner.StreamID())
+	s.session.wire.linger(s)
 	s.discard()
 	return nil
 }

@@ -190,13 +190,14 @@ func (t *table) end() []*stream {
 }
 
 // linger is for a stream that was closed here, where the peer may not have
-// done so. It returns another that has lingered for too long, if there is one.
-func (t *table) linger(id uint32) (tooLong uint32, found bool) {
+// done so, and reports whether that is so. It returns another that has lingered
+// for too long, if there is one.
+func (t *table) linger(id uint32) (lingers bool, tooLong uint32, found bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.streams[id]
 	if e == nil || e.lingers {
-		return 0, false
+		return false, 0, false
 	}
 	e.lingers = true
 	t.lingering.Add(1)
@@ -207,10 +208,10 @@ func (t *table) linger(id uint32) (tooLong uint32, found bool) {
 	for t.lingering.Load() > maxLingering && len(t.oldest) > 0 {
 		id, t.oldest = t.oldest[0], t.oldest[1:]
 		if t.isLingering(id) {
-			return id, true
+			return true, id, true
 		}
 	}
-	return 0, false
+	return true, 0, false
 }
 
 func (t *table) isLingering(id uint32) bool {

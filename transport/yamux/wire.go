@@ -42,11 +42,12 @@ type wire struct {
 	sending uint32 // bytes to come of a frame's body
 
 	mu           sync.Mutex
-	resets       []uint32     // streams that yamux has to be told about
-	nresets      atomic.Int32 // len(resets)
-	heard        atomic.Bool  // Read may be interrupted: it is not in a handshake
-	interrupting bool         // the connection's read deadline has passed
-	goingAway    bool         // the peer said so, and meant no harm
+	resets       []uint32    // streams that yamux has to be told about
+	unread       []*stream   // streams that yamux may still be filling
+	due          atomic.Bool // there are some of either
+	heard        atomic.Bool // Read may be interrupted: it is not in a handshake
+	interrupting bool        // the connection's read deadline has passed
+	goingAway    bool        // the peer said so, and meant no harm
 	cause        *transport.CloseError
 	parting      header // what is sent last
 	closed       bool
@@ -93,10 +94,10 @@ func (w *wire) Read(p []byte) (int, error) {
 }
 
 // upTo is where to read to: behind what is held, and not beyond the frame if
-// there is something to tell at its end.
+// there is something to do at its end.
 func (w *wire) upTo(p []byte) []byte {
 	p = p[w.nheld:]
-	if w.nresets.Load() == 0 {
+	if !w.due.Load() {
 		return p
 	}
 	end := headerSize - w.nheld
@@ -246,7 +247,7 @@ func (w *wire) reset(id uint32, code uint64) {
 		return
 	}
 	w.resets = append(w.resets, id)
-	w.nresets.Store(int32(len(w.resets)))
+	w.due.Store(true)
 	if w.heard.Load() {
 		w.interrupting = true
 		w.conn.SetReadDeadline(longAgo) // so that Read comes round to it
@@ -269,22 +270,44 @@ func (w *wire) interrupted(err error) bool {
 }
 
 // tell prepares a frame for yamux if it is time for one: between two others.
+// That is also the time to empty the streams that were closed here: yamux asks
+// for more only when it is done with what it was given, and it does not hold
+// the lock of a stream whose frame is not complete.
 func (w *wire) tell() {
-	if w.nresets.Load() == 0 || len(w.told) > 0 || w.body > 0 || w.nheld > 0 {
+	if !w.due.Load() || len(w.told) > 0 || w.body > 0 || w.nheld > 0 {
 		return
 	}
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	for _, id := range w.resets {
 		w.told = append(w.told, w.table.forget(id)...)
 	}
 	w.resets = w.resets[:0]
-	w.nresets.Store(0)
+	unread := w.unread
+	w.unread = nil
+	w.due.Store(false)
+	w.mu.Unlock()
+
+	for _, s := range unread {
+		s.discard() // may wait for yamux's sending goroutine, which waits for nobody
+	}
 }
 
-// linger is for a stream that was closed here.
-func (w *wire) linger(id uint32) {
-	if tooLong, found := w.table.linger(id); found {
+// linger is for a stream that was closed here. What comes in from now on is
+// dropped; but a frame may have been let through that has yet to get to the
+// stream's buffer, after the stream has emptied it. Nobody would read it, so
+// the peer's window would stay shut, and the peer, stuck before it has sent
+// what brings it the reset, would wait for ever. So the buffer is emptied once
+// more. Read need not be interrupted for that: if it waits for the connection,
+// then yamux has taken all that was let through.
+func (w *wire) linger(s *stream) {
+	lingers, tooLong, found := w.table.linger(s.inner.StreamID())
+	if lingers { // after the table knows: Read lets nothing more through
+		w.mu.Lock()
+		w.unread = append(w.unread, s)
+		w.due.Store(true)
+		w.mu.Unlock()
+	}
+	if found {
 		w.reset(tooLong, 0)
 	}
 }
