@@ -56,11 +56,7 @@ func (b *beater) Policy() Policy               { return beating(b.every) }
 func (b *beater) Heard() (time.Duration, bool) { return 0, false }
 func (b *beater) Expire(Expiry)                {}
 
-func (b *beater) Probe() {
-	if b.conn.ping() {
-		b.sent(true)
-	}
-}
+func (b *beater) Probe() { b.conn.ping() }
 
 // beating asks for a probe whenever nothing was sent for an interval, or a
 // little less: up to a tenth is taken off at random, so that many who began

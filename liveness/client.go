@@ -3,6 +3,7 @@ package liveness
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/livenet/livenet/codec"
@@ -57,12 +58,17 @@ func (d *Client) Dial(ctx context.Context, t transport.Transport, addr string) (
 	c := d.newConn(sess, stream)
 	hello, err := c.greet(ctx)
 	if err != nil {
-		sess.Close(ProtocolError.Code(), "")
+		sess.Close(Done.Code(), "")
 		return nil, err
 	}
 	d.prepare(c, hello)
 	c.life.begin()
 	c.beat.start()
+	if end := c.over.Load(); end != nil && end.err == io.EOF && c.life.noted.Load() == nil {
+		c.rmu.Lock()
+		c.startDrain()
+		c.rmu.Unlock()
+	}
 	return c, nil
 }
 
@@ -103,7 +109,7 @@ func (d *Client) prepare(c *Conn, hello codec.Hello) {
 	}
 	policy := d.Policy
 	if policy == nil && every > 0 {
-		patience := max(hello.Timeout, beatsPerTimeout*every)
+		patience := max(hello.Timeout, beatsPerTimeout*min(every, Never/beatsPerTimeout))
 		policy = Sliding(patience, ProbeAfter(patience/beatsPerTimeout))
 	}
 	c.life.policy = policy

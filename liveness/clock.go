@@ -216,8 +216,8 @@ func (e *Engine) reprieve(l *Lease, p Policy, ev Evidence, v Verdict) (again tim
 		return 0, false // evidence has no say in this
 	}
 	if ago, ok := l.subject.Heard(); ok {
-		heard := e.now() - ago
-		if heard <= max(l.granted, time.Duration(l.heard.Load())) {
+		heard := max(l.granted+1, e.now()-ago) // what came before the grant came at the grant
+		if heard <= time.Duration(l.heard.Load()) {
 			return 0, false
 		}
 		l.hear(heard)

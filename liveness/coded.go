@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/livenet/livenet/codec"
@@ -22,9 +23,6 @@ const smallest = 64
 func (c *Conn) readCoded(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
-	}
-	if end := c.over.Load(); end != nil {
-		return 0, c.readError(end.err)
 	}
 	c.rmu.Lock()
 	defer c.rmu.Unlock()
@@ -89,14 +87,15 @@ func (c *Conn) fill(p []byte) (n int, err error) {
 		return n, nil
 	case seen.End:
 		c.stopReading(io.EOF)
-		c.drained = make(chan struct{})
-		go c.drain()
+		if !c.greeting { // Dial starts it when the life has begun
+			c.startDrain()
+		}
 		return n, nil
 	case err == io.EOF:
 		return c.finish(p, n)
 	case err != nil:
 		err = c.fault(err)
-		if !errors.Is(err, os.ErrDeadlineExceeded) || c.life.ended.Load() != nil {
+		if !timedOut(err) || c.life.ended.Load() != nil {
 			c.stopReading(err)
 		}
 		return n, err
@@ -164,6 +163,12 @@ func (c *Conn) hear(seen codec.Seen) {
 	}
 }
 
+// startDrain starts drain. The read lock is held.
+func (c *Conn) startDrain() {
+	c.drained = make(chan struct{})
+	go c.drain()
+}
+
 // drain goes on reading after the end of the peer's data, since its beats and
 // its farewell may still come. It ends with the stream.
 func (c *Conn) drain() {
@@ -189,13 +194,16 @@ func (c *Conn) drain() {
 		}
 		if err != nil {
 			// A deadline of the application's for reads that it no longer makes.
-			c.stream.SetReadDeadline(time.Time{})
+			if c.SetReadDeadline(time.Time{}) != nil {
+				return // the end reads on
+			}
 		}
 	}
 }
 
-// awaitDrain waits for the end of drain, once the stream is closed.
-func (c *Conn) awaitDrain() {
+// awaitEnd waits until the stream is closed, and nothing reads from it any more.
+func (c *Conn) awaitEnd() {
+	c.life.cut.Wait()
 	if c.coder == nil {
 		return
 	}
@@ -207,9 +215,14 @@ func (c *Conn) awaitDrain() {
 	}
 }
 
+// timedOut reports whether a deadline for reading or writing has passed. The
+// kernel's ETIMEDOUT says Timeout, too, but it is the connection's end.
 func timedOut(err error) bool {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return true
+	}
 	var e net.Error
-	return errors.As(err, &e) && e.Timeout()
+	return errors.As(err, &e) && e.Timeout() && !errors.Is(err, syscall.ETIMEDOUT)
 }
 
 // Writing copies a header and the data that follows into one buffer, so that
@@ -251,7 +264,13 @@ func (c *Conn) writable() error {
 	if e := c.life.ended.Load(); e != nil {
 		return e
 	}
-	if c.ended || c.leaving.Load() {
+	if c.leaving.Load() {
+		if e := c.life.noted.Load(); e != nil {
+			return e
+		}
+		return net.ErrClosed
+	}
+	if c.ended {
 		return net.ErrClosed
 	}
 	return nil
@@ -260,13 +279,16 @@ func (c *Conn) writable() error {
 // writeChunk sends the first part of p, or all of it where it needs no header.
 func (c *Conn) writeChunk(buf, p []byte) (int, error) {
 	part := p[:min(len(p), chunk)]
+	// What is owed rides in front of the data: it costs no write of its own.
+	buf = c.appendPing(c.coder.AppendOwed(buf))
+	own := len(buf)
 	buf = c.coder.AppendDataHeader(buf, part)
 	if len(buf) == 0 {
-		n, err := c.stream.Write(part)
-		c.life.wrote(n)
-		return n, err
+		buf = part
+	} else {
+		buf = append(buf, part...)
 	}
-	n, err := c.send(append(buf, part...))
+	n, err := c.send(buf, own)
 	if n == 0 {
 		return 0, err
 	}
@@ -274,12 +296,19 @@ func (c *Conn) writeChunk(buf, p []byte) (int, error) {
 }
 
 // send writes frames. If a deadline cuts them short, the rest is kept: half a
-// frame would garble all that follows.
-func (c *Conn) send(b []byte) (int, error) {
+// frame would garble all that follows. If nothing went out at all, only the
+// first own bytes are kept, which are not the application's: the codec has
+// settled its debts and will not say them again.
+func (c *Conn) send(b []byte, own int) (int, error) {
 	n, err := c.stream.Write(b)
 	c.life.wrote(n)
-	if err != nil && n > 0 {
+	switch {
+	case err == nil:
+		c.clogged.Store(false)
+	case n > 0:
 		c.backlog = append([]byte(nil), b[n:]...)
+	default:
+		c.backlog = append([]byte(nil), b[:own]...)
 	}
 	return n, err
 }
@@ -295,6 +324,9 @@ func (c *Conn) flush() error {
 	return err
 }
 
+// pingTime is how long a Ping may take that the peer does not take.
+const pingTime = 10 * time.Millisecond
+
 // controlTime bounds how long a control message may hold up whoever sends it,
 // when the peer takes nothing.
 const controlTime = 50 * time.Millisecond
@@ -305,6 +337,7 @@ func (c *Conn) control(d time.Duration, add func([]byte) []byte) bool {
 	c.bound(time.Now().Add(d))
 	defer c.unbound()
 	if c.flush() != nil {
+		c.clogged.Store(true)
 		return false
 	}
 	b := buffers.Get().(*[]byte)
@@ -313,8 +346,9 @@ func (c *Conn) control(d time.Duration, add func([]byte) []byte) bool {
 	if len(msg) == 0 {
 		return false
 	}
-	n, err := c.send(msg)
-	return err == nil || n > 0
+	_, err := c.send(msg, len(msg))
+	c.clogged.Store(err != nil)
+	return err == nil
 }
 
 // bound sets a deadline for writing over the application's, and unbound gives
@@ -339,11 +373,11 @@ func (c *Conn) unbound() {
 func (c *Conn) unlockPaying() {
 	for {
 		paid := true
-		if c.coder.Owes() && !c.leaving.Load() {
-			paid = c.control(controlTime, c.coder.AppendOwed)
+		if (c.coder.Owes() || c.due.Load()) && !c.leaving.Load() {
+			paid = c.control(controlTime, func(b []byte) []byte { return c.appendPing(c.coder.AppendOwed(b)) })
 		}
 		c.wmu.Unlock()
-		if !paid || !c.coder.Owes() || c.leaving.Load() || !c.wmu.TryLock() {
+		if !paid || !(c.coder.Owes() || c.due.Load()) || c.leaving.Load() || !c.wmu.TryLock() {
 			return
 		}
 	}
@@ -356,16 +390,16 @@ func (c *Conn) closeWriteCoded() error {
 	if err := c.writable(); err != nil {
 		return err
 	}
-	c.ended = true
 	if err := c.flush(); err != nil {
 		return c.fault(err)
 	}
+	c.ended = true
 	end, ok := c.coder.AppendEnd(nil)
 	if !ok {
 		return closeWrite(c.stream)
 	}
-	if _, err := c.send(end); err != nil {
-		return c.fault(err)
+	if _, err := c.send(end, len(end)); err != nil {
+		return c.fault(err) // it goes out with the next beat
 	}
 	return nil
 }
@@ -375,25 +409,41 @@ func (c *Conn) probe() { c.ping() }
 
 // ping sends a beat. False: it can't be sent now, or the codec has none.
 func (c *Conn) ping() bool {
-	if c.coder == nil || !c.wmu.TryLock() {
+	if c.coder == nil {
 		return false
 	}
+	if c.owned == nil && (c.life.in.Load() == 0 || c.clogged.Load()) {
+		// It may be in a handshake, or takes nothing: whoever waits for it here
+		// keeps others from being asked.
+		return false
+	}
+	c.due.Store(true)
+	if !c.wmu.TryLock() {
+		return true // its holder sends it
+	}
 	defer c.unlockPaying()
+	return c.control(pingTime, c.appendPing)
+}
+
+// appendPing appends the Ping that is due, if one is. The write lock is held.
+func (c *Conn) appendPing(b []byte) []byte {
+	if !c.due.Swap(false) {
+		return b
+	}
 	seq := uint32(1)
 	if q := c.asked.Load(); q != nil {
 		seq = q.seq + 1
 	}
-	return c.control(controlTime, func(b []byte) []byte {
-		b, ok := c.coder.AppendPing(b, seq)
-		if ok {
-			c.asked.Store(&question{seq, time.Now()})
-		}
-		return b
-	})
+	b, ok := c.coder.AppendPing(b, seq)
+	if ok {
+		c.asked.Store(&question{seq, time.Now()})
+		c.beat.sent(true)
+	}
+	return b
 }
 
 // farewellTime is how long a farewell may take that a peer does not take.
-const farewellTime = 5 * time.Millisecond
+const farewellTime = 10 * time.Millisecond
 
 // farewell tells the peer why, if the codec can, and reports whether it did. A
 // peer that was never heard may be in the middle of a handshake, which is not

@@ -30,7 +30,8 @@ type Config struct {
 	Engine *Engine
 
 	// Events is told of everything that happens. It is called from whichever
-	// goroutine made it happen, possibly many at once, and must return soon.
+	// goroutine made it happen, possibly many at once, must return soon, and must
+	// not close the connection that it is told of.
 	Events func(Event)
 
 	// Name and Transport are what events call the listener and its transport.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,7 +40,7 @@ type Conn struct {
 	allowed allowance     // the heartbeats that the peer may send
 	drained chan struct{} // closed when drain has ended; nil: it never began
 
-	greeting bool // a dialled connection whose life has not begun
+	greeting bool // a dialled connection whose life has not begun; set by Dial only
 
 	over atomic.Pointer[readEnd]
 
@@ -51,10 +50,13 @@ type Conn struct {
 	said    bool        // the farewell
 	leaving atomic.Bool // the farewell is to come
 	asked   atomic.Pointer[question]
+	clogged atomic.Bool // the peer took nothing when last tried
+	due     atomic.Bool // a Ping: the lock was taken when it was to be sent
 
-	dmu      sync.Mutex // guards the next two
-	deadline time.Time  // for writing, as the application set it
-	bounded  bool       // a control message has set another one for now
+	dmu       sync.Mutex // guards the next two
+	deadline  time.Time  // for writing, as the application set it
+	lingering bool       // the end is reading: deadlines for that are its own
+	bounded   bool       // a control message has set another one for now
 
 	hello atomic.Pointer[codec.Hello] // the peer's
 }
@@ -129,7 +131,7 @@ func (c *Conn) fault(err error) error {
 		e := explain(err)
 		c.life.note(e)
 		return e
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case timedOut(err):
 		return err // the application's own deadline
 	case errors.Is(err, net.ErrClosed):
 		return err // a half that the application closed
@@ -155,12 +157,16 @@ func (c *Conn) End() *Error { return c.life.ended.Load() }
 // Deadline is when the connection is closed if the peer is not heard again;
 // the zero time if nothing ever closes it.
 func (c *Conn) Deadline() time.Time {
+	var first time.Time
 	for l := c.life; l != nil; l = l.parent {
-		if l.lease != nil {
-			return l.lease.Deadline()
+		if l.lease == nil {
+			continue
+		}
+		if d := l.lease.Deadline(); first.IsZero() || d.Before(first) {
+			first = d
 		}
 	}
-	return time.Time{}
+	return first
 }
 
 // RTT is the latest round-trip time measured by heartbeats; 0: none yet.
@@ -193,11 +199,11 @@ func closeWrite(conn net.Conn) error {
 	return &net.OpError{Op: "close", Net: conn.RemoteAddr().Network(), Addr: conn.RemoteAddr(), Err: errors.ErrUnsupported}
 }
 
-// Close ends the connection. The reason is done, unless the peer had ended it
-// before.
+// Close ends the connection, and returns when it is closed, whoever began to
+// close it. The reason is done, unless the peer had ended it before.
 func (c *Conn) Close() error {
 	c.life.close()
-	c.awaitDrain()
+	c.awaitEnd()
 	return nil
 }
 
@@ -205,7 +211,7 @@ func (c *Conn) Close() error {
 // the peer, with a few words if text isn't empty, where that is possible.
 func (c *Conn) CloseWith(r Reason, text string) error {
 	c.life.end(Error{Reason: r, Text: text})
-	c.awaitDrain()
+	c.awaitEnd()
 	return nil
 }
 
@@ -213,7 +219,14 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
-func (c *Conn) SetReadDeadline(t time.Time) error { return c.stream.SetReadDeadline(t) }
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	c.dmu.Lock()
+	defer c.dmu.Unlock()
+	if c.lingering {
+		return net.ErrClosed // the deadline is the ending's own
+	}
+	return c.stream.SetReadDeadline(t)
+}
 
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	c.dmu.Lock()
@@ -273,7 +286,10 @@ func reset(conn net.Conn) {
 
 // lingerTime is how long a dialled connection waits at its end for the peer
 // to have taken what was sent.
-const lingerTime = time.Second
+const (
+	lingerTime = time.Second
+	lingerMost = 256 << 10 // bytes from a peer that does not end
+)
 
 // linger waits until the peer has ended its side, since a transport may drop
 // what is still under way when its session is closed. The application's reads
@@ -282,11 +298,14 @@ func (c *Conn) linger() {
 	if closeWrite(c.stream) != nil {
 		return
 	}
+	c.dmu.Lock()
+	c.lingering = true
 	c.stream.SetReadDeadline(past)
+	c.dmu.Unlock()
 	c.rmu.Lock()
 	defer c.rmu.Unlock()
 	c.stream.SetReadDeadline(time.Now().Add(lingerTime))
-	io.Copy(io.Discard, c.stream)
+	io.Copy(io.Discard, io.LimitReader(c.stream, lingerMost))
 }
 
 // past is a deadline that has passed under any clock.
@@ -298,10 +317,15 @@ var (
 )
 
 // drainNow tells the peer that this end is going away and sends no more. The
-// peer has time to close; what it still sends is read by the handler.
-func (c *Conn) drainNow() {
+// peer has time to close; what it still sends is read by the handler. A peer
+// that can't be told is left alone until its time is up: an EOF in the middle
+// of an answer would make it look whole. It reports false if the peer has not
+// been heard at all, and there is nothing to wait for.
+func (c *Conn) drainNow() bool {
 	e := &Error{Reason: Draining}
 	c.life.note(e)
-	c.farewell(e)
-	closeWrite(c.stream)
+	if c.farewell(e) {
+		closeWrite(c.stream)
+	}
+	return c.life.in.Load() > 0
 }

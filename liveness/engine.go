@@ -27,7 +27,6 @@ type Engine struct {
 	once   sync.Once
 	base   time.Time // the engine's clock counts from here
 	step   time.Duration
-	seed   uint64
 	shards []shard
 
 	live    atomic.Int64
@@ -133,7 +132,6 @@ func (e *Engine) grant(l *Lease) {
 func (e *Engine) init() {
 	e.step = e.tick()
 	e.base = time.Now().Add(-1) // the clock never reads 0, which stands for never
-	e.seed = rand.Uint64()
 	n := 1
 	for n < 4*runtime.GOMAXPROCS(0) {
 		n *= 2
@@ -141,6 +139,7 @@ func (e *Engine) init() {
 	e.shards = make([]shard, n)
 	for i := range e.shards {
 		e.shards[i].engine = e
+		e.shards[i].seed = rand.Uint64()
 		e.shards[i].stamp.Store(renewed)
 	}
 	e.expiries.most, e.probes.most = mostExpiring, mostProbing
@@ -161,9 +160,7 @@ func (e *Engine) tick() time.Duration {
 func (e *Engine) now() time.Duration { return time.Since(e.base) }
 
 // seedOf spreads the moments of grants over all numbers.
-func (e *Engine) seedOf(granted time.Duration) uint64 {
-	return mix(uint64(granted) + e.seed)
-}
+func (s *shard) seedOf(granted time.Duration) uint64 { return mix(uint64(granted) + s.seed) }
 
 // mix scatters numbers that lie close together.
 func mix(z uint64) uint64 {
@@ -186,7 +183,8 @@ func (e *Engine) endOf(epoch uint32) time.Duration {
 type shard struct {
 	stamp  atomic.Uint32 // the word of a lease renewed in the current epoch
 	engine *Engine
-	_      [48]byte // renewals read the line above; locking must not disturb them
+	seed   uint64
+	_      [40]byte // renewals read the line above; locking must not disturb them
 
 	mu    sync.Mutex
 	wheel wheel

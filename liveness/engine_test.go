@@ -572,3 +572,25 @@ func TestLeaseFigures(t *testing.T) {
 		l.Release()
 	})
 }
+
+// After a jump beyond the wheel's horizon, a suspend say, every lease that is
+// due is judged at once, whichever slot it was in.
+func TestRule1NotLateAfterALongStall(t *testing.T) {
+	bubble(t, func(t *testing.T, e *Engine) {
+		r := rand.New(rand.NewPCG(3, 4))
+		var list []*watched
+		for range 400 {
+			w := &watched{policy: Fixed(time.Duration(1 + r.IntN(int(100*sec))))}
+			e.Watch(w)
+			list = append(list, w)
+		}
+		stopClock(e, 130*sec)
+		time.Sleep(2 * DefaultTick)
+		synctest.Wait()
+		for _, w := range list {
+			if w.expired.Load() == nil {
+				t.Fatalf("%v is alive after a stall of 130 s", w.policy)
+			}
+		}
+	})
+}

@@ -99,7 +99,7 @@ func (e *Error) Is(target error) bool {
 	case os.ErrDeadlineExceeded:
 		return e.Timeout()
 	case net.ErrClosed:
-		return e.Initiator == Local
+		return e.Initiator == Local && e.Reason != TransportLost
 	}
 	return false
 }

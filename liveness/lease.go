@@ -121,7 +121,7 @@ func (l *Lease) lastHeard() time.Duration {
 // evidence is what the policy gets to see, at now with the peer last heard at
 // heard, both on the engine's clock.
 func (l *Lease) evidence(now, heard time.Duration, probes int) Evidence {
-	ev := Evidence{Age: now - l.granted, Probes: probes, Seed: l.shard.engine.seedOf(l.granted)}
+	ev := Evidence{Age: now - l.granted, Probes: probes, Seed: l.shard.seedOf(l.granted)}
 	if heard > 0 {
 		// Heard at the instant of the grant is not the same as never heard, and
 		// what was heard since now was read is not in the future.

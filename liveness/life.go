@@ -25,7 +25,8 @@ type life struct {
 
 	noted atomic.Pointer[Error] // the first sign of why it will end
 	ended atomic.Pointer[Error]
-	over  sync.WaitGroup // one, until the end has been told
+	cut   sync.WaitGroup // one, until its holder is shut
+	over  sync.WaitGroup // one, until that has been told, too
 
 	beats, in, out atomic.Int64
 	rtt            atomic.Int64
@@ -42,6 +43,7 @@ var lastID atomic.Uint64
 
 // begin grants the lease.
 func (l *life) begin() {
+	l.cut.Add(1)
 	l.over.Add(1)
 	l.id = lastID.Add(1)
 	l.began = time.Now()
@@ -133,7 +135,10 @@ func (l *life) silence() time.Duration {
 
 // note keeps the first sign of why this life will end, for the moment when its
 // holder comes to close it.
-func (l *life) note(e *Error) { l.noted.CompareAndSwap(nil, e) }
+func (l *life) note(e *Error) {
+	e.Age, e.Silence = time.Since(l.began), l.silence()
+	l.noted.CompareAndSwap(nil, e)
+}
 
 // close ends the life for the reason noted, or because its holder has done.
 func (l *life) close() bool {
@@ -167,6 +172,7 @@ func (l *life) end(e Error) bool {
 	// whoever is woken by the closing finds it; and it is counted and told
 	// after, so that a closed one is really gone.
 	l.holder.shut(&e)
+	l.cut.Done()
 	l.tell(&e)
 	l.over.Done()
 	return true

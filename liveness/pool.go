@@ -10,8 +10,12 @@ import (
 // keep a mass failure from pushing everything else aside.
 const (
 	mostExpiring = 32
-	mostProbing  = 8
+	mostProbing  = 32
 )
+
+// compactAt is how many tasks that are done may be held before a pool lets go
+// of their memory.
+const compactAt = 1024
 
 // A pool runs tasks on a bounded number of goroutines. They start when there
 // is something to do and end when there is nothing left.
@@ -69,6 +73,10 @@ func (p *pool) next() (task, bool) {
 	t := p.tasks[p.first]
 	p.tasks[p.first] = task{}
 	p.first++
+	if p.first > compactAt && p.first > len(p.tasks)/2 {
+		p.tasks = append([]task(nil), p.tasks[p.first:]...)
+		p.first = 0
+	}
 	return t, true
 }
 

@@ -13,8 +13,10 @@ import (
 
 // A Handler serves one stream. It owns c until it returns; c is closed then.
 // The context ends with the stream, or with its session; its cause is the
-// [*Error] that says why. A handler should keep reading: on a transport other
-// than TCP, what it has not read is no evidence.
+// [*Error] that says why. A handler must return once that has happened: Serve
+// waits for it. It should keep reading: on a transport other than TCP, what it
+// has not read is no evidence. When the server drains, writes fail with an
+// [*Error] for [Draining] as soon as the peer has been told so.
 type Handler func(ctx context.Context, c *Conn)
 
 // Server serves the sessions of a transport's listener, each under the
@@ -142,6 +144,9 @@ func (s *Server) accept(ctx, sessions context.Context, l transport.Listener) err
 		case err == nil:
 			backoff = firstBackoff
 			s.admit(sessions, sess)
+			if ctx.Err() != nil {
+				return nil
+			}
 			continue
 		case ctx.Err() != nil:
 			return nil

@@ -200,11 +200,11 @@ func (x *session) drain() {
 	x.mu.Lock()
 	x.draining = true
 	x.mu.Unlock()
-	conns := x.list()
-	for _, c := range conns {
-		c.drainNow()
+	waiting := false
+	for _, c := range x.list() {
+		waiting = c.drainNow() || waiting
 	}
-	if len(conns) == 0 {
+	if !waiting {
 		x.life.close()
 	}
 }
@@ -217,6 +217,11 @@ func (x *session) probe() {
 		if c.ping() {
 			return
 		}
+		// A stream that fails may have cost its time; the next one is not worth
+		// the same again, since this is asked for many sessions.
+		if c.clogged.Load() {
+			return
+		}
 	}
 }
 
@@ -224,6 +229,7 @@ func (x *session) probe() {
 func (x *session) shut(e *Error) {
 	for _, c := range x.list() {
 		if c.life == x.life {
+			x.cancel(e) // before anyone is woken
 			c.shut(e)
 		} else {
 			c.life.end(*e)

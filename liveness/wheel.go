@@ -69,7 +69,7 @@ func (w *wheel) pop(now int64) *Lease {
 		}
 		// Once around is enough to have met every slot: a jump, over a suspend
 		// say, costs no more than that.
-		w.now = max(w.now, now-horizon-nearSlots) + 1
+		w.now = max(w.now, now-farSlots*nearSlots) + 1
 		move(&w.due[0], &w.near[w.now%nearSlots])
 		if w.now%nearSlots == 0 {
 			move(&w.due[1], &w.far[w.now/nearSlots%farSlots])

@@ -20,6 +20,7 @@ type testimony struct {
 	ago    time.Duration // since data last arrived, at most
 	rtt    time.Duration
 	unread bool // data has arrived that the program has not read
+	any    bool // data has arrived at all: until then ago is the connection's age
 }
 
 // witnessOf finds the TCP connection beneath conn, through the NetConn methods
@@ -54,7 +55,7 @@ func beneath(conn any) *net.TCPConn {
 // kernel can know that.
 func (w *witness) heard(kind codec.Evidence) (ago time.Duration, ok bool) {
 	t, ok := w.ask()
-	if !ok {
+	if !ok || !t.any {
 		return 0, false
 	}
 	// The kernel sees bytes, not messages, and on a shared connection not

@@ -28,6 +28,7 @@ func (w *witness) ask() (t testimony, ok bool) {
 			ago:    max(0, time.Duration(info.Last_data_recv)*time.Millisecond-jiffy()),
 			rtt:    time.Duration(info.Rtt) * time.Microsecond,
 			unread: queued > 0,
+			any:    info.Bytes_received > 0,
 		}
 		ok = true
 	})

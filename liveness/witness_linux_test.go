@@ -48,3 +48,31 @@ func ended(c *Conn) <-chan struct{} {
 	}()
 	return done
 }
+
+// The kernel dates a connection's beginning, too: that is no evidence.
+func TestRule4OnTCPThePeerThatSaysNothingIsNotFree(t *testing.T) {
+	a, b := tcpPair(t)
+	defer b.Close()
+	c := NewConn(a, &Config{Policy: Sliding(time.Minute), Opening: 200 * ms, Engine: new(Engine)})
+	defer c.Close()
+	<-ended(c)
+	if e := c.End(); e.Reason != NoHello || e.Age < 200*ms {
+		t.Errorf("ended %v", e)
+	}
+}
+
+// And what came before the accept, and lies unread, is evidence.
+func TestRule4OnTCPWhatCameBeforeTheAcceptCounts(t *testing.T) {
+	a, b := tcpPair(t)
+	defer b.Close()
+	if _, err := b.Write([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(50 * ms) // it is to be old when the lease is granted
+	c := NewConn(a, &Config{Policy: Sliding(time.Second), Opening: 200 * ms, Engine: new(Engine)})
+	defer c.Close()
+	<-ended(c)
+	if e := c.End(); e.Reason != Silent {
+		t.Errorf("ended %v", e)
+	}
+}

@@ -167,7 +167,9 @@ func (o *dialOptions) judges() bool { return o.timeout > 0 || o.interval() > 0 }
 // has said how patient it is. Where there is none, the kernel's keepalive is
 // what there is.
 func (o *dialOptions) limits() stack.Limits {
-	l := stack.Limits{Handshake: o.connectTimeout, KeepAlive: !o.judges()}
+	// Connecting is bounded by its context. QUIC gives up a server that says
+	// nothing after half of the handshake's time.
+	l := stack.Limits{Handshake: 2 * o.connectTimeout, KeepAlive: !o.judges()}
 	if o.judges() || o.transport == "quic" { // which holds to the server's limit if that is lower
 		l.Silence = stack.Backstop(settings.MaxDuration)
 	}

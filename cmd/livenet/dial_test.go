@@ -74,7 +74,7 @@ func TestDialFails(t *testing.T) {
 		{"--transport quic", server.addr("quic"), "its certificate is of no authority that is trusted here: trust that with --ca FILE, or the server's key with --pin sha256:HEX, which livenet serve shows"},
 		{"--transport yamux --tls", server.addr("yamux"), "its certificate is of no authority that is trusted here: trust that with --ca FILE, or the server's key with --pin sha256:HEX, which livenet serve shows"},
 		{"--transport quic --pin sha256:" + strings.Repeat("0", 64), server.addr("quic"), "the server's key is not the pinned one, but sha256:"},
-		{"--transport yamux --tls --insecure --connect-timeout 200ms", server.addr("yamux"), "it says nothing: is it a livenet server? For another one add --codec raw, or --tls if it has TLS"},
+		{"--transport yamux --tls --insecure --connect-timeout 200ms", server.addr("yamux"), "it says nothing: is it a livenet server on this transport? For another one see --transport, --codec raw and --tls"},
 	} {
 		args := append([]string{"dial"}, strings.Fields(test.args)...)
 		status, _, stderr := try(t, map[string]string{"LIVENET_DATA_DIR": stranger}, append(args, test.addr)...)
@@ -114,7 +114,7 @@ func TestDialWrongServer(t *testing.T) {
 			io.Copy(io.Discard, conn)
 		}()
 		status, _, stderr := try(t, nil, "dial", l.Addr().String())
-		if status != statusFailed || !strings.Contains(stderr, ": "+want) || !strings.HasSuffix(stderr, "is it a livenet server? For another one add --codec raw, or --tls if it has TLS\n") {
+		if status != statusFailed || !strings.Contains(stderr, ": "+want) || !strings.HasSuffix(stderr, "is it a livenet server on this transport? For another one see --transport, --codec raw and --tls\n") {
 			t.Errorf("%q: exit status %d: %s", words, status, stderr)
 		}
 		l.Close()

@@ -80,6 +80,13 @@ func TestSignals(t *testing.T) {
 			t.Fatal(err)
 		}
 		await(t, stderr, "opened")
+		// Who has never said a word is not waited for.
+		if _, err := conn.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
 		cmd.Process.Signal(signal)
 		await(t, stderr, "draining")
 		cmd.Process.Signal(signal)

@@ -67,7 +67,7 @@ func whyNotGreeted(err error) string {
 	case ended:
 		what = end.Reason.String()
 	}
-	return what + ": is it a livenet server? For another one add --codec raw, or --tls if it has TLS"
+	return what + ": is it a livenet server on this transport? For another one see --transport, --codec raw and --tls"
 }
 
 func isTimeout(err error) bool {
