@@ -212,11 +212,12 @@ func (s *stream) Close() error {
 
 	s.finish()
 	s.session.wire.linger(s)
-	s.discard()
 	return nil
 }
 
-// discard empties yamux's buffer, and has it let go of it.
+// discard empties yamux's buffer, and has it let go of it. It waits for the
+// rest of a frame that yamux is in the middle of, so only the wire calls it,
+// between two frames.
 func (s *stream) discard() {
 	p := make([]byte, 4<<10)
 	for {

@@ -247,10 +247,15 @@ func (w *wire) reset(id uint32, code uint64) {
 		return
 	}
 	w.resets = append(w.resets, id)
+	w.comeRound()
+}
+
+// comeRound has Read do what is due. The lock is held.
+func (w *wire) comeRound() {
 	w.due.Store(true)
 	if w.heard.Load() {
 		w.interrupting = true
-		w.conn.SetReadDeadline(longAgo) // so that Read comes round to it
+		w.conn.SetReadDeadline(longAgo)
 	}
 }
 
@@ -293,18 +298,20 @@ func (w *wire) tell() {
 }
 
 // linger is for a stream that was closed here. What comes in from now on is
-// dropped; but a frame may have been let through that has yet to get to the
-// stream's buffer, after the stream has emptied it. Nobody would read it, so
-// the peer's window would stay shut, and the peer, stuck before it has sent
-// what brings it the reset, would wait for ever. So the buffer is emptied once
-// more. Read need not be interrupted for that: if it waits for the connection,
-// then yamux has taken all that was let through.
+// dropped; but what came before lies in the stream's buffer, or is on its way
+// there. Nobody would read it, so the peer's window would stay shut, and the
+// peer, stuck before it has sent what brings it the reset, would wait for ever.
+// So Read comes round, between two frames, to empty the buffer. It is not done
+// here: yamux holds the buffer for as long as a frame is incomplete, which is
+// as long as the peer likes.
 func (w *wire) linger(s *stream) {
 	lingers, tooLong, found := w.table.linger(s.inner.StreamID())
 	if lingers { // after the table knows: Read lets nothing more through
 		w.mu.Lock()
-		w.unread = append(w.unread, s)
-		w.due.Store(true)
+		if !w.closed {
+			w.unread = append(w.unread, s)
+			w.comeRound()
+		}
 		w.mu.Unlock()
 	}
 	if found {
