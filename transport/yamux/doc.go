@@ -12,6 +12,9 @@
 //   - Nothing that a stream does waits for the connection: a Write that is
 //     stuck behind a peer who has stopped reading still obeys its deadline,
 //     Close and Reset.
+//   - Nothing that a stream does waits for the rest of a frame, for a peer may
+//     stop in the middle of one. What has come is there to be read, and no end of
+//     a stream is seen before its last byte.
 //   - Stream.Reset resets, and says so to the peer; the stream's memory and its
 //     place among the unanswered ones come back at once.
 //   - A stream whose connection is lost reads an error, and EOF only where the

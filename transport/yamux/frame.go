@@ -34,7 +34,7 @@ const (
 func newHeader(typ uint8, flags uint16, id, length uint32) header {
 	h := make(header, headerSize)
 	h[1] = typ
-	binary.BigEndian.PutUint16(h[2:], flags)
+	h.setFlags(flags)
 	binary.BigEndian.PutUint32(h[4:], id)
 	h.setLength(length)
 	return h
@@ -44,6 +44,7 @@ func (h header) typ() uint8         { return h[1] }
 func (h header) flags() uint16      { return binary.BigEndian.Uint16(h[2:]) }
 func (h header) id() uint32         { return binary.BigEndian.Uint32(h[4:]) }
 func (h header) length() uint32     { return binary.BigEndian.Uint32(h[8:]) }
+func (h header) setFlags(f uint16)  { binary.BigEndian.PutUint16(h[2:], f) }
 func (h header) setLength(n uint32) { binary.BigEndian.PutUint32(h[8:], n) }
 
 func (h header) has(flag uint16) bool { return h.flags()&flag != 0 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/yamux"
 
@@ -266,6 +268,7 @@ func TestPeerMisbehaves(t *testing.T) {
 		{"another type", newHeader(9, 0, 0, 0), errProtocol},
 		{"more than the window", append(append([]byte(nil), newHeader(typeWindowUpdate, flagSYN, 1, 0)...),
 			append(newHeader(typeData, 0, 1, window+1), make([]byte, window+1)...)...), errProtocol},
+		{"more than any window, so it says", newHeader(typeData, flagSYN, 1, window+1), errProtocol},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			ours, raw := rawClient(t)
@@ -289,6 +292,154 @@ func TestPeerMisbehaves(t *testing.T) {
 				t.Errorf("cause: %v", ce)
 			}
 		})
+	}
+}
+
+// acceptSoon accepts a stream, or ends the test.
+func acceptSoon(t *testing.T, s *session) *stream {
+	t.Helper()
+	type result struct {
+		transport.Stream
+		error
+	}
+	done := make(chan result, 1)
+	go func() {
+		st, err := s.AcceptStream(t.Context())
+		done <- result{st, err}
+	}()
+	select {
+	case r := <-done:
+		if r.error != nil {
+			t.Fatalf("AcceptStream: %v", r.error)
+		}
+		return r.Stream.(*stream)
+	case <-time.After(patience):
+		t.Fatal("AcceptStream does not return")
+		return nil
+	}
+}
+
+// soon ends the test if do takes too long.
+func soon(t *testing.T, what string, do func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do()
+	}()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatalf("%s does not return", what)
+	}
+}
+
+// half is what a peer sends who opens stream 1 and goes silent in the middle of
+// the frame, and rest is what it still owes.
+func half(size int) (half, rest []byte) {
+	frame := dataFrame(flagSYN, 1, string(bytes.Repeat([]byte("0123456789"), size/10)))
+	at := headerSize + size/2
+	return frame[:at], frame[at:]
+}
+
+// A peer that stops in the middle of a frame keeps nobody waiting against his
+// will. What it has sent is read, and what it sends later is too.
+func TestHalfFrame(t *testing.T) {
+	for name, size := range map[string]int{"short": 10, "long": window / 10 * 10} {
+		t.Run(name, func(t *testing.T) {
+			ours, raw := rawClient(t)
+			half, rest := half(size)
+			raw.Write(half)
+			stream := acceptSoon(t, ours)
+
+			var got []byte
+			read := func(n int, want error) {
+				t.Helper()
+				soon(t, "Read", func() {
+					p := make([]byte, n)
+					n, err := io.ReadFull(stream, p)
+					got = append(got, p[:n]...)
+					if !errors.Is(err, want) {
+						t.Errorf("Read: %d, %v, want %v", n, err, want)
+					}
+				})
+			}
+			read(size/2, nil)
+			stream.SetReadDeadline(time.Now().Add(time.Millisecond))
+			read(1, os.ErrDeadlineExceeded)
+			soon(t, "Write", func() { stream.Write([]byte("answer")) })
+
+			stream.SetReadDeadline(time.Time{})
+			raw.Write(rest)
+			raw.Write(dataFrame(flagFIN, 1, "end"))
+			read(size/2+3, nil)
+			read(1, io.EOF)
+			if want := append(append(half[headerSize:], rest...), "end"...); !bytes.Equal(got, want) {
+				t.Errorf("read %d bytes, of %d, that are not the same", len(got), len(want))
+			}
+			soon(t, "Close", func() { stream.Close() })
+			settled(t, ours)
+		})
+	}
+}
+
+// A stream ends here whenever it pleases, and nothing is kept of it, nor of the
+// others, for the sake of half a frame.
+func TestEndMeetsHalfFrame(t *testing.T) {
+	for name, end := range map[string]func(*stream){
+		"Close":           func(s *stream) { s.Close() },
+		"Reset":           func(s *stream) { s.Reset(1) },
+		"CloseWrite":      func(s *stream) { s.CloseWrite(); s.Close() },
+		"Close and Reset": func(s *stream) { s.Close(); s.Reset(1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ours, raw := rawClient(t)
+			half, rest := half(window / 10 * 10)
+			raw.Write(half)
+			stream := acceptSoon(t, ours)
+			soon(t, "the end", func() { end(stream) })
+
+			other, err := ours.OpenStream(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			other.Reset(1) // unanswered
+			eventually(t, "the other stream is forgotten", func() bool {
+				entries, _, unanswered, inYamux := left(ours)
+				return entries <= 1 && inYamux <= 1 && unanswered == 0
+			})
+			raw.Write(rest)
+			raw.Write(dataFrame(0, 1, "0123456789")) // that is more than may go unheard
+			settled(t, ours)
+
+			raw.Write(dataFrame(flagSYN, 3, "next"))
+			got := make([]byte, 4)
+			if _, err := io.ReadFull(acceptSoon(t, ours), got); string(got) != "next" || err != nil {
+				t.Errorf("the next stream: %q, %v", got, err)
+			}
+		})
+	}
+	t.Run("Session.Close", func(t *testing.T) {
+		ours, raw := rawClient(t)
+		half, _ := half(100)
+		raw.Write(half)
+		stream := acceptSoon(t, ours)
+		soon(t, "Session.Close", func() { ours.Close(0, "") })
+		if _, err := stream.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Read: %v", err)
+		}
+	})
+}
+
+// That a frame would have been the last does not make half of it the end.
+func TestHalfFrameIsNotEOF(t *testing.T) {
+	ours, raw := rawClient(t)
+	raw.Write(dataFrame(flagSYN|flagFIN, 1, "whole")[:headerSize+2])
+	stream := acceptSoon(t, ours)
+	raw.Close()
+	causeOf(t, ours)
+	if got, err := io.ReadAll(stream); string(got) != "wh" || err == nil {
+		t.Errorf("read %q, %v", got, err)
 	}
 }
 

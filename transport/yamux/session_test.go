@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -500,6 +502,65 @@ func TestCloseMeetsFrame(t *testing.T) {
 				t.Errorf("their Write: %v", err)
 			}
 			settled(t, ours)
+		})
+	}
+}
+
+// Several may read a stream, as they may any net.Conn, also at its end.
+func TestReadersAtOnce(t *testing.T) {
+	client, server := connect(t)
+	opened, accepted := streams(t, client, server)
+	if _, err := opened.Write(make([]byte, window)); err != nil {
+		t.Fatal(err)
+	}
+	opened.CloseWrite()
+	streams(t, client, server) // all that has come in
+	var total atomic.Int64
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for p := make([]byte, 16); ; {
+				n, err := accepted.Read(p)
+				total.Add(int64(n))
+				if err == io.EOF {
+					return
+				}
+				if err != nil {
+					t.Errorf("Read: %v", err)
+					return
+				}
+			}
+		})
+	}
+	soon(t, "Read", wg.Wait)
+	if got := total.Load(); got != window {
+		t.Errorf("read %d bytes of %d", got, window)
+	}
+}
+
+// One who waits for its turn to read obeys the deadline of the one before.
+func TestReadersObey(t *testing.T) {
+	for name, test := range map[string]struct {
+		end  func(*stream)
+		want error
+	}{
+		"a deadline": {func(s *stream) { s.SetReadDeadline(longAgo) }, os.ErrDeadlineExceeded},
+		"Close":      {func(s *stream) { s.Close() }, net.ErrClosed},
+		"Reset":      {func(s *stream) { s.Reset(1) }, net.ErrClosed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, server := connect(t)
+			opened, _ := streams(t, client, server)
+			var wg sync.WaitGroup
+			for range 3 {
+				wg.Go(func() {
+					if n, err := opened.Read(make([]byte, 1)); n != 0 || !errors.Is(err, test.want) {
+						t.Errorf("Read: %d, %v, want %v", n, err, test.want)
+					}
+				})
+			}
+			test.end(opened)
+			soon(t, "Read", wg.Wait)
 		})
 	}
 }

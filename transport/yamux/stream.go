@@ -36,6 +36,10 @@ type stream struct {
 	ended         *transport.CloseError // Close or Reset, whichever was first
 	interrupted   bool                  // the session ended: deadlines stay in the past
 
+	// reading is held while something reads from yamux, where two that do so at
+	// once lock each other out for good.
+	reading sync.Mutex
+
 	// writing is held while Write runs, and guards cut: that the end of the
 	// stream stopped one in the middle.
 	writing sync.Mutex
@@ -46,11 +50,13 @@ var _ transport.Stream = (*stream)(nil)
 
 // Read returns what arrived before the session ended, unless this end ended it.
 func (s *stream) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, s.readable()
+	}
+	s.reading.Lock() // not for long: what ends a Read ends the one before too
+	defer s.reading.Unlock()
 	if err := s.readable(); err != nil {
 		return 0, err
-	}
-	if len(p) == 0 {
-		return 0, nil
 	}
 	n, err := s.inner.Read(p)
 	if n > 0 || err == nil {
@@ -215,10 +221,12 @@ func (s *stream) Close() error {
 	return nil
 }
 
-// discard empties yamux's buffer, and has it let go of it. It waits for the
-// rest of a frame that yamux is in the middle of, so only the wire calls it,
-// between two frames.
+// discard empties yamux's buffer, and has it let go of it. It is called by the
+// wire only, between two frames, so that nothing fills the buffer meanwhile;
+// the stream is closed, so a Read that still runs is about to return.
 func (s *stream) discard() {
+	s.reading.Lock()
+	defer s.reading.Unlock()
 	p := make([]byte, 4<<10)
 	for {
 		if _, err := s.inner.Read(p); err != nil {

@@ -30,13 +30,8 @@ type wire struct {
 	parity uint32 // of the numbers of the streams opened here
 
 	// What Read is in the middle of.
-	pings    meter
-	held     [headerSize]byte // a header that has not come in whole
-	nheld    int
-	body     uint32 // bytes to come of a frame's body
-	dropping bool   // that body is for nobody
-	told     header // our own words to yamux, not yet read by it
-	err      error  // for the next Read
+	in    inbox
+	pings meter
 
 	// What Write is in the middle of.
 	sending uint32 // bytes to come of a frame's body
@@ -55,6 +50,7 @@ type wire struct {
 
 func newWire(conn transport.Stream, parity uint32) *wire {
 	w := &wire{conn: conn, table: newTable(), out: newOutbox(conn), parity: parity}
+	w.in.receive = w.receive
 	w.heard.Store(parity == client.parity) // dialling includes the handshake
 	return w
 }
@@ -63,90 +59,28 @@ func newWire(conn transport.Stream, parity uint32) *wire {
 func (w *wire) run() { w.out.run(func(err error) { w.fail(lost(err)) }) }
 
 // Read hands frames to yamux as they come in, except those that are for nobody.
-// It never holds back a whole frame, but it does hold back half a header: what
-// is to be done with a frame shows when its header is complete.
+// It never holds back a byte of a body, but it does hold back half a header:
+// what is to be done with a frame shows when its header is complete.
 func (w *wire) Read(p []byte) (int, error) {
-	if len(p) < headerSize {
-		return 0, io.ErrShortBuffer // yamux reads through a buffer of 4 KB
-	}
 	for {
-		if w.tell(); len(w.told) > 0 {
-			n := copy(p, w.told)
-			w.told = w.told[n:]
+		w.tell()
+		if n := w.in.read(p); n > 0 {
 			return n, nil
 		}
-		if w.err != nil {
-			return 0, w.err
+		if err := w.in.err; err != nil {
+			w.setCause(w.readCause(err))
+			return 0, err
 		}
-		n, err := w.conn.Read(w.upTo(p))
+		space := w.in.space(p)
+		n, err := w.conn.Read(space)
 		if n > 0 {
 			w.heard.Store(true)
-			n, w.err = w.follow(p, n)
+			w.in.fill(space, n)
 		}
-		if w.err == nil && err != nil && !w.interrupted(err) {
-			w.err = err
-			w.setCause(w.readCause(err))
-		}
-		if n > 0 {
-			return n, nil
+		if err != nil && !w.interrupted(err) {
+			w.in.err = err
 		}
 	}
-}
-
-// upTo is where to read to: behind what is held, and not beyond the frame if
-// there is something to do at its end.
-func (w *wire) upTo(p []byte) []byte {
-	p = p[w.nheld:]
-	if !w.due.Load() {
-		return p
-	}
-	end := headerSize - w.nheld
-	if w.body > 0 {
-		end = int(min(w.body, uint32(len(p))))
-	}
-	return p[:min(end, len(p))]
-}
-
-// follow goes through n bytes that have come in, behind what is held, and
-// returns how many of them are left for yamux at the start of p.
-func (w *wire) follow(p []byte, n int) (kept int, err error) {
-	n += copy(p, w.held[:w.nheld])
-	w.nheld = 0
-	at := 0
-	keep := func(size int) {
-		if kept != at {
-			copy(p[kept:], p[at:at+size])
-		}
-		kept += size
-	}
-	for at < n {
-		if w.body > 0 {
-			size := int(min(w.body, uint32(n-at)))
-			if !w.dropping {
-				keep(size)
-			}
-			at += size
-			w.body -= uint32(size)
-			continue
-		}
-		if n-at < headerSize {
-			w.nheld = copy(w.held[:], p[at:n])
-			break
-		}
-		h := header(p[at : at+headerSize])
-		w.body = h.body()
-		if w.dropping, err = w.receive(h); err != nil {
-			return kept, err
-		}
-		if w.dropping {
-			h.setLength(0) // the flags may matter still
-		}
-		if !w.dropping || h.flags() != 0 {
-			keep(headerSize)
-		}
-		at += headerSize
-	}
-	return kept, nil
 }
 
 // receive looks at a header that came in.
@@ -274,17 +208,18 @@ func (w *wire) interrupted(err error) bool {
 	return true
 }
 
-// tell prepares a frame for yamux if it is time for one: between two others.
+// tell prepares a frame for yamux if it is time for one: between two others, as
+// yamux sees them, which it always is when Read has to wait for the connection.
 // That is also the time to empty the streams that were closed here: yamux asks
 // for more only when it is done with what it was given, and it does not hold
-// the lock of a stream whose frame is not complete.
+// the lock of a stream whose frame has not begun.
 func (w *wire) tell() {
-	if !w.due.Load() || len(w.told) > 0 || w.body > 0 || w.nheld > 0 {
+	if !w.due.Load() || !w.in.between() {
 		return
 	}
 	w.mu.Lock()
 	for _, id := range w.resets {
-		w.told = append(w.told, w.table.forget(id)...)
+		w.in.insert(w.table.forget(id))
 	}
 	w.resets = w.resets[:0]
 	unread := w.unread
@@ -301,9 +236,8 @@ func (w *wire) tell() {
 // dropped; but what came before lies in the stream's buffer, or is on its way
 // there. Nobody would read it, so the peer's window would stay shut, and the
 // peer, stuck before it has sent what brings it the reset, would wait for ever.
-// So Read comes round, between two frames, to empty the buffer. It is not done
-// here: yamux holds the buffer for as long as a frame is incomplete, which is
-// as long as the peer likes.
+// So Read comes round to empty the buffer, between two frames: then nothing is
+// on its way.
 func (w *wire) linger(s *stream) {
 	lingers, tooLong, found := w.table.linger(s.inner.StreamID())
 	if lingers { // after the table knows: Read lets nothing more through
