@@ -10,7 +10,7 @@ func (autoCodec) Name() string             { return "auto" }
 func (autoCodec) Client(hello Hello) Coder { return Frame.Client(hello) }
 
 func (autoCodec) Server(hello Hello) Coder {
-	return &autoCoder{frame: frameCoder{own: hello}}
+	return &autoCoder{frame: frameCoder{own: &hello}}
 }
 
 // autoHeadroom is the most that can be in doubt: of the magic's bytes the last

@@ -15,10 +15,10 @@ type frameCodec struct{}
 
 func (frameCodec) Name() string { return "frame" }
 
-func (frameCodec) Server(hello Hello) Coder { return &frameCoder{own: hello} }
+func (frameCodec) Server(hello Hello) Coder { return &frameCoder{own: &hello} }
 
 func (frameCodec) Client(hello Hello) Coder {
-	c := &frameCoder{own: hello, client: true, state: inKind}
+	c := &frameCoder{own: &hello, client: true, state: inKind}
 	c.hello.Store(helloOwed)
 	return c
 }
@@ -49,9 +49,10 @@ const (
 
 // frameCoder is one end of a stream of frames. The reading goroutine runs up
 // debts (a Hello, a Pong), the holder of the write lock settles them.
+// Between two frames it holds nothing that one of them needed.
 type frameCoder struct {
 	// The write lock's holder's.
-	own     Hello
+	own     *Hello // until it is said
 	client  bool
 	endSaid bool
 
@@ -61,17 +62,21 @@ type frameCoder struct {
 	greeted bool   // the peer's Hello was seen
 	ended   bool   // so was the end of its data
 	left    uint32 // bytes of the current part, or taken of the preface
-	seq     uint32
 	number  uvarint
-	theirs  *Hello // the one that is being read
-	bye     *Bye   // likewise, and its text
-	text    []byte
+	rare    *rareFrame // the one that is being read
 	err     *Error
 
 	// Shared.
 	hello atomic.Uint32 // helloNotYet, helloOwed or helloSaid
 	byed  atomic.Bool   // our Bye is out: whatever is owed is owed no more
 	pong  atomic.Uint64 // pongOwed and the sequence number to answer with, or 0
+}
+
+// A rareFrame is a Hello or a Bye, of which each peer sends one.
+type rareFrame struct {
+	hello Hello
+	bye   Bye
+	text  []byte // of the Bye
 }
 
 const (
@@ -119,6 +124,7 @@ func (c *frameCoder) appendHello(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, millis(c.own.Timeout))
 	dst = binary.AppendUvarint(dst, millis(c.own.Beat))
 	dst = binary.AppendUvarint(dst, uint64(c.own.Evidence))
+	c.own = nil
 	dst[body-1] = byte(len(dst) - body) // three varints: never more than 30
 	return dst
 }

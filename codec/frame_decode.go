@@ -143,10 +143,12 @@ func (c *frameCoder) takeKind(x byte) {
 }
 
 func (c *frameCoder) takeSeq(x byte, seen *Seen) {
-	c.seq = c.seq<<8 | uint32(x)
+	c.number.value = c.number.value<<8 | uint64(x)
 	c.left--
 	if c.left == 0 {
-		c.seeBeat(c.seq, seen)
+		seq := uint32(c.number.value)
+		c.number = uvarint{}
+		c.seeBeat(seq, seen)
 	}
 }
 
@@ -194,15 +196,15 @@ func (c *frameCoder) takeValue(v uint64, seen *Seen) {
 	switch c.state {
 	case inHelloLen:
 		if c.within(v, maxHello) {
-			c.left, c.theirs, c.state = uint32(v), new(Hello), inTimeout
+			c.left, c.rare, c.state = uint32(v), new(rareFrame), inTimeout
 		}
 	case inTimeout:
-		c.theirs.Timeout, c.state = duration(v), inBeat
+		c.rare.hello.Timeout, c.state = duration(v), inBeat
 	case inBeat:
-		c.theirs.Beat, c.state = duration(v), inEvidence
+		c.rare.hello.Beat, c.state = duration(v), inEvidence
 	case inEvidence:
 		// One that is unknown yet asks for no more than beats do.
-		c.theirs.Evidence, c.state = Evidence(min(v, uint64(Beats))), inReserved
+		c.rare.hello.Evidence, c.state = Evidence(min(v, uint64(Beats))), inReserved
 		if c.left == 0 {
 			c.seeHello(seen)
 		}
@@ -211,7 +213,7 @@ func (c *frameCoder) takeValue(v uint64, seen *Seen) {
 			c.startData(uint32(v), seen)
 		}
 	case inCode:
-		c.bye, c.state = &Bye{Code: v}, inTextLen
+		c.rare, c.state = &rareFrame{bye: Bye{Code: v}}, inTextLen
 	case inTextLen:
 		if c.within(v, MaxText) {
 			c.startText(uint32(v), seen)
@@ -244,7 +246,7 @@ func (c *frameCoder) startText(length uint32, seen *Seen) {
 		c.seeBye(seen)
 		return
 	}
-	c.text = make([]byte, 0, length)
+	c.rare.text = make([]byte, 0, length)
 }
 
 // takePayload moves what is there of a payload to dst, which may be in.
@@ -271,13 +273,14 @@ func (c *frameCoder) skipReserved(in []byte, seen *Seen) int {
 }
 
 func (c *frameCoder) seeHello(seen *Seen) {
-	seen.Hello, c.theirs = c.theirs, nil
+	hello := c.rare.hello // which may be kept, other than the rest
+	seen.Hello, c.rare = &hello, nil
 	c.greeted, c.state = true, inKind
 }
 
 func (c *frameCoder) takeText(in []byte, seen *Seen) int {
 	k := min(len(in), int(c.left))
-	c.text = append(c.text, in[:k]...)
+	c.rare.text = append(c.rare.text, in[:k]...)
 	c.left -= uint32(k)
 	if c.left == 0 {
 		c.seeBye(seen)
@@ -286,11 +289,11 @@ func (c *frameCoder) takeText(in []byte, seen *Seen) int {
 }
 
 func (c *frameCoder) seeBye(seen *Seen) {
-	if !validText(c.text) {
+	if !validText(c.rare.text) {
 		c.err = frameError("%s is not UTF-8 or has control characters", stateNames[inText])
 		return
 	}
-	c.bye.Text = string(c.text)
-	seen.Bye, c.bye, c.text = c.bye, nil, nil
+	c.rare.bye.Text = string(c.rare.text)
+	seen.Bye, c.rare = &c.rare.bye, nil
 	c.state = atEnd
 }
