@@ -25,30 +25,66 @@ import (
 // [*CloseError], that is the cause; it is how a conn tells more than an errno
 // does.
 //
+// If conn is [Pollable], so is the stream; see [Poll].
+//
 // CloseWrite needs a conn that has CloseWrite, and fails with
 // errors.ErrUnsupported otherwise. Reset sends a TCP RST if conn, or what its
-// method NetConn leads to, is a *net.TCPConn; otherwise it is a Close.
+// method NetConn leads to, has SetLinger, as a *net.TCPConn has; otherwise it is a Close.
 //
 // The stream has a method NetConn that returns conn, as that of crypto/tls has.
 func Single(conn net.Conn) Session {
-	s := &single{conn: conn}
-	s.ctx, s.cancel = context.WithCancelCause(context.Background())
-	return s
+	return &single{conn: conn}
 }
 
-// A single is a session and, as a singleStream, the stream in it.
+// A single is a session and, as a singleStream, the stream in it. There may be
+// a great many that are idle, so it holds no more than it has to.
 type single struct {
-	conn   net.Conn
-	ctx    context.Context
-	cancel context.CancelCauseFunc // the first call of it says how the session ended
-	taken  atomic.Bool             // the stream was given out
-	fin    atomic.Bool             // CloseWrite was called
-	once   sync.Once               // closes conn
+	conn  net.Conn
+	cause atomic.Pointer[CloseError] // how the session ended
+	ctx   atomic.Pointer[singleContext]
+	taken atomic.Bool // the stream was given out
+	fin   atomic.Bool // CloseWrite was called
+	once  sync.Once   // closes conn
+}
+
+// A singleContext is a session's context, made when someone asks for it.
+type singleContext struct {
+	context.Context
+	cancel context.CancelCauseFunc
+}
+
+func (s *single) Context() context.Context {
+	if c := s.ctx.Load(); c != nil {
+		return c.Context
+	}
+	c := new(singleContext)
+	c.Context, c.cancel = context.WithCancelCause(context.Background())
+	if !s.ctx.CompareAndSwap(nil, c) {
+		return s.ctx.Load().Context
+	}
+	// Whoever ends the session looks for a context after it has stored the
+	// cause, and this looks for the cause after it has stored the context.
+	if e := s.cause.Load(); e != nil {
+		c.cancel(e)
+	}
+	return c.Context
+}
+
+// cancel records how the session ended, unless it has ended before, and
+// returns how it did.
+func (s *single) cancel(cause *CloseError) *CloseError {
+	if !s.cause.CompareAndSwap(nil, cause) {
+		return s.cause.Load()
+	}
+	if c := s.ctx.Load(); c != nil {
+		c.cancel(cause)
+	}
+	return cause
 }
 
 func (s *single) OpenStream(ctx context.Context) (Stream, error) {
-	if err := context.Cause(s.ctx); err != nil {
-		return nil, err
+	if e := s.cause.Load(); e != nil {
+		return nil, e
 	}
 	if s.taken.CompareAndSwap(false, true) {
 		return (*singleStream)(s), nil
@@ -60,18 +96,18 @@ func (s *single) AcceptStream(ctx context.Context) (Stream, error) {
 	if st, err := s.OpenStream(ctx); err != ErrSingleStream {
 		return st, err
 	}
+	session := s.Context()
 	select {
-	case <-s.ctx.Done():
-		return nil, context.Cause(s.ctx)
+	case <-session.Done():
+		return nil, context.Cause(session)
 	case <-ctx.Done():
-		return nil, cmp.Or(context.Cause(s.ctx), ctx.Err())
+		return nil, cmp.Or(context.Cause(session), ctx.Err())
 	}
 }
 
-func (s *single) Multiplexed() bool        { return false }
-func (s *single) LocalAddr() net.Addr      { return s.conn.LocalAddr() }
-func (s *single) RemoteAddr() net.Addr     { return s.conn.RemoteAddr() }
-func (s *single) Context() context.Context { return s.ctx }
+func (s *single) Multiplexed() bool    { return false }
+func (s *single) LocalAddr() net.Addr  { return s.conn.LocalAddr() }
+func (s *single) RemoteAddr() net.Addr { return s.conn.RemoteAddr() }
 
 func (s *single) Close(code uint64, text string) error {
 	return s.end(&CloseError{Origin: Local, Coded: true, Code: code, Text: text}, s.hangUp)
@@ -109,12 +145,18 @@ func (s *single) hangUp() error {
 
 // reset closes the connection so that the peer sees a reset, if there is a way.
 func (s *single) reset() error {
-	if tcp, ok := innermost(s.conn).(*net.TCPConn); ok {
+	if tcp, ok := innermost(s.conn).(lingerer); ok {
 		tcp.SetLinger(0)
 		// Before the layers above it, which might have words of farewell.
 		tcp.Close()
 	}
 	return s.conn.Close()
+}
+
+// A lingerer is a *net.TCPConn, or what stands for one.
+type lingerer interface {
+	SetLinger(sec int) error
+	Close() error
 }
 
 func innermost(c net.Conn) net.Conn {
@@ -130,7 +172,7 @@ func innermost(c net.Conn) net.Conn {
 // readError is what the stream says of an error that conn returned, and ends
 // the session if it is one that does.
 func (s *single) readError(err error) error {
-	switch cause := context.Cause(s.ctx); {
+	switch cause := s.cause.Load(); {
 	case cause != nil:
 		return cause
 	case err == io.EOF, isTimeout(err):
@@ -140,7 +182,7 @@ func (s *single) readError(err error) error {
 }
 
 func (s *single) writeError(err error) error {
-	switch cause := context.Cause(s.ctx); {
+	switch cause := s.cause.Load(); {
 	case cause != nil:
 		return cause
 	case isTimeout(err):
@@ -154,8 +196,7 @@ func (s *single) writeError(err error) error {
 }
 
 func (s *single) fail(err error) error {
-	s.cancel(causeOf(err))
-	return context.Cause(s.ctx) // which may be another, that was first
+	return s.cancel(causeOf(err))
 }
 
 func (s *single) opError(op string, err error) error {
@@ -192,7 +233,7 @@ func (st *singleStream) CloseWrite() error {
 	}
 	again := s.fin.Swap(true)
 	err := c.CloseWrite()
-	switch cause := context.Cause(s.ctx); {
+	switch cause := s.cause.Load(); {
 	case err == nil:
 		return nil
 	case cause != nil:

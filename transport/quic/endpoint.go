@@ -20,19 +20,14 @@ type endpoint struct {
 	until   time.Time // the last closing period's end
 }
 
-// newEndpoint returns an endpoint that the caller holds. A nil laddr means any
-// address and port.
-func newEndpoint(laddr *net.UDPAddr, key *quicgo.StatelessResetKey) (*endpoint, error) {
-	conn, err := net.ListenUDP("udp", laddr)
-	if err != nil {
-		return nil, err
-	}
+// newEndpoint returns an endpoint on conn that the caller holds.
+func newEndpoint(conn *net.UDPConn, key *quicgo.StatelessResetKey) *endpoint {
 	return &endpoint{
 		conn:      conn,
 		transport: &quicgo.Transport{Conn: conn, StatelessResetKey: key},
 		closed:    make(chan struct{}),
 		holders:   1,
-	}, nil
+	}
 }
 
 func (e *endpoint) hold() {

@@ -9,6 +9,7 @@ import (
 	quicgo "github.com/quic-go/quic-go"
 
 	"github.com/livenet/livenet/transport"
+	"github.com/livenet/livenet/transport/internal/reuseport"
 )
 
 // Transport makes QUIC sessions. The zero value dials, and trusts the system's
@@ -23,6 +24,13 @@ type Transport struct {
 	// MaxIncomingStreams is 1024 and unidirectional streams, which no session
 	// of this package would accept, are refused.
 	Config *quicgo.Config
+
+	// ReusePort lets listeners of several processes of one user share a port
+	// (SO_REUSEPORT), if all of them ask for it. Linux and FreeBSD spread packets
+	// over them by a hash of both addresses, so a session stays with its process
+	// only as long as no listener joins or leaves, and its peer's address stays.
+	// Where the system can't do it, Listen fails with errors.ErrUnsupported.
+	ReusePort bool
 }
 
 var _ transport.Transport = Transport{}
@@ -43,10 +51,11 @@ func (t Transport) Listen(ctx context.Context, addr string) (transport.Listener,
 	// is the listener's, and not the process's.
 	key := new(quicgo.StatelessResetKey)
 	rand.Read(key[:])
-	ep, err := newEndpoint(laddr, key)
+	udp, err := t.listenUDP(ctx, laddr)
 	if err != nil {
 		return nil, err // a *net.OpError already
 	}
+	ep := newEndpoint(udp, key)
 	conf := config(t.Config)
 	ql, err := ep.transport.Listen(tlsConf, conf)
 	if err != nil {
@@ -54,6 +63,18 @@ func (t Transport) Listen(ctx context.Context, addr string) (transport.Listener,
 		return nil, &net.OpError{Op: "listen", Net: network, Source: ep.conn.LocalAddr(), Err: err}
 	}
 	return newListener(ep, ql, conf), nil
+}
+
+func (t Transport) listenUDP(ctx context.Context, laddr *net.UDPAddr) (*net.UDPConn, error) {
+	if !t.ReusePort {
+		return net.ListenUDP("udp", laddr)
+	}
+	config := net.ListenConfig{Control: reuseport.Control}
+	conn, err := config.ListenPacket(ctx, "udp", laddr.String())
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.UDPConn), nil
 }
 
 // Dial opens a session from a UDP socket of its own, which goes with it.
@@ -68,10 +89,11 @@ func (t Transport) Dial(ctx context.Context, addr string) (transport.Session, er
 	if err := ctx.Err(); err != nil { // quic-go lets chance decide
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: raddr, Err: err}
 	}
-	ep, err := newEndpoint(nil, nil)
+	udp, err := net.ListenUDP("udp", nil) // any address and port
 	if err != nil {
 		return nil, err
 	}
+	ep := newEndpoint(udp, nil)
 	defer ep.release(0) // the session holds the endpoint from here on
 
 	conn, dialErr := ep.transport.Dial(ctx, raddr, clientTLS(t.TLS, addr), config(t.Config))

@@ -26,6 +26,8 @@ func TestSocketOptions(t *testing.T) {
 		{"Default", tcp.Transport{}, 0, 0, 0},
 		{"Set", on, 1, 40, 90_000},
 		{"Rounded", tcp.Transport{UserTimeout: time.Microsecond}, 0, 0, 1},
+		{"Parked", tcp.Transport{Parked: true}, 0, 0, 0},
+		{"ParkedSet", tcp.Transport{Parked: true, KeepAlive: on.KeepAlive, UserTimeout: on.UserTimeout}, 1, 40, 90_000},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			opened, accepted := connect(t, test.transport, listen(t, test.transport))
@@ -35,6 +37,9 @@ func TestSocketOptions(t *testing.T) {
 				}
 				if got := option(t, st, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE); test.idle != 0 && got != test.idle {
 					t.Errorf("%s: TCP_KEEPIDLE %d, want %d", name, got, test.idle)
+				}
+				if got := option(t, st, unix.IPPROTO_TCP, unix.TCP_NODELAY); got != 1 {
+					t.Errorf("%s: TCP_NODELAY %d, want 1", name, got)
 				}
 				if got := option(t, st, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT); got != test.userTimeout {
 					t.Errorf("%s: TCP_USER_TIMEOUT %d, want %d", name, got, test.userTimeout)
@@ -46,7 +51,7 @@ func TestSocketOptions(t *testing.T) {
 
 func option(t *testing.T, st transport.Stream, level, name int) (value int) {
 	t.Helper()
-	raw, err := socket(st).SyscallConn()
+	raw, err := kernel(st).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"syscall"
 	"time"
 
 	"github.com/livenet/livenet/transport"
+	"github.com/livenet/livenet/transport/internal/reuseport"
 )
 
 // Transport is plain TCP in its zero value.
@@ -26,6 +28,20 @@ type Transport struct {
 	// RFC 5482), in whole milliseconds. Zero leaves that to the kernel, which
 	// usually takes a quarter of an hour. Systems other than Linux ignore it.
 	UserTimeout time.Duration
+
+	// ReusePort lets listeners of several processes of one user share a port
+	// (SO_REUSEPORT), if all of them ask for it. Linux and FreeBSD spread the
+	// connections over them by a hash of both addresses; other systems give them
+	// to one. Connections that wait for Accept when a listener closes are reset.
+	// Where the system can't do it, Listen fails with errors.ErrUnsupported.
+	ReusePort bool
+
+	// Parked makes Listen accept connections that cost next to nothing while
+	// they are idle: they are [transport.Pollable], which spares a goroutine and
+	// its buffer, and are not of type *net.TCPConn, whose bookkeeping takes a
+	// kilobyte each. A blocked Read or Write of theirs is a little dearer.
+	// Systems other than Linux ignore it.
+	Parked bool
 }
 
 var _ transport.Transport = Transport{}
@@ -35,7 +51,7 @@ func (t Transport) Listen(ctx context.Context, addr string) (transport.Listener,
 	config := net.ListenConfig{
 		KeepAlive:       -1, // off, unless the next field says on
 		KeepAliveConfig: t.KeepAlive,
-		Control:         t.control, // accepted connections inherit what it sets
+		Control:         t.controlListener, // accepted connections inherit what it sets
 	}
 	// What the kernel knows of a peer, and SO_LINGER, are per subflow there.
 	config.SetMultipathTCP(false)
@@ -43,10 +59,25 @@ func (t Transport) Listen(ctx context.Context, addr string) (transport.Listener,
 	if err != nil {
 		return nil, err
 	}
-	if t.TLS == nil {
-		return transport.SingleListener(l.(*net.TCPListener)), nil
+	var conns transport.DeadlineListener = l.(*net.TCPListener)
+	if t.Parked {
+		if conns, err = park(l.(*net.TCPListener), t.KeepAlive); err != nil {
+			return nil, err
+		}
 	}
-	return transport.SingleListener(&tlsListener{l.(*net.TCPListener), t.TLS}), nil
+	if t.TLS != nil {
+		conns = &tlsListener{conns, t.TLS}
+	}
+	return transport.SingleListener(conns), nil
+}
+
+func (t Transport) controlListener(network, addr string, c syscall.RawConn) error {
+	if t.ReusePort {
+		if err := reuseport.Control(network, addr, c); err != nil {
+			return err
+		}
+	}
+	return t.control(network, addr, c)
 }
 
 // Dial connects to addr and, with TLS, has done the handshake when it returns.

@@ -3,6 +3,7 @@ package tcp_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"syscall"
@@ -26,6 +27,8 @@ func TestConformance(t *testing.T) {
 	}{
 		{"Plain", tcp.Transport{}, tcp.Transport{}},
 		{"TLS", tcp.Transport{TLS: serverTLS}, tcp.Transport{TLS: clientTLS}},
+		{"Parked", tcp.Transport{Parked: true}, tcp.Transport{}},
+		{"ParkedTLS", tcp.Transport{Parked: true, TLS: serverTLS}, tcp.Transport{TLS: clientTLS}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			transporttest.Run(t, transporttest.Config{
@@ -50,16 +53,18 @@ func TestSeenByRawPeer(t *testing.T) {
 		{"CloseWrite", func(_ transport.Session, st transport.Stream) { st.CloseWrite() }, io.EOF},
 		{"Reset", func(_ transport.Session, st transport.Stream) { st.Reset(1) }, syscall.ECONNRESET},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			_, session, stream, raw := rawPeer(t, tcp.Transport{})
-			if _, err := raw.Write([]byte("read by nobody")); err != nil {
-				t.Fatal(err)
-			}
-			test.end(session, stream)
-			if err := readOne(raw); !errors.Is(err, test.want) {
-				t.Errorf("the peer sees %v, want %v", err, test.want)
-			}
-		})
+		for _, server := range []tcp.Transport{{}, {Parked: true}} {
+			t.Run(fmt.Sprintf("%s/parked=%v", test.name, server.Parked), func(t *testing.T) {
+				_, session, stream, raw := rawPeer(t, server)
+				if _, err := raw.Write([]byte("read by nobody")); err != nil {
+					t.Fatal(err)
+				}
+				test.end(session, stream)
+				if err := readOne(raw); !errors.Is(err, test.want) {
+					t.Errorf("the peer sees %v, want %v", err, test.want)
+				}
+			})
+		}
 	}
 }
 
@@ -135,27 +140,37 @@ func TestNetConn(t *testing.T) {
 	}{
 		{"Plain", tcp.Transport{}, tcp.Transport{}},
 		{"TLS", tcp.Transport{TLS: serverTLS}, tcp.Transport{TLS: clientTLS}},
+		{"Parked", tcp.Transport{Parked: true}, tcp.Transport{}},
+		{"ParkedTLS", tcp.Transport{Parked: true, TLS: serverTLS}, tcp.Transport{TLS: clientTLS}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			opened, accepted := connect(t, test.client, listen(t, test.server))
 			for _, st := range []transport.Stream{opened, accepted} {
-				if socket(st) == nil {
-					t.Errorf("%T does not lead to a *net.TCPConn", st)
+				if kernel(st) == nil {
+					t.Errorf("%T does not lead to a socket", st)
 				}
 			}
 		})
 	}
 }
 
-// socket follows NetConn to the end.
+// socket follows NetConn to the end, which is package net's.
 func socket(c net.Conn) *net.TCPConn {
+	tcpConn, _ := innermost(c).(*net.TCPConn)
+	return tcpConn
+}
+
+// kernel follows NetConn to the end, whoever's that is.
+func kernel(c net.Conn) syscall.Conn {
+	conn, _ := innermost(c).(syscall.Conn)
+	return conn
+}
+
+func innermost(c net.Conn) net.Conn {
 	for {
-		if tcpConn, ok := c.(*net.TCPConn); ok {
-			return tcpConn
-		}
 		outer, ok := c.(interface{ NetConn() net.Conn })
 		if !ok {
-			return nil
+			return c
 		}
 		c = outer.NetConn()
 	}

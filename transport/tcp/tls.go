@@ -16,17 +16,21 @@ import (
 
 // tlsListener accepts connections whose handshake is still to be done.
 type tlsListener struct {
-	*net.TCPListener
+	transport.DeadlineListener
 	config *tls.Config
 }
 
 func (l *tlsListener) Accept() (net.Conn, error) {
-	conn, err := l.TCPListener.Accept()
+	conn, err := l.DeadlineListener.Accept()
 	if err != nil {
 		return nil, err
 	}
 	w := newWire(conn)
-	return &tlsConn{Conn: tls.Server(w, l.config), wire: w}, nil
+	c := &tlsConn{Conn: tls.Server(w, l.config), wire: w}
+	if w.poll != nil {
+		return polledTLS{c}, nil
+	}
+	return c, nil
 }
 
 // tlsClient does the handshake within ctx.
@@ -69,6 +73,7 @@ type tlsConn struct {
 	wire  *wire
 	ready atomic.Bool // the handshake is done
 	mu    sync.Mutex  // held by the one Write or CloseWrite that is on
+	rmu   sync.Mutex  // held by the one Read or TryRead of a polledTLS
 }
 
 func (c *tlsConn) NetConn() net.Conn { return c.Conn }
@@ -97,6 +102,34 @@ func (c *tlsConn) Read(p []byte) (int, error) {
 	}
 	return c.Conn.Read(p)
 }
+
+// polledTLS is a tlsConn on a connection that is Pollable.
+type polledTLS struct{ *tlsConn }
+
+// Read is the tlsConn's, one call of Read or TryRead at a time: the wire must
+// know whose it is.
+func (c polledTLS) Read(p []byte) (int, error) {
+	c.rmu.Lock()
+	defer c.rmu.Unlock()
+	return c.tlsConn.Read(p)
+}
+
+// TryRead waits for the handshake, if that is still to be done. After that it
+// returns what has been decrypted, or can be from what has arrived.
+func (c polledTLS) TryRead(p []byte) (int, error) {
+	if !c.rmu.TryLock() {
+		return 0, transport.ErrWouldBlock
+	}
+	defer c.rmu.Unlock()
+	if err := c.handshake(context.Background()); err != nil {
+		return 0, err
+	}
+	c.wire.try = true
+	defer func() { c.wire.try = false }()
+	return c.Conn.Read(p)
+}
+
+func (c polledTLS) WakeOnRead(w transport.Waker) { c.wire.poll.WakeOnRead(w) }
 
 // Write counts as written what is in a record, though its last record may be
 // held back when the deadline passes.

@@ -17,7 +17,10 @@ import (
 // off is written all the same, as far as crypto/tls is told; the wire keeps the
 // rest of it.
 type wire struct {
-	net.Conn // the stream of the plain connection
+	net.Conn                    // the stream of the plain connection
+	poll     transport.Pollable // the same; nil: it is not
+
+	try bool // Read must not wait; its callers take turns
 
 	// keep is set when the handshake is done. Until then a deadline has to be
 	// the error that it is, because no Write may follow that sends the rest.
@@ -43,7 +46,16 @@ func newWire(conn net.Conn) *wire {
 	if err != nil {
 		panic(err) // the first stream is always there
 	}
-	return &wire{Conn: st}
+	w := &wire{Conn: st}
+	w.poll, _ = transport.Poll(st)
+	return w
+}
+
+func (w *wire) Read(p []byte) (int, error) {
+	if w.try {
+		return w.poll.TryRead(p)
+	}
+	return w.Conn.Read(p)
 }
 
 func (w *wire) NetConn() net.Conn { return w.Conn }

@@ -1,0 +1,8 @@
+// Package reuseport lets sockets of several processes be bound to one port.
+package reuseport
+
+import "syscall"
+
+// Control is for the Control field of a [net.ListenConfig]. It fails with
+// [errors.ErrUnsupported] on a system that can't do it.
+func Control(_, _ string, c syscall.RawConn) error { return set(c) }
