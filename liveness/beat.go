@@ -23,13 +23,13 @@ type beater struct {
 // newBeater makes c beat at least every d, for a peer that counts kind. The
 // engine may ask for a beat up to two ticks late, so it is asked to be early.
 func newBeater(c *Conn, d time.Duration, kind codec.Evidence) *beater {
-	late := 2 * c.cfg.engine().tick()
+	late := 2 * c.life.cfg.engine().tick()
 	return &beater{conn: c, every: max(d-late, d/2), only: kind == codec.Beats}
 }
 
 func (b *beater) start() {
 	if b != nil {
-		b.lease.Store(b.conn.cfg.engine().Watch(b))
+		b.lease.Store(b.conn.life.cfg.engine().Watch(b))
 	}
 }
 
@@ -79,19 +79,18 @@ func (b beating) String() string { return fmt.Sprintf("beat every %v", time.Dura
 // long as nothing was read: after a stall of this process, what the peer has
 // sent meanwhile comes all at once.
 type allowance struct {
-	rate  int // a second
-	left  float64
-	since time.Time
+	rate  int32 // a second
+	left  float32
+	since time.Duration // when some was last spent; 0: never
 }
 
-// take spends n of the allowance.
-func (a *allowance) take(n int) bool {
-	now := time.Now()
-	gained := float64(a.rate)
-	if !a.since.IsZero() {
-		gained *= now.Sub(a.since).Seconds()
+// take spends n of the allowance, now.
+func (a *allowance) take(n int, now time.Duration) bool {
+	gained := float32(a.rate)
+	if a.since != 0 {
+		gained *= float32((now - a.since).Seconds())
 	}
 	a.since = now
-	a.left = min(a.left+gained, max(float64(a.rate), gained)) - float64(n)
+	a.left = min(a.left+gained, max(float32(a.rate), gained)) - float32(n)
 	return a.left >= 0
 }

@@ -63,10 +63,10 @@ func (d *Client) Dial(ctx context.Context, t transport.Transport, addr string) (
 	}
 	d.prepare(c, hello)
 	c.life.begin()
-	c.beat.start()
+	c.dialler.beat.start()
 	if end := c.over.Load(); end != nil && end.err == io.EOF && c.life.noted.Load() == nil {
 		c.rmu.Lock()
-		c.startDrain()
+		c.startReadingOn()
 		c.rmu.Unlock()
 	}
 	return c, nil
@@ -74,14 +74,11 @@ func (d *Client) Dial(ctx context.Context, t transport.Transport, addr string) (
 
 func (d *Client) newConn(sess transport.Session, stream transport.Stream) *Conn {
 	cfg := &Config{Engine: d.Engine, Events: d.Events, Transport: d.Transport}
-	c := &Conn{cfg: cfg, stream: stream, owned: sess, muxed: sess.Multiplexed(), kernel: witnessOf(stream)}
-	c.life = &life{
-		cfg: cfg, kind: KindSession, holder: c,
-		local: sess.LocalAddr(), remote: sess.RemoteAddr(),
-	}
+	c := &Conn{stream: stream, coded: &coded{dialler: new(dialler)}, sess: sess, muxed: sess.Multiplexed()}
+	c.life.cfg, c.life.holder = cfg, c
 	if code := d.codec(); code != codec.Raw {
 		c.coder = code.Client(codec.Hello{})
-		c.allowed.rate = cfg.maxBeats(0)
+		c.allowed.rate = int32(cfg.maxBeats(0))
 	}
 	return c
 }
@@ -100,12 +97,12 @@ func (d *Client) prepare(c *Conn, hello codec.Hello) {
 	if hello.Beat > 0 && (every <= 0 || hello.Beat < every) {
 		every = hello.Beat
 	}
-	if c.coder == nil || d.NoBeat {
+	if !c.hasCodec() || d.NoBeat {
 		every = 0
 	}
 	if every > 0 {
-		c.beat = newBeater(c, every, hello.Evidence)
-		c.allowed.rate = c.cfg.maxBeats(every) // each is answered
+		c.dialler.beat = newBeater(c, every, hello.Evidence)
+		c.allowed.rate = int32(c.life.cfg.maxBeats(every)) // each is answered
 	}
 	policy := d.Policy
 	if policy == nil && every > 0 {
@@ -118,22 +115,25 @@ func (d *Client) prepare(c *Conn, hello codec.Hello) {
 // greet sends this end's Hello and waits for the server's, where the codec has
 // them. What the server sends after it stays for the first Read.
 func (c *Conn) greet(ctx context.Context) (codec.Hello, error) {
-	if c.coder == nil || !c.coder.Owes() {
+	if !c.hasCodec() || !c.coder.Owes() {
 		return codec.Hello{}, nil
 	}
 	undo := context.AfterFunc(ctx, func() { c.stream.SetDeadline(past) })
 	defer undo()
 	c.rmu.Lock()
 	defer c.rmu.Unlock()
-	c.greeting = true
-	defer func() { c.greeting = false }()
-	c.small = make([]byte, smallest)
+	c.dialler.greeting = true
+	defer func() { c.dialler.greeting = false }()
 	if _, err := c.stream.Write(c.coder.AppendOwed(nil)); err != nil {
 		return codec.Hello{}, greetError(ctx, err)
 	}
 	for c.hello.Load() == nil {
-		n, err := c.fill(c.small)
-		c.pending = append(c.pending, c.small[:n]...)
+		r := new(leftover)
+		n, err := c.fill(r.buf[:], c.stream.Read)
+		if n > 0 {
+			r.pending = r.buf[:n]
+			c.rest = r
+		}
 		if err != nil {
 			return codec.Hello{}, greetError(ctx, err)
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,51 +22,14 @@ import (
 // heartbeats, handshakes and the peer's farewell are dealt with underneath, by
 // the calls of Read that the application makes anyway.
 type Conn struct {
-	cfg    *Config
+	life   life
 	stream net.Conn
-	life   *life                   // the session's, where the session is one stream
-	coder  codec.Coder             // nil: bytes as they are
-	kernel *witness                // nil: none
+	*coded                         // nil: bytes as they are, and accepted here
 	muxed  bool                    // it is one of several streams of its session
-	ctx    context.Context         // the handler's
-	cancel context.CancelCauseFunc // of that; nil: it is the session's
-	owned  transport.Session       // of a dialled connection: ends with it
-	beat   *beater                 // of a dialled connection that beats; nil: none
-
-	rmu     sync.Mutex    // held while reading through the coder
-	small   []byte        // for reads too small for the coder, and
-	pending []byte        // what they left over
-	allowed allowance     // the heartbeats that the peer may send
-	drained chan struct{} // closed when drain has ended; nil: it never began
-
-	greeting bool // a dialled connection whose life has not begun; set by Dial only
-
-	over atomic.Pointer[readEnd]
-
-	wmu     sync.Mutex  // held while writing through the coder
-	backlog []byte      // the rest of a frame that a deadline cut short
-	ended   bool        // this direction's data
-	said    bool        // the farewell
-	leaving atomic.Bool // the farewell is to come
-	asked   atomic.Pointer[question]
-	clogged atomic.Bool // the peer took nothing when last tried
-	due     atomic.Bool // a Ping: the lock was taken when it was to be sent
-
-	dmu       sync.Mutex // guards the next two
-	deadline  time.Time  // for writing, as the application set it
-	lingering bool       // the end is reading: deadlines for that are its own
-	bounded   bool       // a control message has set another one for now
-
-	hello atomic.Pointer[codec.Hello] // the peer's
-}
-
-// readEnd is the error that ends all further reading.
-type readEnd struct{ err error }
-
-// question is the latest Ping that was sent.
-type question struct {
-	seq uint32
-	at  time.Time
+	fed    atomic.Uint32           // see feed.go
+	srv    *Server                 // nil: no server's
+	sess   transport.Session       // ends with it; nil: that has a life of its own, or there is none
+	cancel context.CancelCauseFunc // of the handler's context; nil: there is none of its own
 }
 
 // NewConn puts conn under cfg's policy, from now. It panics if cfg has none.
@@ -76,11 +38,13 @@ func NewConn(conn net.Conn, cfg *Config) *Conn {
 	if cfg == nil || cfg.Policy == nil {
 		panic("liveness: NewConn without a policy")
 	}
-	c := &Conn{cfg: cfg, stream: conn, kernel: witnessOf(conn)}
-	c.life = &life{
-		cfg: cfg, policy: cfg.policy(cfg.Policy), kind: KindSession, holder: c,
-		local: conn.LocalAddr(), remote: conn.RemoteAddr(),
-	}
+	return newConn(conn, cfg, cfg.policy(cfg.Policy))
+}
+
+// newConn puts conn under a policy that has an opening phase already.
+func newConn(conn net.Conn, cfg *Config, policy Policy) *Conn {
+	c := &Conn{stream: conn}
+	c.life.cfg, c.life.policy, c.life.holder = cfg, policy, c
 	c.life.begin()
 	return c
 }
@@ -88,13 +52,18 @@ func NewConn(conn net.Conn, cfg *Config) *Conn {
 // Read reads what the peer sent. It is io.EOF when the peer has ended its
 // data, and an [*Error] when the connection has ended.
 func (c *Conn) Read(p []byte) (int, error) {
-	if c.coder != nil {
+	if c.hasCodec() {
 		return c.readCoded(p)
 	}
 	n, err := c.stream.Read(p)
+	return c.took(n, err)
+}
+
+// took takes note of what was read from a stream without a codec.
+func (c *Conn) took(n int, err error) (int, error) {
 	if n > 0 {
 		c.life.read(n)
-		if c.cfg.Evidence == codec.Bytes {
+		if c.life.cfg.Evidence == codec.Bytes {
 			c.life.renew()
 		}
 	}
@@ -106,7 +75,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 
 // Write sends p to the peer. It never counts as a sign of the peer's life.
 func (c *Conn) Write(p []byte) (int, error) {
-	if c.coder != nil {
+	if c.hasCodec() {
 		return c.writeCoded(p)
 	}
 	n, err := c.stream.Write(p)
@@ -158,8 +127,8 @@ func (c *Conn) End() *Error { return c.life.ended.Load() }
 // the zero time if nothing ever closes it.
 func (c *Conn) Deadline() time.Time {
 	var first time.Time
-	for l := c.life; l != nil; l = l.parent {
-		if l.lease == nil {
+	for l := &c.life; l != nil; l = l.parent {
+		if l.policy == nil {
 			continue
 		}
 		if d := l.lease.Deadline(); first.IsZero() || d.Before(first) {
@@ -173,7 +142,12 @@ func (c *Conn) Deadline() time.Time {
 func (c *Conn) RTT() time.Duration { return time.Duration(c.life.rtt.Load()) }
 
 // PeerHello is what the peer stated of itself, or nil.
-func (c *Conn) PeerHello() *codec.Hello { return c.hello.Load() }
+func (c *Conn) PeerHello() *codec.Hello {
+	if c.coded == nil {
+		return nil
+	}
+	return c.hello.Load()
+}
 
 // NetConn is the connection beneath. What is read from it directly is not
 // evidence, except to the kernel, which is asked before a TCP connection is
@@ -186,7 +160,7 @@ func (c *Conn) RemoteAddr() net.Addr { return c.stream.RemoteAddr() }
 // CloseWrite ends this direction: the peer reads EOF. Where the codec can say
 // so, heartbeats go on.
 func (c *Conn) CloseWrite() error {
-	if c.coder != nil {
+	if c.hasCodec() {
 		return c.closeWriteCoded()
 	}
 	return closeWrite(c.stream)
@@ -220,40 +194,63 @@ func (c *Conn) SetDeadline(t time.Time) error {
 }
 
 func (c *Conn) SetReadDeadline(t time.Time) error {
+	if c.coded == nil || c.dialler == nil {
+		return c.stream.SetReadDeadline(t)
+	}
 	c.dmu.Lock()
 	defer c.dmu.Unlock()
-	if c.lingering {
+	if c.dialler.lingering {
 		return net.ErrClosed // the deadline is the ending's own
 	}
 	return c.stream.SetReadDeadline(t)
 }
 
 func (c *Conn) SetWriteDeadline(t time.Time) error {
+	if c.coded == nil {
+		return c.stream.SetWriteDeadline(t)
+	}
 	c.dmu.Lock()
 	defer c.dmu.Unlock()
-	c.deadline = t
+	c.deadline = nil
+	if !t.IsZero() {
+		c.deadline = &t
+	}
 	if c.bounded {
 		return nil // takes effect when the control message is out
 	}
 	return c.stream.SetWriteDeadline(t)
 }
 
-func (c *Conn) witness() *witness { return c.kernel }
+// addrs is the session's where the connection is one.
+func (c *Conn) addrs() (local, remote net.Addr) { return c.stream.LocalAddr(), c.stream.RemoteAddr() }
+
+// witness is made when it is asked, which is seldom.
+func (c *Conn) witness() *witness {
+	if c.muxed {
+		return nil
+	}
+	return witnessOf(c.stream)
+}
+
+// dialled says that this end opened the session.
+func (c *Conn) dialled() bool { return c.sess != nil && c.srv == nil }
 
 // shut ends the stream, in the order that lets the peer know: the farewell
 // first, then what is still under way, then the end.
 func (c *Conn) shut(e *Error) {
-	c.beat.stop()
+	if c.dialled() {
+		c.dialler.beat.stop()
+	}
 	if c.cancel != nil {
-		c.cancel(e)
+		c.cancel(e) // before anyone is woken
 	}
 	said := c.farewell(e)
-	if c.owned != nil && c.muxed && e.Reason == Done {
+	if c.dialled() && c.muxed && e.Reason == Done {
 		c.linger()
 	}
 	c.cut(e, said)
-	if c.owned != nil {
-		c.owned.Close(e.Reason.Code(), e.Text)
+	if c.sess != nil {
+		c.sess.Close(e.Reason.Code(), e.Text)
 	}
 }
 
@@ -299,7 +296,7 @@ func (c *Conn) linger() {
 		return
 	}
 	c.dmu.Lock()
-	c.lingering = true
+	c.dialler.lingering = true
 	c.stream.SetReadDeadline(past)
 	c.dmu.Unlock()
 	c.rmu.Lock()
@@ -316,11 +313,18 @@ var (
 	_ holder   = (*Conn)(nil)
 )
 
-// drainNow tells the peer that this end is going away and sends no more. The
+// drain tells the peer that this end is going away and sends no more. The
 // peer has time to close; what it still sends is read by the handler. A peer
 // that can't be told is left alone until its time is up: an EOF in the middle
-// of an answer would make it look whole. It reports false if the peer has not
-// been heard at all, and there is nothing to wait for.
+// of an answer would make it look whole. One that has not been heard at all is
+// not waited for.
+func (c *Conn) drain() {
+	if !c.drainNow() {
+		c.life.close()
+	}
+}
+
+// drainNow reports false if there is nothing to wait for.
 func (c *Conn) drainNow() bool {
 	e := &Error{Reason: Draining}
 	c.life.note(e)

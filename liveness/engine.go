@@ -106,19 +106,15 @@ func (c *callback) Expire(x Expiry)              { c.expire(x) }
 
 // Watch grants a lease on s, under its policy.
 func (e *Engine) Watch(s Subject) *Lease {
-	l := e.newLease(s)
-	e.grant(l)
+	l := new(Lease)
+	e.grant(l, s)
 	return l
 }
 
-// newLease is a lease still to be granted: a subject that keeps its lease can
-// store it before it can expire.
-func (e *Engine) newLease(s Subject) *Lease {
+// grant grants l, which may lie within its subject.
+func (e *Engine) grant(l *Lease, s Subject) {
 	e.once.Do(e.init)
-	return &Lease{subject: s, shard: &e.shards[rand.IntN(len(e.shards))]}
-}
-
-func (e *Engine) grant(l *Lease) {
+	l.subject, l.shard = s, &e.shards[rand.IntN(len(e.shards))]
 	// The lease counts before the clock is looked at, and the clock stops
 	// before it looks at the count: one of the two sees the other.
 	e.live.Add(1)
@@ -158,6 +154,12 @@ func (e *Engine) tick() time.Duration {
 
 // now is the time on the engine's clock.
 func (e *Engine) now() time.Duration { return time.Since(e.base) }
+
+// time is now, though nothing may have been granted yet.
+func (e *Engine) time() time.Duration {
+	e.once.Do(e.init)
+	return e.now()
+}
 
 // seedOf spreads the moments of grants over all numbers.
 func (s *shard) seedOf(granted time.Duration) uint64 { return mix(uint64(granted) + s.seed) }

@@ -3,7 +3,6 @@ package liveness
 import (
 	"fmt"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -12,21 +11,20 @@ import (
 // to end it calls end; the first caller's reason is the reason.
 type life struct {
 	cfg    *Config
-	policy Policy // nil: the parent's lease answers for this one, too
-	kind   Kind
-	id     uint64
+	policy Policy  // nil: the parent's lease answers for this one, too
 	parent *life   // of a stream: its session
 	ledger *ledger // nil: nobody counts
 	holder holder
+	id     uint64
+	began  time.Duration // on the engine's clock
+	kind   Kind
+	lease  Lease // granted if there is a policy
 
-	local, remote net.Addr
-	began         time.Time
-	lease         *Lease
+	noted  atomic.Pointer[Error] // the first sign of why it will end
+	ended  atomic.Pointer[Error]
+	stages stages // of its ending
 
-	noted atomic.Pointer[Error] // the first sign of why it will end
-	ended atomic.Pointer[Error]
-	cut   sync.WaitGroup // one, until its holder is shut
-	over  sync.WaitGroup // one, until that has been told, too
+	next, prev *life // in its server's list
 
 	beats, in, out atomic.Int64
 	rtt            atomic.Int64
@@ -34,19 +32,20 @@ type life struct {
 
 // A holder is what lives: it knows how to ask its peer, and how to end.
 type holder interface {
+	addrs() (local, remote net.Addr)
 	witness() *witness
 	probe()
+	drain() // tell the peer that this end is going away, and let it finish
 	shut(*Error)
+	ended() // it has, and that has been told
 }
 
 var lastID atomic.Uint64
 
 // begin grants the lease.
 func (l *life) begin() {
-	l.cut.Add(1)
-	l.over.Add(1)
 	l.id = lastID.Add(1)
-	l.began = time.Now()
+	l.began = l.cfg.engine().time()
 	if l.ledger != nil {
 		l.ledger.opened()
 	}
@@ -54,18 +53,20 @@ func (l *life) begin() {
 		l.cfg.emit(l.event(Opened))
 	}
 	if l.policy != nil {
-		l.lease = l.cfg.engine().newLease(l)
-		l.cfg.engine().grant(l.lease)
+		l.cfg.engine().grant(&l.lease, l)
 	}
 }
+
+// age is how long it has lived.
+func (l *life) age() time.Duration { return l.cfg.engine().time() - l.began }
 
 func (l *life) event(what EventKind) Event {
 	e := Event{
 		What: what, ID: l.id, Kind: l.kind,
-		Local: l.local, Remote: l.remote,
 		Beats: l.beats.Load(), BytesIn: l.in.Load(), BytesOut: l.out.Load(),
 		RTT: time.Duration(l.rtt.Load()),
 	}
+	e.Local, e.Remote = l.holder.addrs()
 	if l.parent != nil {
 		e.Session = l.parent.id
 	}
@@ -88,7 +89,7 @@ func describe(p Policy) string {
 
 // renew records evidence: for this life, and for the session that carries it.
 func (l *life) renew() {
-	if l.lease != nil {
+	if l.policy != nil {
 		l.lease.Renew()
 	}
 	if l.parent != nil {
@@ -125,10 +126,10 @@ func (l *life) measured(rtt time.Duration) {
 // silence is how long the peer has not been heard.
 func (l *life) silence() time.Duration {
 	switch {
-	case l.lease != nil:
+	case l.policy != nil:
 		return l.lease.Silence()
 	case l.parent != nil:
-		return min(l.parent.silence(), time.Since(l.began))
+		return min(l.parent.silence(), l.age())
 	}
 	return 0
 }
@@ -136,7 +137,7 @@ func (l *life) silence() time.Duration {
 // note keeps the first sign of why this life will end, for the moment when its
 // holder comes to close it.
 func (l *life) note(e *Error) {
-	e.Age, e.Silence = time.Since(l.began), l.silence()
+	e.Age, e.Silence = l.age(), l.silence()
 	l.noted.CompareAndSwap(nil, e)
 }
 
@@ -155,12 +156,12 @@ func (l *life) end(e Error) bool {
 		return false
 	}
 	if !e.expired() {
-		e.Age, e.Silence = time.Since(l.began), l.silence()
+		e.Age, e.Silence = l.age(), l.silence()
 	}
 	if !l.ended.CompareAndSwap(nil, &e) {
 		return false
 	}
-	if l.lease != nil {
+	if l.policy != nil {
 		l.lease.Release()
 	}
 	if l.rtt.Load() == 0 {
@@ -172,9 +173,10 @@ func (l *life) end(e Error) bool {
 	// whoever is woken by the closing finds it; and it is counted and told
 	// after, so that a closed one is really gone.
 	l.holder.shut(&e)
-	l.cut.Done()
+	l.stages.reach(isShut)
 	l.tell(&e)
-	l.over.Done()
+	l.stages.reach(isTold)
+	l.holder.ended()
 	return true
 }
 
@@ -205,4 +207,39 @@ func (l *life) Probe() { l.holder.probe() }
 
 func (l *life) Expire(x Expiry) {
 	l.end(Error{Reason: x.Reason, Age: x.Age, Silence: x.Silence, Late: x.Late, missed: x.Deadline})
+}
+
+// lives is a list of sessions. It lies in them: a server may have a great many.
+type lives struct {
+	first *life
+	n     int
+}
+
+func (s *lives) add(l *life) {
+	if l.next = s.first; l.next != nil {
+		l.next.prev = l
+	}
+	s.first = l
+	s.n++
+}
+
+func (s *lives) remove(l *life) {
+	if l.next != nil {
+		l.next.prev = l.prev
+	}
+	if l.prev != nil {
+		l.prev.next = l.next
+	} else {
+		s.first = l.next
+	}
+	l.next, l.prev = nil, nil
+	s.n--
+}
+
+func (s *lives) all() []*life {
+	all := make([]*life, 0, s.n)
+	for l := s.first; l != nil; l = l.next {
+		all = append(all, l)
+	}
+	return all
 }

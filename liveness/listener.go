@@ -8,6 +8,9 @@ import "net"
 func NewListener(inner net.Listener, cfg *Config) net.Listener {
 	l := &listener{Listener: inner, cfg: cfg}
 	if cfg != nil {
+		if cfg.Policy != nil {
+			l.policy = cfg.policy(cfg.Policy)
+		}
 		cfg.emit(Event{What: Listening, Addr: inner.Addr()})
 	}
 	return l
@@ -15,16 +18,17 @@ func NewListener(inner net.Listener, cfg *Config) net.Listener {
 
 type listener struct {
 	net.Listener
-	cfg *Config
+	cfg    *Config
+	policy Policy
 }
 
 func (l *listener) Accept() (net.Conn, error) {
-	if l.cfg == nil || l.cfg.Policy == nil {
+	if l.policy == nil {
 		return nil, ErrNoPolicy
 	}
 	conn, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return NewConn(conn, l.cfg), nil
+	return newConn(conn, l.cfg, l.policy), nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -32,17 +33,27 @@ type Server struct {
 	// Codec makes messages of the streams' bytes; nil means [codec.Raw].
 	Codec codec.Codec
 
-	// Handler serves each stream in a goroutine of its own. It is required.
+	// Handler serves each stream in a goroutine of its own.
 	Handler Handler
+
+	// Data, in Handler's place, is called with what a peer has sent, piece by
+	// piece as it comes, one call at a time for each connection. The connection
+	// can be used as in a Handler; p must not be once Data has returned. The
+	// connection is closed when Data returns an error, and when the peer has
+	// ended its data. Between the calls an idle connection holds no buffer, and
+	// on a transport whose streams are [transport.Pollable] no goroutine.
+	Data func(c *Conn, p []byte) error
 
 	// Drain is how long Serve waits for peers to leave by themselves once its
 	// context has ended; 0 means [DefaultDrain].
 	Drain time.Duration
 
+	sessionPolicy, streamPolicy Policy // with their opening phase; set by Serve
 	sessionCounts, streamCounts ledger
 
 	mu       sync.Mutex
-	sessions map[*session]struct{}
+	sessions lives
+	served   bool
 	draining bool
 	closed   bool
 	idle     chan struct{} // closed when draining and the last session has gone
@@ -71,12 +82,16 @@ func (s *Server) Serve(ctx context.Context, l transport.Listener) error {
 		return err
 	}
 	s.mu.Lock()
-	if s.sessions != nil {
+	if s.served {
 		s.mu.Unlock()
 		return errors.New("liveness: this Server has served before")
 	}
-	s.sessions = make(map[*session]struct{})
+	s.served = true
 	s.idle = make(chan struct{})
+	s.sessionPolicy = s.policy(s.Policy)
+	if s.Streams != nil {
+		s.streamPolicy = s.policy(s.Streams)
+	}
 	accepting, cancel := context.WithCancel(ctx)
 	s.closeAll = cancel
 	closed := s.closed
@@ -99,8 +114,10 @@ func (s *Server) check(l transport.Listener) error {
 	switch {
 	case s.Policy == nil:
 		return ErrNoPolicy
-	case s.Handler == nil:
-		return errors.New("liveness: a server needs a handler")
+	case s.Handler == nil && s.Data == nil:
+		return errors.New("liveness: a server needs a handler: Handler or Data")
+	case s.Handler != nil && s.Data != nil:
+		return errors.New("liveness: a server has one handler: Handler or Data")
 	case s.Evidence != codec.Bytes && s.codec() == codec.Raw:
 		return errors.New("liveness: the raw codec knows bytes only: it can't tell messages or beats")
 	}
@@ -167,30 +184,124 @@ func (s *Server) accept(ctx, sessions context.Context, l transport.Listener) err
 
 // admit grants a session its lease and starts to serve it.
 func (s *Server) admit(ctx context.Context, sess transport.Session) {
-	x := newSession(ctx, s, sess)
-	x.life.begin()
+	if sess.Multiplexed() {
+		x := newSession(ctx, s, sess)
+		if x.life.begin(); s.enter(&x.life) {
+			go func() {
+				defer s.leave(&x.life)
+				x.serve()
+			}()
+		}
+		return
+	}
+	stream, err := sess.AcceptStream(ctx) // which there is from the beginning
+	if err != nil {
+		sess.Close(Internal.Code(), "")
+		s.emit(Event{What: AcceptFailed, Err: err})
+		return
+	}
+	c := s.newConn(stream)
+	c.sess = sess
+	c.life.policy, c.life.ledger = s.sessionPolicy, &s.sessionCounts
+	if s.feeds(c) {
+		c.startFeeding()
+		return
+	}
+	ctx, c.cancel = context.WithCancelCause(ctx)
+	if c.life.begin(); s.enter(&c.life) {
+		go func() {
+			defer s.leave(&c.life)
+			s.handle(ctx, c)
+		}()
+	}
+}
+
+// newConn is the connection of a stream, but for its life.
+func (s *Server) newConn(stream transport.Stream) *Conn {
+	c := &Conn{srv: s, stream: stream}
+	c.life.cfg, c.life.holder = &s.Config, c
+	if code := s.codec(); code != codec.Raw {
+		hello := s.hello()
+		c.coded = &coded{coder: code.Server(hello)}
+		c.allowed.rate = int32(s.maxBeats(hello.Beat))
+	}
+	return c
+}
+
+// hello is what the server states of itself: how long it bears silence, and
+// how often it wants a beat in that time. Three chances are customary: one may
+// be lost, and one late.
+func (s *Server) hello() codec.Hello {
+	h := codec.Hello{Evidence: s.Evidence}
+	for _, p := range []Policy{s.Policy, s.Streams} {
+		if p == nil {
+			continue
+		}
+		if d, ok := patience(p); ok && (h.Timeout == 0 || d < h.Timeout) {
+			h.Timeout, h.Beat = d, d/beatsPerTimeout
+		}
+	}
+	return h
+}
+
+const beatsPerTimeout = 3
+
+// handle runs the handler on c, ends c when it returns, and waits until that
+// has been told.
+func (s *Server) handle(ctx context.Context, c *Conn) {
+	defer c.life.stages.wait(isTold)
+	defer c.Close()
+	defer c.rescue()
+	if s.Handler != nil {
+		s.Handler(ctx, c)
+	} else {
+		c.feedWaiting()
+	}
+}
+
+// rescue ends a connection whose handler panics.
+func (c *Conn) rescue() {
+	if r := recover(); r != nil {
+		c.life.end(Error{Reason: Internal, Err: &panicked{r, debug.Stack()}})
+	}
+}
+
+// panicked is the error of a handler that panicked.
+type panicked struct {
+	value any
+	stack []byte
+}
+
+func (p *panicked) Error() string {
+	return fmt.Sprintf("the handler panicked: %v\n%s", p.value, p.stack)
+}
+
+// enter counts a session among those that are served, or ends it.
+func (s *Server) enter(l *life) bool {
 	s.mu.Lock()
 	if s.closed || s.draining {
 		s.mu.Unlock()
-		x.life.end(Error{Reason: Draining})
-		return
+		l.end(Error{Reason: Draining})
+		return false
 	}
-	s.sessions[x] = struct{}{}
+	defer s.mu.Unlock()
+	s.sessions.add(l)
 	s.serving.Add(1)
-	s.mu.Unlock()
-	go func() {
-		defer s.serving.Done()
-		x.serve()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.sessions, x)
-		s.checkIdle()
-	}()
+	return true
+}
+
+// leave is for a session that has ended, and is served no more.
+func (s *Server) leave(l *life) {
+	defer s.serving.Done()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sessions.remove(l)
+	s.checkIdle()
 }
 
 // checkIdle notes the moment when a drain is complete. The lock is held.
 func (s *Server) checkIdle() {
-	if s.draining && len(s.sessions) == 0 {
+	if s.draining && s.sessions.n == 0 {
 		select {
 		case <-s.idle:
 		default:
@@ -205,11 +316,11 @@ func (s *Server) drain() {
 	s.draining = true
 	s.checkIdle()
 	closed := s.closed
-	left := s.all()
+	left := s.sessions.all()
 	s.mu.Unlock()
 	s.emit(Event{What: DrainBegan})
 	if !closed {
-		each(left, (*session).drain)
+		each(left, func(l *life) { l.holder.drain() })
 		wait := s.Drain
 		if wait <= 0 {
 			wait = DefaultDrain
@@ -226,37 +337,28 @@ func (s *Server) drain() {
 
 func (s *Server) endAll() {
 	s.mu.Lock()
-	left := s.all()
+	left := s.sessions.all()
 	s.mu.Unlock()
-	each(left, func(x *session) { x.life.end(Error{Reason: Draining}) })
+	each(left, func(l *life) { l.end(Error{Reason: Draining}) })
 }
 
 // each runs f on each session, several at a time, since a farewell may have to
 // wait for a socket.
-func each(list []*session, f func(*session)) {
+func each(list []*life, f func(*life)) {
 	var wg sync.WaitGroup
-	next := make(chan *session)
+	next := make(chan *life)
 	for range min(mostExpiring, len(list)) {
 		wg.Go(func() {
-			for x := range next {
-				f(x)
+			for l := range next {
+				f(l)
 			}
 		})
 	}
-	for _, x := range list {
-		next <- x
+	for _, l := range list {
+		next <- l
 	}
 	close(next)
 	wg.Wait()
-}
-
-// all is a list of the sessions. The lock is held.
-func (s *Server) all() []*session {
-	list := make([]*session, 0, len(s.sessions))
-	for x := range s.sessions {
-		list = append(list, x)
-	}
-	return list
 }
 
 // Close ends every session at once, for [Draining], and makes Serve return.

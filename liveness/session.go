@@ -3,22 +3,19 @@ package liveness
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"sync"
-	"sync/atomic"
 
-	"github.com/livenet/livenet/codec"
 	"github.com/livenet/livenet/transport"
 )
 
-// session is a server's side of one session: its life, and its streams.
+// session is a server's side of a session that carries several streams: its
+// life, and its streams.
 type session struct {
 	srv    *Server
 	sess   transport.Session
-	life   *life
-	kernel atomic.Pointer[witness] // set before the lease is granted, or with the only stream
+	life   life
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
@@ -30,69 +27,35 @@ type session struct {
 
 func newSession(ctx context.Context, s *Server, sess transport.Session) *session {
 	x := &session{srv: s, sess: sess, conns: make(map[*Conn]struct{})}
-	if w := witnessOf(sess); w != nil {
-		w.shared = true
-		x.kernel.Store(w)
-	}
 	x.ctx, x.cancel = context.WithCancelCause(ctx)
-	x.life = &life{
-		cfg: &s.Config, policy: s.policy(s.Policy), kind: KindSession, holder: x,
-		ledger: &s.sessionCounts, local: sess.LocalAddr(), remote: sess.RemoteAddr(),
-	}
+	x.life.cfg, x.life.policy, x.life.ledger, x.life.holder = &s.Config, s.sessionPolicy, &s.sessionCounts, x
 	return x
 }
 
 // serve serves the session's streams until it ends, and waits for their
 // handlers and until the end has been told.
 func (x *session) serve() {
-	defer x.life.over.Wait()
+	defer x.life.stages.wait(isTold)
 	defer x.handlers.Wait()
-	if !x.sess.Multiplexed() {
-		x.serveOnly()
-		return
-	}
 	for {
 		stream, err := x.sess.AcceptStream(x.ctx)
 		if err != nil {
-			x.ended(err)
+			x.broken(err)
 			return
 		}
-		if c := x.open(stream); c != nil {
-			go x.run(c)
+		if c, ctx := x.open(stream); c != nil {
+			go x.run(ctx, c)
 		}
 	}
 }
 
-// serveOnly serves a session that is one stream: their life is one, too.
-func (x *session) serveOnly() {
-	stream, err := x.sess.AcceptStream(x.ctx)
-	if err != nil {
-		x.ended(err)
-		return
-	}
-	c := x.newConn(stream)
-	c.life = x.life
-	if w := witnessOf(stream); w != nil {
-		c.kernel = w
-		x.kernel.Store(w) // the engine may be asking already
-	}
-	if x.add(c) {
-		x.run(c)
-	}
-}
-
-// open makes the connection of one of several streams.
-func (x *session) open(stream transport.Stream) *Conn {
-	c := x.newConn(stream)
+// open makes the connection of one of several streams, and its context.
+func (x *session) open(stream transport.Stream) (*Conn, context.Context) {
+	c := x.srv.newConn(stream)
 	c.muxed = true
-	c.ctx, c.cancel = context.WithCancelCause(x.ctx)
-	c.life = &life{
-		cfg: &x.srv.Config, kind: KindStream, parent: x.life, holder: c,
-		ledger: &x.srv.streamCounts, local: stream.LocalAddr(), remote: stream.RemoteAddr(),
-	}
-	if x.srv.Streams != nil {
-		c.life.policy = x.srv.policy(x.srv.Streams)
-	}
+	c.life.kind, c.life.parent, c.life.policy, c.life.ledger = KindStream, &x.life, x.srv.streamPolicy, &x.srv.streamCounts
+	ctx, cancel := context.WithCancelCause(x.ctx)
+	c.cancel = cancel
 	c.life.begin()
 	if !x.add(c) {
 		e := Error{Reason: Draining}
@@ -100,44 +63,16 @@ func (x *session) open(stream transport.Stream) *Conn {
 			e = *end
 		}
 		c.life.end(e)
-		return nil
+		return nil, nil
 	}
-	return c
+	return c, ctx
 }
-
-func (x *session) newConn(stream transport.Stream) *Conn {
-	c := &Conn{cfg: &x.srv.Config, stream: stream, ctx: x.ctx}
-	if code := x.srv.codec(); code != codec.Raw {
-		hello := x.hello()
-		c.coder = code.Server(hello)
-		c.allowed.rate = c.cfg.maxBeats(hello.Beat)
-	}
-	return c
-}
-
-// hello is what the server states of itself: how long it bears silence, and
-// how often it wants a beat in that time. Three chances are customary: one may
-// be lost, and one late.
-func (x *session) hello() codec.Hello {
-	h := codec.Hello{Evidence: x.srv.Evidence}
-	for _, p := range []Policy{x.srv.Policy, x.srv.Streams} {
-		if p == nil {
-			continue
-		}
-		if d, ok := patience(p); ok && (h.Timeout == 0 || d < h.Timeout) {
-			h.Timeout, h.Beat = d, d/beatsPerTimeout
-		}
-	}
-	return h
-}
-
-const beatsPerTimeout = 3
 
 // add counts c among the session's connections, unless it is ending.
 func (x *session) add(c *Conn) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.draining && c.muxed || x.life.ended.Load() != nil {
+	if x.draining || x.life.ended.Load() != nil {
 		return false
 	}
 	x.conns[c] = struct{}{}
@@ -146,17 +81,10 @@ func (x *session) add(c *Conn) bool {
 }
 
 // run runs the handler on c, and ends c when it returns.
-func (x *session) run(c *Conn) {
+func (x *session) run(ctx context.Context, c *Conn) {
 	defer x.handlers.Done()
-	defer c.life.over.Wait()
 	defer x.gone(c)
-	defer c.Close()
-	defer func() {
-		if r := recover(); r != nil {
-			c.life.end(Error{Reason: Internal, Err: &panicked{r}})
-		}
-	}()
-	x.srv.Handler(c.ctx, c)
+	x.srv.handle(ctx, c)
 }
 
 // gone takes c off the list; a session that drains ends with its last stream.
@@ -170,8 +98,8 @@ func (x *session) gone(c *Conn) {
 	}
 }
 
-// ended is the session's own end, seen by accepting.
-func (x *session) ended(err error) {
+// broken is the session's own end, seen by accepting.
+func (x *session) broken(err error) {
 	if cause := context.Cause(x.sess.Context()); cause != nil {
 		err = cause
 	}
@@ -209,7 +137,16 @@ func (x *session) drain() {
 	}
 }
 
-func (x *session) witness() *witness { return x.kernel.Load() }
+func (x *session) addrs() (local, remote net.Addr) { return x.sess.LocalAddr(), x.sess.RemoteAddr() }
+
+// witness is the kernel, which sees what all streams receive together.
+func (x *session) witness() *witness {
+	w := witnessOf(x.sess)
+	if w != nil {
+		w.shared = true
+	}
+	return w
+}
 
 // probe asks the peer over whichever stream can.
 func (x *session) probe() {
@@ -228,18 +165,10 @@ func (x *session) probe() {
 // shut ends the session: each stream with its farewell, then the whole.
 func (x *session) shut(e *Error) {
 	for _, c := range x.list() {
-		if c.life == x.life {
-			x.cancel(e) // before anyone is woken
-			c.shut(e)
-		} else {
-			c.life.end(*e)
-		}
+		c.life.end(*e)
 	}
 	x.cancel(e)
 	x.sess.Close(e.Reason.Code(), e.Text)
 }
 
-// panicked is the error of a handler that panicked.
-type panicked struct{ value any }
-
-func (p *panicked) Error() string { return fmt.Sprintf("the handler panicked: %v", p.value) }
+func (x *session) ended() {}

@@ -35,11 +35,13 @@ func networks(t *testing.T) map[string]network {
 	server, client := transporttest.Certificates(t)
 	plain, tls := tcp.Transport{}, network{server: tcp.Transport{TLS: server}, client: tcp.Transport{TLS: client}}
 	return map[string]network{
-		"tcp":       {server: plain, client: plain},
-		"tls":       tls,
-		"quic":      {server: quic.Transport{TLS: server}, client: quic.Transport{TLS: client}, codes: true},
-		"yamux":     {server: yamux.Transport{Inner: plain}, client: yamux.Transport{Inner: plain}, codes: true},
-		"yamux-tls": {server: yamux.Transport{Inner: tls.server}, client: yamux.Transport{Inner: tls.client}, codes: true},
+		"tcp":        {server: plain, client: plain},
+		"tls":        tls,
+		"parked":     {server: tcp.Transport{Parked: true}, client: plain},
+		"parked-tls": {server: tcp.Transport{Parked: true, TLS: server}, client: tls.client},
+		"quic":       {server: quic.Transport{TLS: server}, client: quic.Transport{TLS: client}, codes: true},
+		"yamux":      {server: yamux.Transport{Inner: plain}, client: yamux.Transport{Inner: plain}, codes: true},
+		"yamux-tls":  {server: yamux.Transport{Inner: tls.server}, client: yamux.Transport{Inner: tls.client}, codes: true},
 	}
 }
 
@@ -110,12 +112,12 @@ func TestBeatsKeepEveryTransportAlive(t *testing.T) {
 	for name, n := range networks(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := serve(t, &Server{Config: Config{Policy: Sliding(600 * ms), Evidence: codec.Beats}, Codec: codec.Auto}, n)
+			w := serve(t, &Server{Config: Config{Policy: Sliding(2 * sec), Evidence: codec.Beats}, Codec: codec.Auto}, n)
 			defer w.end()
 			c := w.client(Client{})
 			var wg sync.WaitGroup
 			wg.Go(func() { io.Copy(io.Discard, c) })
-			time.Sleep(2 * sec)
+			time.Sleep(5 * sec)
 			if c.End() != nil {
 				t.Errorf("ended: %v", c.End())
 			}

@@ -37,11 +37,18 @@ func witnessOf(conn any) *witness {
 	return &witness{raw: raw}
 }
 
+// A tcpConn is a *net.TCPConn, or what stands for one.
+type tcpConn interface {
+	syscall.Conn
+	SetLinger(sec int) error
+	Close() error
+}
+
 // beneath is the TCP connection that conn is, or wraps.
-func beneath(conn any) *net.TCPConn {
+func beneath(conn any) tcpConn {
 	for {
 		switch c := conn.(type) {
-		case *net.TCPConn:
+		case tcpConn:
 			return c
 		case interface{ NetConn() net.Conn }:
 			conn = c.NetConn()

@@ -11,7 +11,7 @@ import (
 // A handler that is busy, and reads late, costs the peer nothing: the kernel
 // knows when its bytes arrived.
 func TestRule10TheKernelIsAWitness(t *testing.T) {
-	const timeout = 300 * ms
+	const timeout = sec
 	for _, counts := range []codec.Evidence{codec.Bytes, codec.Messages} {
 		a, b := tcpPair(t)
 		defer b.Close()

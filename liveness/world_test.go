@@ -39,7 +39,11 @@ func serve(t *testing.T, srv *Server, tr transport.Transport) *world {
 	if srv.Engine == nil {
 		srv.Engine = new(Engine)
 	}
-	if srv.Handler == nil {
+	switch {
+	case srv.Handler != nil || srv.Data != nil:
+	case byData:
+		srv.Data = echoData
+	default:
 		srv.Handler = echo
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -171,6 +175,14 @@ func (w *world) client(c Client) *Conn {
 }
 
 func echo(_ context.Context, c *Conn) { io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c}) }
+
+// byData makes echoData the handler of servers that have none.
+var byData bool
+
+func echoData(c *Conn, p []byte) error {
+	_, err := c.Write(p)
+	return err
+}
 
 // say writes s and reads it back.
 func say(t *testing.T, c io.ReadWriter, s string) {

@@ -1,0 +1,268 @@
+package liveness
+
+import (
+	"bytes"
+	"net"
+	"sync"
+	"time"
+)
+
+// This file is the way out of a Conn that has a codec.
+
+// Writing copies a header and the data that follows into one buffer, so that
+// they travel in one packet.
+const chunk = 16 << 10
+
+var buffers = sync.Pool{New: func() any {
+	b := make([]byte, 0, chunk+256)
+	return &b
+}}
+
+func (c *Conn) writeCoded(p []byte) (n int, err error) {
+	c.wmu.Lock()
+	defer c.unlockPaying()
+	if err := c.writable(); err != nil {
+		return 0, err
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if err := c.flush(); err != nil {
+		return 0, c.fault(err)
+	}
+	b := buffers.Get().(*[]byte)
+	defer buffers.Put(b)
+	for first := true; first || n < len(p); first = false {
+		m, err := c.writeChunk((*b)[:0], p[n:])
+		n += m
+		if err != nil {
+			return n, c.fault(err)
+		}
+	}
+	c.sentBeat(false)
+	return n, nil
+}
+
+// writable is the error of a direction that has ended.
+func (c *Conn) writable() error {
+	if e := c.life.ended.Load(); e != nil {
+		return e
+	}
+	if c.leaving.Load() {
+		if e := c.life.noted.Load(); e != nil {
+			return e
+		}
+		return net.ErrClosed
+	}
+	if c.finished {
+		return net.ErrClosed
+	}
+	return nil
+}
+
+// writeChunk sends the first part of p, or all of it where it needs no header.
+func (c *Conn) writeChunk(buf, p []byte) (int, error) {
+	part := p[:min(len(p), chunk)]
+	// What is owed rides in front of the data: it costs no write of its own.
+	buf = c.appendPing(c.coder.AppendOwed(buf))
+	own := len(buf)
+	buf = c.coder.AppendDataHeader(buf, part)
+	if len(buf) == 0 {
+		buf = part
+	} else {
+		buf = append(buf, part...)
+	}
+	n, err := c.send(buf, own)
+	if n == 0 {
+		return 0, err
+	}
+	return len(part), err // what was cut short goes out before anything else
+}
+
+// send writes frames. If a deadline cuts them short, the rest is kept: half a
+// frame would garble all that follows. If nothing went out at all, only the
+// first own bytes are kept, which are not the application's: the codec has
+// settled its debts and will not say them again.
+func (c *Conn) send(b []byte, own int) (int, error) {
+	n, err := c.stream.Write(b)
+	c.life.wrote(n)
+	switch {
+	case err == nil:
+		c.clogged.Store(false)
+	case n > 0:
+		c.keep(b[n:])
+	default:
+		c.keep(b[:own])
+	}
+	return n, err
+}
+
+// keep makes a backlog of b.
+func (c *Conn) keep(b []byte) {
+	c.backlog = nil
+	if len(b) > 0 {
+		b = bytes.Clone(b)
+		c.backlog = &b
+	}
+}
+
+// flush sends what an earlier deadline left over.
+func (c *Conn) flush() error {
+	if c.backlog == nil {
+		return nil
+	}
+	n, err := c.stream.Write(*c.backlog)
+	c.life.wrote(n)
+	if *c.backlog = (*c.backlog)[n:]; len(*c.backlog) == 0 {
+		c.backlog = nil
+	}
+	return err
+}
+
+// pingTime is how long a Ping may take that the peer does not take.
+const pingTime = 10 * time.Millisecond
+
+// controlTime bounds how long a control message may hold up whoever sends it,
+// when the peer takes nothing.
+const controlTime = 50 * time.Millisecond
+
+// control sends a control message, made by add once it can be sent, within d.
+// The write lock is held.
+func (c *Conn) control(d time.Duration, add func([]byte) []byte) bool {
+	c.bound(time.Now().Add(d))
+	defer c.unbound()
+	if c.flush() != nil {
+		c.clogged.Store(true)
+		return false
+	}
+	b := buffers.Get().(*[]byte)
+	defer buffers.Put(b)
+	msg := add((*b)[:0])
+	if len(msg) == 0 {
+		return false
+	}
+	_, err := c.send(msg, len(msg))
+	c.clogged.Store(err != nil)
+	return err == nil
+}
+
+// bound sets a deadline for writing over the application's, and unbound gives
+// it back its own.
+
+func (c *Conn) bound(t time.Time) {
+	c.dmu.Lock()
+	c.bounded = true
+	c.stream.SetWriteDeadline(t)
+	c.dmu.Unlock()
+}
+
+func (c *Conn) unbound() {
+	c.dmu.Lock()
+	c.bounded = false
+	var t time.Time
+	if c.deadline != nil {
+		t = *c.deadline
+	}
+	c.stream.SetWriteDeadline(t)
+	c.dmu.Unlock()
+}
+
+// unlockPaying lets go of the write lock, having sent what this end owes the
+// peer: whoever finds the lock taken leaves its debt to the holder.
+func (c *Conn) unlockPaying() {
+	for {
+		paid := true
+		if (c.coder.Owes() || c.due.Load()) && !c.leaving.Load() {
+			paid = c.control(controlTime, func(b []byte) []byte { return c.appendPing(c.coder.AppendOwed(b)) })
+		}
+		c.wmu.Unlock()
+		if !paid || !(c.coder.Owes() || c.due.Load()) || c.leaving.Load() || !c.wmu.TryLock() {
+			return
+		}
+	}
+}
+
+// closeWriteCoded ends this direction's data.
+func (c *Conn) closeWriteCoded() error {
+	c.wmu.Lock()
+	defer c.unlockPaying()
+	if err := c.writable(); err != nil {
+		return err
+	}
+	if err := c.flush(); err != nil {
+		return c.fault(err)
+	}
+	c.finished = true
+	end, ok := c.coder.AppendEnd(nil)
+	if !ok {
+		return closeWrite(c.stream)
+	}
+	if _, err := c.send(end, len(end)); err != nil {
+		return c.fault(err) // it goes out with the next beat
+	}
+	return nil
+}
+
+// probe asks the peer for a sign of life, unless that would have to wait.
+func (c *Conn) probe() { c.ping() }
+
+// ping sends a beat. False: it can't be sent now, or the codec has none.
+func (c *Conn) ping() bool {
+	if !c.hasCodec() {
+		return false
+	}
+	if !c.dialled() && (c.life.in.Load() == 0 || c.clogged.Load()) {
+		// It may be in a handshake, or takes nothing: whoever waits for it here
+		// keeps others from being asked.
+		return false
+	}
+	c.due.Store(true)
+	if !c.wmu.TryLock() {
+		return true // its holder sends it
+	}
+	defer c.unlockPaying()
+	return c.control(pingTime, c.appendPing)
+}
+
+// appendPing appends the Ping that is due, if one is. The write lock is held.
+func (c *Conn) appendPing(b []byte) []byte {
+	if !c.due.Swap(false) {
+		return b
+	}
+	seq := uint32(1)
+	if q := c.asked.Load(); q != nil {
+		seq = q.seq + 1
+	}
+	b, ok := c.coder.AppendPing(b, seq)
+	if ok {
+		c.asked.Store(&question{seq, time.Now()})
+		c.sentBeat(true)
+	}
+	return b
+}
+
+// farewellTime is how long a farewell may take that a peer does not take.
+const farewellTime = 10 * time.Millisecond
+
+// farewell tells the peer why, if the codec can, and reports whether it did. A
+// peer that was never heard may be in the middle of a handshake, which is not
+// to be waited for.
+func (c *Conn) farewell(e *Error) bool {
+	if !c.hasCodec() || e.Initiator == Peer || c.life.in.Load() == 0 {
+		return false
+	}
+	// Whoever is writing returns: nothing of the application's comes after the
+	// farewell anyway. What they leave unfinished goes out before it.
+	c.leaving.Store(true)
+	c.bound(past)
+	defer c.unbound()
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	if !c.said {
+		c.said = c.control(farewellTime, func(b []byte) []byte {
+			b, _ = c.coder.AppendBye(b, e.Reason.Code(), e.Text)
+			return b
+		})
+	}
+	return c.said
+}

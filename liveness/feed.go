@@ -1,0 +1,165 @@
+package liveness
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/livenet/livenet/transport"
+)
+
+// This file is the way of a connection whose server has no Handler, but Data:
+// it is fed. Where the stream is pollable it is parked between its pieces:
+// nothing of it runs, and it holds no buffer.
+
+// feeds reports whether c is to be fed without a goroutine.
+func (s *Server) feeds(c *Conn) bool {
+	if s.Data == nil {
+		return false
+	}
+	_, ok := transport.Poll(c.stream.(transport.Stream))
+	return ok
+}
+
+// The bits of a Conn's fed word. Whoever of two sets, or clears, its bit last
+// takes the connection off its server's list: the one who ended it, or the one
+// who fed it.
+const (
+	isFed   = 1 << iota // without a goroutine of its own, all its life
+	feeding             // somebody is at it
+	hasEnded
+)
+
+func (c *Conn) isFed() bool { return c.fed.Load()&isFed != 0 }
+
+// startFeeding begins the life of a connection that is fed.
+func (c *Conn) startFeeding() {
+	c.fed.Store(isFed | feeding)
+	c.life.begin()
+	if c.srv.enter(&c.life) {
+		c.park()
+	}
+}
+
+// park lets go of a connection that has nothing to read until it has, or until
+// it ends.
+func (c *Conn) park() {
+	if c.pause() {
+		p, _ := transport.Poll(c.stream.(transport.Stream))
+		p.WakeOnRead((*fedConn)(c))
+	}
+}
+
+// pause reports false if the connection has ended: then there is nothing left
+// to do with it.
+func (c *Conn) pause() bool {
+	if c.fed.And(^uint32(feeding))&hasEnded != 0 {
+		c.srv.leave(&c.life)
+		return false
+	}
+	return true
+}
+
+// ended is the other way to the end of a connection that is fed.
+func (c *Conn) ended() {
+	if c.isFed() && c.fed.Or(hasEnded)&feeding == 0 {
+		c.srv.leave(&c.life)
+	}
+}
+
+// A fedConn is a Conn as whoever wakes it sees it.
+type fedConn Conn
+
+func (f *fedConn) Wake() {
+	if f.fed.Or(feeding)&hasEnded == 0 {
+		go (*Conn)(f).feed()
+	}
+}
+
+// feed hands what there is to Data, and parks.
+func (c *Conn) feed() {
+	if c.feedAll() {
+		c.park()
+	} else {
+		c.Close()
+		c.pause()
+	}
+}
+
+// feedAll reports false if the connection is to be closed.
+func (c *Conn) feedAll() (more bool) {
+	defer c.rescue()
+	p, _ := transport.Poll(c.stream.(transport.Stream))
+	b := meals.Get().(*[]byte)
+	defer meals.Put(b)
+	for {
+		if err := c.feedPiece(*b, p.TryRead); err != nil {
+			return err == transport.ErrWouldBlock
+		}
+	}
+}
+
+// feedWaiting feeds a connection from a goroutine of its own, which holds no
+// buffer while it waits, if the stream has a way to wait without.
+func (c *Conn) feedWaiting() {
+	w, ok := transport.AsWaiter(c.stream.(transport.Stream))
+	var b *[]byte
+	for {
+		if ok && !(c.hasCodec() && c.over.Load() != nil) {
+			w.WaitRead() // an error here is Read's to tell
+		}
+		if b == nil {
+			b = meals.Get().(*[]byte)
+		}
+		err := c.feedPiece(*b, c.stream.Read)
+		if ok || err != nil {
+			meals.Put(b)
+			b = nil
+		}
+		switch {
+		case err == nil:
+		case timedOut(err) && c.End() == nil: // its end may say that, too
+			c.SetReadDeadline(time.Time{}) // it was for reads that Data has made
+		default:
+			return
+		}
+	}
+}
+
+// feedPiece reads once, and hands what it got to Data.
+func (c *Conn) feedPiece(b []byte, read func([]byte) (int, error)) error {
+	n, err := c.take(b, read)
+	if n > 0 {
+		if err := c.srv.Data(c, b[:n]); err != nil {
+			return c.failed(err)
+		}
+	}
+	return err
+}
+
+// take reads a piece with one call of read.
+func (c *Conn) take(b []byte, read func([]byte) (int, error)) (int, error) {
+	if c.hasCodec() {
+		return c.takeCoded(b, read)
+	}
+	n, err := read(b)
+	if err == transport.ErrWouldBlock {
+		return n, err
+	}
+	return c.took(n, err)
+}
+
+// failed takes note of Data's error, unless it is one that came from here.
+func (c *Conn) failed(err error) error {
+	var known *Error
+	if !errors.As(err, &known) {
+		c.life.note(&Error{Reason: Internal, Err: err})
+	}
+	return err
+}
+
+// meals are the buffers that Data gets.
+var meals = sync.Pool{New: func() any {
+	b := make([]byte, chunk)
+	return &b
+}}

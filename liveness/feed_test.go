@@ -1,0 +1,257 @@
+package liveness_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/livenet/livenet/codec"
+	. "github.com/livenet/livenet/liveness"
+	"github.com/livenet/livenet/transport/tcp"
+)
+
+// To the peer it makes no difference which kind of handler a server has.
+func TestDataIsServedAsHandlersAre(t *testing.T) {
+	byData = true
+	t.Cleanup(func() { byData = false }) // after the parallel ones
+	for name, f := range map[string]func(*testing.T){
+		"Ends":  TestEveryTransportEndsTheSameWay,
+		"Rule6": TestRule6PeersWithoutACodec,
+		"Beats": TestBeatsKeepEveryTransportAlive,
+		"Drain": TestDrainOnEveryTransport,
+	} {
+		t.Run(name, f)
+	}
+}
+
+// What a peer sends comes to Data whole and in order, however it is cut, and
+// what is written comes back; then the peer's end closes the connection.
+func TestDataEchoesEverything(t *testing.T) {
+	sent := make([]byte, 3<<20)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range sent {
+		sent[i] = byte(rng.Uint32())
+	}
+	for name, n := range networks(t) {
+		for _, code := range []codec.Codec{codec.Raw, codec.Auto} {
+			t.Run(name+"/"+code.Name(), func(t *testing.T) {
+				w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Codec: code, Data: echoData}, n)
+				defer w.end()
+				client := Client{Codec: codec.Frame}
+				if code == codec.Raw {
+					client.Codec = codec.Raw
+				}
+				c := w.client(client)
+				defer c.Close()
+				go func() {
+					for rest := sent; len(rest) > 0; {
+						k := min(len(rest), 1+rng.IntN(40_000))
+						c.Write(rest[:k])
+						rest = rest[k:]
+					}
+				}()
+				got := make([]byte, len(sent))
+				if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, sent) {
+					t.Fatalf("%d bytes did not come back as they went: %v", len(sent), err)
+				}
+				c.CloseWrite()
+				if k, err := c.Read(got); err == nil {
+					t.Errorf("read %d bytes after the end", k)
+				}
+				c.Close() // of a session that may carry more
+				w.awaitClosed(KindSession)
+			})
+		}
+	}
+}
+
+// An idle session on a transport that parks holds no goroutine, before its
+// first word and after its last one.
+func TestDataParks(t *testing.T) {
+	const n = 50
+	w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Codec: codec.Auto, Data: echoData}, network{server: tcp.Transport{Parked: true}, client: tcp.Transport{}})
+	defer w.end()
+	before := runtime.NumGoroutine()
+	var conns []net.Conn
+	for range n {
+		_, st := w.dial()
+		conns = append(conns, st)
+		defer st.Close()
+	}
+	for range 3 {
+		for _, c := range conns {
+			say(t, c, "hello")
+		}
+	}
+	// The last echo may be read before its goroutine has ended.
+	for deadline := time.Now().Add(10 * sec); runtime.NumGoroutine() > before+5 && time.Now().Before(deadline); {
+		time.Sleep(ms)
+	}
+	if k := runtime.NumGoroutine() - before; k > 5 {
+		t.Errorf("%d idle sessions hold %d goroutines", n, k)
+	}
+	if live := w.srv.Counts(KindSession).Live; live != n {
+		t.Errorf("%d live", live)
+	}
+}
+
+// Every way to end a connection out of Data has its reason, one event, and
+// leaves nothing behind.
+func TestDataEnds(t *testing.T) {
+	broken := errors.New("broken")
+	for _, test := range []struct {
+		name string
+		data func(c *Conn, p []byte) error
+		want Reason
+		text string
+	}{
+		{"Close", func(c *Conn, p []byte) error { return c.Close() }, Done, ""},
+		{"CloseWith", func(c *Conn, p []byte) error { return c.CloseWith(Kicked, "out") }, Kicked, ""},
+		{"Error", func(c *Conn, p []byte) error { return broken }, Internal, "broken"},
+		{"Panic", func(c *Conn, p []byte) error { panic("boom") }, Internal, "TestDataEnds"},
+		{"Elsewhere", func(c *Conn, p []byte) error { go c.CloseWith(Superseded, ""); return nil }, Superseded, ""},
+		{"Hanging", func(c *Conn, p []byte) error { // in a Read of its own
+			_, err := c.Read(make([]byte, 100))
+			return err
+		}, Silent, ""},
+	} {
+		for name, n := range networks(t) {
+			t.Run(test.name+"/"+name, func(t *testing.T) {
+				policy := Sliding(time.Minute)
+				if test.want == Silent {
+					policy = Sliding(100 * ms)
+				}
+				w := serve(t, &Server{Config: Config{Policy: policy}, Codec: codec.Auto, Streams: nil, Data: test.data}, n)
+				defer w.end()
+				c := w.client(Client{NoBeat: true})
+				defer c.Close()
+				c.Write([]byte("now"))
+				kind := KindSession
+				if n.codes && test.want != Silent {
+					kind = KindStream
+				}
+				if kind == KindSession {
+					_, err := io.Copy(io.Discard, c)
+					var e *Error
+					if test.want != Done && (!errors.As(err, &e) || e.Reason != test.want) {
+						t.Errorf("the peer sees %v", err)
+					}
+				}
+				w.awaitClosed(kind)
+				e := w.one(kind)
+				if e.End.Reason != test.want || e.End.Initiator != Local || !strings.Contains(e.End.Error(), test.text) && (e.End.Err == nil || !strings.Contains(e.End.Err.Error(), test.text)) {
+					t.Errorf("ended %v (%v)", e.End, e.End.Err)
+				}
+			})
+		}
+	}
+}
+
+// Rule 12: a server that ends waits for Data, and for nothing else.
+func TestRule12ServeWaitsForData(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	var inside atomic.Bool
+	w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Data: func(c *Conn, p []byte) error {
+		inside.Store(true)
+		close(entered)
+		<-leave
+		inside.Store(false)
+		return nil
+	}}, network{server: tcp.Transport{Parked: true}, client: tcp.Transport{}})
+	_, st := w.dial()
+	defer st.Close()
+	_, idle := w.dial()
+	defer idle.Close()
+	st.Write([]byte("hello"))
+	<-entered
+	w.srv.Close()
+	select {
+	case <-w.served:
+		t.Error("Serve returned while Data was at it")
+	case <-time.After(20 * ms):
+	}
+	close(leave)
+	if err := <-w.served; err != nil {
+		t.Error(err)
+	}
+	if inside.Load() {
+		t.Error("Serve returned while Data was at it")
+	}
+	w.served <- nil
+	w.end()
+}
+
+// Connections that come, talk and end in all ways at once: the books balance
+// and nobody is served twice at a time.
+func TestDataInAHurry(t *testing.T) {
+	var at sync.Map
+	w := serve(t, &Server{Config: Config{Policy: Sliding(200 * ms)}, Codec: codec.Auto, Data: func(c *Conn, p []byte) error {
+		if _, twice := at.LoadOrStore(c, true); twice {
+			t.Error("Data is called twice at a time")
+		}
+		defer at.Delete(c)
+		if p[0] == 'q' {
+			return c.Close()
+		}
+		_, err := c.Write(p)
+		return err
+	}}, network{server: tcp.Transport{Parked: true}, client: tcp.Transport{}})
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(3, uint64(g)))
+			for range 60 {
+				st, err := net.Dial("tcp", w.addr)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for range rng.IntN(4) {
+					st.Write([]byte("hello"))
+					if rng.IntN(2) == 0 {
+						st.Read(make([]byte, 5))
+					}
+				}
+				switch rng.IntN(4) {
+				case 0:
+					st.Write([]byte("q"))
+					io.Copy(io.Discard, st)
+				case 1:
+					st.(*net.TCPConn).SetLinger(0)
+				case 2:
+					if rng.IntN(5) == 0 {
+						io.Copy(io.Discard, st) // until it is judged silent
+					}
+				}
+				st.Close()
+			}
+		})
+	}
+	wg.Wait()
+	w.end()
+}
+
+// A server has one handler.
+func TestDataOrHandler(t *testing.T) {
+	for _, s := range []*Server{
+		{Config: Config{Policy: Sliding(sec)}},
+		{Config: Config{Policy: Sliding(sec)}, Handler: echo, Data: echoData},
+	} {
+		l, err := memory().Listen(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Serve(context.Background(), l); err == nil {
+			t.Error("it serves")
+		}
+	}
+}
