@@ -245,3 +245,55 @@ func report(b *testing.B, ms []float64) {
 	b.ReportMetric(ms[len(ms)*99/100], "ms-p99")
 	b.ReportMetric(ms[len(ms)-1], "ms-max")
 }
+
+// BenchmarkMassExpiry has a million leases due at one instant, and 10,000
+// neighbours that beat meanwhile. It reports how long it took to decide on all,
+// and until the last one's end was handed over, and how many neighbours were
+// lost.
+func BenchmarkMassExpiry(b *testing.B) {
+	for b.Loop() {
+		const n, neighbours = 1_000_000, 10_000
+		const beat, patience = 250 * time.Millisecond, time.Second
+		e := new(Engine)
+		var lost, ended atomic.Int64
+		done := make(chan time.Time)
+		alive := make([]*Lease, neighbours)
+		for i := range alive {
+			alive[i] = e.Grant(Sliding(patience), func(Expiry) { lost.Add(1) })
+		}
+		var beating atomic.Bool
+		beating.Store(true)
+		stopped := make(chan struct{})
+		go func() {
+			defer close(stopped)
+			for beating.Load() {
+				for _, l := range alive {
+					l.Renew()
+				}
+				time.Sleep(beat)
+			}
+		}()
+		due := time.Now().Add(4 * time.Second) // granting a million takes a while
+		expire := func(Expiry) {
+			if ended.Add(1) == n {
+				done <- time.Now()
+			}
+		}
+		for range n {
+			e.Grant(Fixed(time.Until(due)), expire)
+		}
+		if time.Now().After(due) {
+			b.Fatal("the machine is too slow for this")
+		}
+		last := <-done
+		b.ReportMetric(float64(e.Stats().LateMax)/1e6, "ms-decided")
+		b.ReportMetric(float64(last.Sub(due))/1e6, "ms-ended")
+		time.Sleep(patience)
+		beating.Store(false)
+		<-stopped
+		b.ReportMetric(float64(lost.Load()), "lost")
+		for _, l := range alive {
+			l.Release()
+		}
+	}
+}

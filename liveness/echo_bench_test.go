@@ -5,6 +5,7 @@ package liveness_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -167,3 +168,27 @@ func median(x []float64) float64 {
 type closer func() error
 
 func (c closer) Close() error { return c() }
+
+// BenchmarkIdle reports the processor time that an engine takes for nothing but
+// its clock: with no lease at all, and with some that nothing happens to.
+func BenchmarkIdle(b *testing.B) {
+	for _, n := range []int{0, 1000} {
+		b.Run(fmt.Sprintf("leases=%d", n), func(b *testing.B) {
+			e := new(Engine)
+			e.Grant(Sliding(time.Hour), func(Expiry) {}).Release()
+			leases := make([]*Lease, n)
+			for i := range leases {
+				leases[i] = e.Grant(Sliding(time.Hour), func(Expiry) {})
+			}
+			const wait = 2 * time.Second
+			for b.Loop() {
+				before := processorTime()
+				time.Sleep(wait)
+				b.ReportMetric(100*float64(processorTime()-before)/float64(wait), "%core")
+			}
+			for _, l := range leases {
+				l.Release()
+			}
+		})
+	}
+}
