@@ -360,3 +360,24 @@ func (d *dialled) epitaph(end *liveness.Error) string {
 	}
 	return s
 }
+
+// Buffers begin small and grow with what comes.
+const (
+	smallBuffer = 2 << 10
+	largeBuffer = 32 << 10
+)
+
+// readAll hands what comes to take, until the peer has ended its data or take
+// fails.
+func readAll(c io.Reader, take func([]byte) error) {
+	buf := make([]byte, smallBuffer)
+	for {
+		n, err := c.Read(buf)
+		if n > 0 && take(buf[:n]) != nil || err != nil {
+			return
+		}
+		if n == len(buf) && n < largeBuffer {
+			buf = make([]byte, 2*n)
+		}
+	}
+}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"sync"
@@ -10,7 +9,7 @@ import (
 )
 
 // handlerOf makes the handler of that name. out is where log writes.
-func handlerOf(name string, out *printer) liveness.Handler {
+func handlerOf(name string, out *printer) func(*liveness.Conn, []byte) error {
 	switch name {
 	case "discard":
 		return discard
@@ -20,40 +19,14 @@ func handlerOf(name string, out *printer) liveness.Handler {
 	return echo
 }
 
-// Buffers begin small, as most connections are idle most of the time, and grow
-// with what comes.
-const (
-	smallBuffer = 2 << 10
-	largeBuffer = 32 << 10
-)
-
-// readAll hands what comes to take, until the peer has ended its data or take
-// fails.
-func readAll(c io.Reader, take func([]byte) error) {
-	buf := make([]byte, smallBuffer)
-	for {
-		n, err := c.Read(buf)
-		if n > 0 && take(buf[:n]) != nil || err != nil {
-			return
-		}
-		if n == len(buf) && n < largeBuffer {
-			buf = make([]byte, 2*n)
-		}
-	}
-}
-
 // echo sends back what comes.
-func echo(_ context.Context, c *liveness.Conn) {
-	readAll(c, func(p []byte) error {
-		_, err := c.Write(p)
-		return err
-	})
+func echo(c *liveness.Conn, p []byte) error {
+	_, err := c.Write(p)
+	return err
 }
 
-// discard reads and forgets.
-func discard(_ context.Context, c *liveness.Conn) {
-	readAll(c, func([]byte) error { return nil })
-}
+// discard forgets it.
+func discard(*liveness.Conn, []byte) error { return nil }
 
 // A printer is what many handlers write to, a line at a time.
 type printer struct {
@@ -68,10 +41,8 @@ func (p *printer) print(line string) error {
 	return err
 }
 
-// log writes what comes, one line for each read, quoted, so that a peer can't
+// log writes what comes, one line for each piece, quoted, so that a peer can't
 // forge lines or reach the terminal.
-func (p *printer) log(_ context.Context, c *liveness.Conn) {
-	readAll(c, func(b []byte) error {
-		return p.print(fmt.Sprintf("#%d %s %q\n", c.ID(), c.RemoteAddr(), b))
-	})
+func (p *printer) log(c *liveness.Conn, b []byte) error {
+	return p.print(fmt.Sprintf("#%d %s %q\n", c.ID(), c.RemoteAddr(), b))
 }

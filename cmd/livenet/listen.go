@@ -48,6 +48,8 @@ func bind(ctx context.Context, p *process, l *settings.Listener) (*bound, error)
 	t, err := stack.New(l.Transport, conf, stack.Limits{
 		Silence:   stack.Backstop(l.Timeout),
 		Handshake: l.Opening,
+		ReusePort: l.ReusePort,
+		Parked:    l.Parked(),
 	})
 	if err != nil {
 		return nil, err
@@ -74,7 +76,7 @@ func (b *bound) server(o serveOptions, out *printer, log *eventlog.Log) *livenes
 		},
 		Streams: l.StreamsPolicy(),
 		Codec:   l.Codec,
-		Handler: handlerOf(l.Handler, out),
+		Data:    handlerOf(l.Handler, out),
 		Drain:   o.drain,
 	}
 }

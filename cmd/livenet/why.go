@@ -21,6 +21,10 @@ import (
 func whyNotListen(l *settings.Listener, err error) string {
 	_, port, _ := net.SplitHostPort(l.Address)
 	switch {
+	case errors.Is(err, errors.ErrUnsupported) && l.ReusePort:
+		return "this system can't share a port between processes: leave --reuse-port out"
+	case errors.Is(err, syscall.EADDRINUSE) && l.ReusePort:
+		return fmt.Sprintf("port %s is in use, and not shared: whoever uses it must share it, too, and be run by the same user", port)
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Sprintf("port %s is in use: stop whoever uses it, or take another one, or 0 for any that is free", port)
 	case errors.Is(err, fs.ErrPermission):

@@ -2,6 +2,7 @@ package settings
 
 import (
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/livenet/livenet/codec"
@@ -12,7 +13,7 @@ import (
 // check finds what contradicts itself.
 func (s *Source) check(l *Listener) error {
 	for _, check := range []func(*Listener) error{
-		s.checkStreams, s.checkAges, s.checkProbe, s.checkEvidence, s.checkBeats, s.checkTLS,
+		s.checkStreams, s.checkAges, s.checkProbe, s.checkEvidence, s.checkBeats, s.checkTLS, s.checkIO,
 	} {
 		if err := check(l); err != nil {
 			return err
@@ -111,6 +112,13 @@ func (s *Source) checkTLS(l *Listener) error {
 		return fmt.Errorf("%s has no effect where %s is false", s.Spell("tls-cert"), s.Spell("tls"))
 	case l.ClientCA != "" && !l.TLS && l.Cert == "" && !stack.AlwaysTLS(l.Transport):
 		return fmt.Errorf("%s needs TLS: add %s", s.Spell("client-ca"), s.Spell("tls"))
+	}
+	return nil
+}
+
+func (s *Source) checkIO(l *Listener) error {
+	if l.IO == IOParked && !stack.Parks(l.Transport) {
+		return fmt.Errorf("%s can't be had: only tcp on Linux parks, and this is %s on %s", s.with("io"), l.Transport, runtime.GOOS)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/livenet/livenet/codec"
+	"github.com/livenet/livenet/internal/stack"
 	"github.com/livenet/livenet/liveness"
 )
 
@@ -11,6 +12,8 @@ import (
 type Listener struct {
 	Transport string
 	Address   string // host:port
+	ReusePort bool
+	IO        string
 
 	Policy        string
 	Timeout       time.Duration
@@ -36,6 +39,16 @@ const (
 	Fixed   = "fixed"
 	Sliding = "sliding"
 )
+
+// What waits for input on an idle connection.
+const (
+	IOAuto      = "auto"
+	IOGoroutine = "goroutine"
+	IOParked    = "parked"
+)
+
+// Parked reports whether the listener's connections are to park.
+func (l *Listener) Parked() bool { return l.IO != IOGoroutine && stack.Parks(l.Transport) }
 
 // SessionPolicy judges the listener's sessions.
 func (l *Listener) SessionPolicy() liveness.Policy {

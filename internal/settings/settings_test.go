@@ -3,6 +3,7 @@ package settings
 import (
 	"fmt"
 	"maps"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := Listener{
 		Transport: "tcp", Address: "127.0.0.1:7373",
+		IO:     IOAuto,
 		Policy: "sliding", Timeout: 30 * time.Second, Opening: 10 * time.Second,
 		Evidence: codec.Bytes, MaxBeats: liveness.DefaultMaxBeats,
 		Codec: codec.Auto, Handler: "echo",
@@ -49,6 +51,10 @@ func TestSettings(t *testing.T) {
 		{"tls=true client-ca=ca", func(l *Listener) bool { return l.ClientCA == "ca" }},
 		{"transport=quic client-ca=ca", func(l *Listener) bool { return l.ClientCA == "ca" }},
 		{"listen=:80", func(l *Listener) bool { return l.Address == ":80" }},
+		{"reuse-port=true", func(l *Listener) bool { return l.ReusePort }},
+		{"io=goroutine", func(l *Listener) bool { return !l.Parked() }},
+		{"", func(l *Listener) bool { return l.Parked() == (runtime.GOOS == "linux") }},
+		{"transport=quic", func(l *Listener) bool { return !l.Parked() }},
 		{"codec=line evidence=messages", func(l *Listener) bool { return l.Codec == codec.Line && l.Evidence == codec.Messages }},
 		{"evidence=beats", func(l *Listener) bool { return l.Evidence == codec.Beats }},
 		{"max-beats=7", func(l *Listener) bool { return l.MaxBeats == 7 }},
@@ -116,6 +122,9 @@ func TestBadSettings(t *testing.T) {
 		{"client-ca=ca", "--client-ca needs TLS: add --tls"},
 		{"transport=quic tls=false", "--tls can't be false: quic always has TLS"},
 		{"tls=false tls-cert=c tls-key=k", "--tls-cert has no effect where --tls is false"},
+		{"io=epoll", `unknown io "epoll": there are auto, goroutine and parked`},
+		{"transport=quic io=parked", "--io parked can't be had: only tcp on Linux parks, and this is quic on " + runtime.GOOS},
+		{"reuse-port=perhaps", `--reuse-port "perhaps": want true or false`},
 		{"tls=perhaps", `--tls "perhaps": want true or false`},
 
 		{"listen=", `--listen "": want HOST:PORT`},
@@ -231,7 +240,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s has no help or no group", s.Name)
 		}
 	}
-	const names = "listen transport policy timeout opening max-age max-age-jitter probe-after evidence stream-policy stream-timeout codec handler tls tls-cert tls-key client-ca max-beats"
+	const names = "listen transport policy timeout opening max-age max-age-jitter probe-after evidence stream-policy stream-timeout codec handler tls tls-cert tls-key client-ca max-beats reuse-port io"
 	want := make(map[string]bool)
 	for _, name := range strings.Fields(names) {
 		want[name] = true

@@ -48,6 +48,10 @@ var All = []Setting{
 		"auto, frame, line or raw; auto tells frame from raw", setCodec},
 	{"handler", GroupListener, "NAME", "echo",
 		"echo, discard, or log: write what comes to stdout", oneOf(handlers, func(l *Listener) *string { return &l.Handler })},
+	{"io", GroupListener, "NAME", IOAuto,
+		"what waits for an idle connection: goroutine, or parked: nothing of its own (tcp on Linux); auto parks where it can", oneOf(ios, func(l *Listener) *string { return &l.IO })},
+	{"reuse-port", GroupListener, "", "",
+		"share the port with other processes of this user that do so, too", setSwitch(func(l *Listener) *bool { return &l.ReusePort })},
 
 	{"policy", GroupPolicy, "NAME", Sliding,
 		"sliding: from the last sign of life; fixed: from accept", oneOf(policies, func(l *Listener) *string { return &l.Policy })},
@@ -71,7 +75,7 @@ var All = []Setting{
 		"its timeout", setTimeout(func(l *Listener) *time.Duration { return &l.StreamTimeout })},
 
 	{"tls", GroupTLS, "", "",
-		"TLS for tcp and yamux; quic always has it", setTLS},
+		"TLS for tcp and yamux; quic always has it", setSwitch(func(l *Listener) *bool { return &l.TLS })},
 	{"tls-cert", GroupTLS, "FILE", "",
 		"certificate chain, PEM (default: a development certificate)", setFile(func(l *Listener) *string { return &l.Cert })},
 	{"tls-key", GroupTLS, "FILE", "",
@@ -83,6 +87,7 @@ var All = []Setting{
 var (
 	handlers = []string{"discard", "echo", "log"}
 	policies = []string{Fixed, Sliding}
+	ios      = []string{IOAuto, IOGoroutine, IOParked}
 	codecs   = []string{"auto", "frame", "line", "raw"}
 	evidence = []string{"bytes", "messages", "beats"} // by codec.Evidence
 )
@@ -190,11 +195,13 @@ func setMaxBeats(l *Listener, spelled, text string) error {
 	return nil
 }
 
-func setTLS(l *Listener, spelled, text string) (err error) {
-	if l.TLS, err = strconv.ParseBool(text); err != nil {
-		return fmt.Errorf("%s %q: want true or false", spelled, text)
+func setSwitch(field func(*Listener) *bool) setter {
+	return func(l *Listener, spelled, text string) (err error) {
+		if *field(l), err = strconv.ParseBool(text); err != nil {
+			return fmt.Errorf("%s %q: want true or false", spelled, text)
+		}
+		return nil
 	}
-	return nil
 }
 
 func setFile(field func(*Listener) *string) setter {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"runtime"
 	"time"
 
 	quicgo "github.com/quic-go/quic-go"
@@ -24,6 +25,9 @@ func Multiplexes(name string) bool { return name != "tcp" }
 // AlwaysTLS reports whether the transport does not exist without TLS.
 func AlwaysTLS(name string) bool { return name == "quic" }
 
+// Parks reports whether the transport has connections that park here.
+func Parks(name string) bool { return name == "tcp" && runtime.GOOS == "linux" }
+
 // Limits are what the layers beneath the transport keep to.
 type Limits struct {
 	// Silence is for how long a layer bears a peer that it does not hear, or
@@ -33,6 +37,13 @@ type Limits struct {
 
 	// Handshake is how long a handshake may take.
 	Handshake time.Duration
+
+	// ReusePort lets listeners of several processes share a port.
+	ReusePort bool
+
+	// Parked makes connections that park, where the transport has them; see
+	// [Parks].
+	Parked bool
 
 	// KeepAlive turns on the kernel's keepalive, for a connection that no
 	// policy judges.
@@ -46,14 +57,16 @@ func New(name string, conf *tls.Config, limits Limits) (transport.Transport, err
 		TLS:         conf,
 		KeepAlive:   net.KeepAliveConfig{Enable: limits.KeepAlive},
 		UserTimeout: min(limits.Silence, mostUserTimeout),
+		ReusePort:   limits.ReusePort,
 	}
 	switch name {
 	case "tcp":
+		beneath.Parked = limits.Parked
 		return beneath, nil
 	case "yamux":
 		return yamux.Transport{Inner: beneath}, nil
 	case "quic":
-		return quic.Transport{TLS: conf, Config: limits.quic()}, nil
+		return quic.Transport{TLS: conf, Config: limits.quic(), ReusePort: limits.ReusePort}, nil
 	}
 	return nil, fmt.Errorf("stack: no transport is called %q", name)
 }

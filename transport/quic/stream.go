@@ -37,7 +37,10 @@ type stream struct {
 	cut     bool
 }
 
-var _ transport.Stream = (*stream)(nil)
+var (
+	_ transport.Stream = (*stream)(nil)
+	_ transport.Waiter = (*stream)(nil)
+)
 
 func newStream(inner *quicgo.Stream, s *session) *stream {
 	return &stream{inner: inner, session: s}
@@ -48,10 +51,24 @@ func (s *stream) Read(p []byte) (int, error) {
 	if n > 0 || err == nil {
 		return n, nil // whatever the error is, it stays for the next call
 	}
-	if ended := s.end(); ended != nil {
-		return 0, ended
+	return 0, s.readEnd(err)
+}
+
+// WaitRead waits for the first byte and leaves it.
+func (s *stream) WaitRead() error {
+	var b [1]byte
+	if _, err := s.inner.Peek(b[:]); err != nil {
+		return s.readEnd(err)
 	}
-	return 0, readError(err)
+	return nil
+}
+
+// readEnd is what the stream says of an error that quic-go returned for reading.
+func (s *stream) readEnd(err error) error {
+	if ended := s.end(); ended != nil {
+		return ended
+	}
+	return readError(err)
 }
 
 func (s *stream) Write(p []byte) (int, error) {

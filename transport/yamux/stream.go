@@ -46,17 +46,33 @@ type stream struct {
 	cut     bool
 }
 
-var _ transport.Stream = (*stream)(nil)
+var (
+	_ transport.Stream = (*stream)(nil)
+	_ transport.Waiter = (*stream)(nil)
+)
 
 // Read returns what arrived before the session ended, unless this end ended it.
 func (s *stream) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, s.readable()
 	}
+	return s.read(p)
+}
+
+// WaitRead lets go of yamux's buffer while there is nothing in it.
+func (s *stream) WaitRead() error {
+	_, err := s.read(nil) // yamux waits first, and then finds that there is no room
+	return err
+}
+
+func (s *stream) read(p []byte) (int, error) {
 	s.reading.Lock() // not for long: what ends a Read ends the one before too
 	defer s.reading.Unlock()
 	if err := s.readable(); err != nil {
 		return 0, err
+	}
+	if len(p) == 0 {
+		s.inner.Shrink()
 	}
 	n, err := s.inner.Read(p)
 	if n > 0 || err == nil {
