@@ -81,12 +81,7 @@ func TestSignals(t *testing.T) {
 		}
 		await(t, stderr, "opened")
 		// Who has never said a word is not waited for.
-		if _, err := conn.Write([]byte("x")); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := conn.Read(make([]byte, 1)); err != nil {
-			t.Fatal(err)
-		}
+		beHeard(t, conn)
 		cmd.Process.Signal(signal)
 		await(t, stderr, "draining")
 		cmd.Process.Signal(signal)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/livenet/livenet/internal/eventlog"
@@ -53,6 +54,13 @@ const (
 	flagDrain     = "drain"
 	flagLogFormat = "log-format"
 	flagLogLevel  = "log-level"
+	flagLogRate   = "log-rate"
+)
+
+// logRate is more than anybody reads, and leaves nothing out of an ordinary day.
+const (
+	logRate     = 1000
+	mostLogRate = 1_000_000
 )
 
 // serveOptionsTable is the table of a listener's settings, and what concerns
@@ -69,6 +77,8 @@ func serveOptionsTable() []option {
 			help: "how long peers have to leave when serve is to end"},
 		option{name: flagLogFormat, group: group, value: "FORMAT", def: string(eventlog.Text), help: "text or json, on stderr"},
 		option{name: flagLogLevel, group: group, value: "LEVEL", def: "info", help: "debug (all streams, too), info, warn or error"},
+		option{name: flagLogRate, group: group, value: "N", def: strconv.Itoa(logRate),
+			help: "lines a second about sessions and streams; what is beyond is counted in one line; 0: all of them"},
 	)
 }
 
@@ -83,6 +93,7 @@ func readServe(f *flags) (o serveOptions, err error) {
 	f.noArguments()
 	o.drain = f.duration(flagDrain)
 	o.log.Format = eventlog.Format(f.oneOf(flagLogFormat, string(eventlog.JSON), string(eventlog.Text)))
+	o.log.Rate = f.number(flagLogRate, 0, mostLogRate)
 	level := f.oneOf(flagLogLevel, "debug", "info", "warn", "error")
 	if f.err != nil {
 		return o, f.err

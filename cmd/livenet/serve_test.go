@@ -421,6 +421,7 @@ func TestServeEndsAtOnce(t *testing.T) {
 	}
 	defer conn.Close()
 	tr.event(1, line{"msg": "opened"})
+	beHeard(t, conn) // who has never said a word is not waited for
 	tr.cancel()
 	tr.event(1, line{"msg": "draining"})
 	close(tr.hurry)
@@ -526,5 +527,16 @@ func TestServeListenerBreaks(t *testing.T) {
 	defer closeLog(log)
 	if err := serveAll(context.Background(), p, serveOptions{}, list, log); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// beHeard has one byte echoed.
+func beHeard(t *testing.T, conn net.Conn) {
+	t.Helper()
+	if _, err := conn.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -48,6 +48,9 @@ const (
 	keyPin    = "pin"
 	keyMade   = "made"
 	keyLines  = "lines"
+
+	keySkipped = "skipped"
+	keyOf      = "of"
 )
 
 // attributes are what a line says of an event.

@@ -24,6 +24,7 @@ type Options struct {
 	Format Format     // the zero value is Text
 	Level  slog.Level // the least that is written
 	Color  bool       // in text
+	Rate   int        // most lines a second about sessions and streams; 0: all
 }
 
 // Log writes events. Its methods may be called at once from any goroutine.
@@ -32,6 +33,8 @@ type Log struct {
 	sink  sink
 	queue chan slog.Record
 	lost  atomic.Int64
+
+	sample sampler
 
 	once  sync.Once
 	quit  chan struct{} // closed by Close
@@ -48,7 +51,11 @@ type sink interface {
 const queueLength = 1 << 14
 
 // New starts a log. It must be closed.
-func New(w io.Writer, o Options) *Log { return start(sinkFor(w, o), o.Level, queueLength) }
+func New(w io.Writer, o Options) *Log {
+	l := start(sinkFor(w, o), o.Level, queueLength)
+	l.sample.most, l.sample.tell = o.Rate, l.skippedLine
+	return l
+}
 
 func sinkFor(w io.Writer, o Options) sink {
 	if o.Format == JSON {
@@ -71,7 +78,7 @@ func start(s sink, level slog.Level, length int) *Log {
 
 // Event writes an event.
 func (l *Log) Event(e liveness.Event) {
-	if level := levelOf(e); level >= l.level {
+	if level := levelOf(e); level >= l.level && l.sample.pass(e) {
 		r := slog.NewRecord(e.Time, level, e.What.String(), 0)
 		r.AddAttrs(attributes(e)...)
 		l.put(r)
@@ -130,7 +137,10 @@ func (l *Log) line(r slog.Record) {
 // Close writes what is left and ends the log. If the reader takes nothing any
 // more it gives up when ctx ends. What comes later is not written.
 func (l *Log) Close(ctx context.Context) error {
-	l.once.Do(func() { close(l.quit) })
+	l.once.Do(func() {
+		l.sample.flush()
+		close(l.quit)
+	})
 	select {
 	case <-l.ended:
 		return nil

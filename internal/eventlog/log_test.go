@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/livenet/livenet/liveness"
@@ -224,6 +225,40 @@ func TestLostLinesAreCounted(t *testing.T) {
 	if !strings.Contains(got, " lost       5 lines: whoever reads them is too slow\n") {
 		t.Errorf("nothing about the lost ones:\n%s", got)
 	}
+}
+
+// When a great many end at once some have their lines, and the rest one.
+func TestMassFailureIsSampled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var text, json bytes.Buffer
+		for format, w := range map[Format]*bytes.Buffer{Text: &text, JSON: &json} {
+			l := New(w, Options{Format: format, Rate: 10})
+			for range 1000 {
+				l.Event(silent())
+			}
+			l.Event(liveness.Event{What: liveness.DrainBegan}) // always told
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			e := silent()
+			e.Time = e.Time.Add(2 * time.Second)
+			l.Event(e) // another second
+			if err := l.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := strings.Count(text.String(), " closed "); n != 11 {
+			t.Errorf("%d lines, want 11", n)
+		}
+		if !strings.Contains(text.String(), "skipped    990 lines within a second: 990 silent\n") {
+			t.Errorf("nothing about the others:\n%s", &text)
+		}
+		if !strings.Contains(json.String(), `"msg":"skipped","skipped":990,"of":{"silent":990}}`) {
+			t.Errorf("nothing about the others:\n%s", &json)
+		}
+		if !strings.Contains(json.String(), `"msg":"draining"`) {
+			t.Error("an event that is not a session's is missing")
+		}
+	})
 }
 
 func TestCloseGivesUpOnAStuckReader(t *testing.T) {

@@ -45,6 +45,12 @@ func (t *text) rest(r slog.Record) string {
 		return fmt.Sprintf("for development, made now, in %v, %v", v[keyFolder], v[keyPin])
 	case has(v, keyPin):
 		return fmt.Sprintf("for development, found in %v, %v", v[keyFolder], v[keyPin])
+	case has(v, keySkipped):
+		var parts []string
+		for _, a := range v[keyOf].Group() {
+			parts = append(parts, fmt.Sprintf("%v %s", a.Value, a.Key))
+		}
+		return fmt.Sprintf("%v lines within a second: %s", v[keySkipped], strings.Join(parts, ", "))
 	case has(v, keyLines):
 		return fmt.Sprintf("%v lines: whoever reads them is too slow", v[keyLines])
 	}
