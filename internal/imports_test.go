@@ -18,10 +18,11 @@ var arrows = []struct {
 	part string
 	may  []string
 }{
-	{"transport/tcp", []string{"transport"}},
-	{"transport/quic", []string{"transport"}},
+	{"transport/tcp", []string{"transport", "transport/internal"}},
+	{"transport/quic", []string{"transport", "transport/internal"}},
 	{"transport/yamux", []string{"transport"}},
 	{"transport/transporttest", []string{"transport"}},
+	{"transport/internal", nil},
 	{"transport", nil},
 	{"codec", nil},
 	{"liveness", []string{"codec", "transport"}},
@@ -34,6 +35,7 @@ var arrows = []struct {
 var libraries = map[string][]string{
 	"transport":               {},
 	"transport/tcp":           {"golang.org/x/sys/unix"},
+	"transport/internal":      {"golang.org/x/sys/unix"},
 	"transport/transporttest": {"golang.org/x/net/nettest", "go.uber.org/goleak"},
 	"codec":                   {},
 	"liveness":                {"golang.org/x/sys/unix"},

@@ -26,9 +26,10 @@ type status struct {
 
 const meaningUsage = "the command line makes no sense"
 
-// A command is one of the program's.
+// A command is one of the program's. A group has commands of its own, and else
+// only a summary and what it is about.
 type command struct {
-	name     string
+	name     string // in full: "serve", "bench renew"
 	args     string // what follows the flags in the usage line
 	summary  string // in the program's help
 	about    string // in the command's own
@@ -37,28 +38,37 @@ type command struct {
 	variable func(name string) string // a flag's environment variable
 	examples string
 	run      func(ctx context.Context, p *process, f *flags) error
+	commands []*command
 }
 
-func commands() []*command { return []*command{serveCommand(), dialCommand(), demoCommand()} }
+func commands() []*command {
+	return []*command{serveCommand(), dialCommand(), demoCommand(), benchCommand()}
+}
 
 // run is the program: it returns the exit status.
 func run(ctx context.Context, p *process, args []string) int {
 	line := []string{"livenet"}
-	if c := commandOf(args); c != nil {
-		line = append(line, c.name)
-		args = flagsFirst(args[1:], c.options)
+	for c := commandOf(commands(), args); c != nil; c = commandOf(c.commands, args) {
+		line = append(line, c.word())
+		args = args[1:]
+		if c.run != nil {
+			args = flagsFirst(args, c.options)
+		}
 	}
 	return report(p, newApp(p).RunContext(ctx, append(line, args...)))
 }
 
-func commandOf(args []string) *command {
-	for _, c := range commands() {
-		if len(args) > 0 && args[0] == c.name {
+func commandOf(list []*command, args []string) *command {
+	for _, c := range list {
+		if len(args) > 0 && args[0] == c.word() {
 			return c
 		}
 	}
 	return nil
 }
+
+// word is the last of the command's name.
+func (c *command) word() string { return c.name[strings.LastIndexByte(c.name, ' ')+1:] }
 
 // An exit is an error that says its exit status, and perhaps has said
 // everything else already.
@@ -128,7 +138,7 @@ func newApp(p *process) *cli.App {
 				_, err := fmt.Fprintln(p.stdout, "livenet "+version())
 				return err
 			case c.Args().Present():
-				return named("livenet", unknownCommand(c.Args().First()))
+				return named("livenet", unknownCommand(c.Args().First(), commands()))
 			}
 			return cli.ShowAppHelp(c)
 		},
@@ -150,8 +160,8 @@ const (
 func helpFlag() cli.Flag { return &cli.BoolFlag{Name: flagHelp, Aliases: []string{"h"}} }
 
 func (c *command) cli(p *process) *cli.Command {
-	return &cli.Command{
-		Name:               c.name,
+	cmd := &cli.Command{
+		Name:               c.word(),
 		Usage:              c.summary,
 		HideHelp:           true,
 		Flags:              append(cliFlags(c.options), helpFlag()),
@@ -160,10 +170,26 @@ func (c *command) cli(p *process) *cli.Command {
 			return named("livenet "+c.name, flagError(err, ctx.Command.Flags))
 		},
 		Action: func(ctx *cli.Context) error {
+			if c.run == nil {
+				return named("livenet "+c.name, c.group(ctx))
+			}
 			f := &flags{cli: ctx, command: c, lookupEnv: p.lookupEnv}
 			return named("livenet "+c.name, c.run(ctx.Context, p, f))
 		},
 	}
+	for _, sub := range c.commands {
+		cmd.Subcommands = append(cmd.Subcommands, sub.cli(p))
+	}
+	return cmd
+}
+
+// group is what a group does when none of its commands is named: as the program
+// does, it shows its help.
+func (c *command) group(ctx *cli.Context) error {
+	if ctx.Args().Present() {
+		return unknownCommand(ctx.Args().First(), c.commands)
+	}
+	return cli.ShowSubcommandHelp(ctx)
 }
 
 // named puts who speaks before an error's message.
@@ -177,10 +203,10 @@ func named(name string, err error) error {
 	return fmt.Errorf("%s: %w", name, err)
 }
 
-func unknownCommand(name string) error {
+func unknownCommand(name string, list []*command) error {
 	var names []string
-	for _, c := range commands() {
-		names = append(names, c.name)
+	for _, c := range list {
+		names = append(names, c.word())
 	}
 	if near := settings.Nearest(name, names); near != "" {
 		return usage("unknown command %q: did you mean %s?", name, near)

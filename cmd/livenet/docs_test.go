@@ -21,8 +21,10 @@ func TestDocumentation(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := string(text)
-	for _, c := range commands() {
+	for _, c := range runnable(commands()) {
 		want = replaceBetween(t, want, "flags of "+c.name, flagTable(c))
+	}
+	for _, c := range commands() { // those of a group are its commands', too
 		want = replaceBetween(t, want, "statuses of "+c.name, statusTable(c))
 	}
 	if want == string(text) {
@@ -34,6 +36,18 @@ func TestDocumentation(t *testing.T) {
 	if err := os.WriteFile(cliDoc, []byte(want), 0o666); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// runnable are the commands of a list and its groups that do something.
+func runnable(list []*command) []*command {
+	var all []*command
+	for _, c := range list {
+		if c.run != nil {
+			all = append(all, c)
+		}
+		all = append(all, runnable(c.commands)...)
+	}
+	return all
 }
 
 // replaceBetween puts a table between a pair of marks.
@@ -80,8 +94,8 @@ func statusTable(c *command) string {
 
 // The help fits a terminal, and names every flag with its default.
 func TestHelp(t *testing.T) {
-	for _, c := range commands() {
-		status, stdout, stderr := try(t, nil, c.name, "--help")
+	for _, c := range append(runnable(commands()), benchCommand()) {
+		status, stdout, stderr := try(t, nil, append(strings.Fields(c.name), "--help")...)
 		if status != 0 || stderr != "" {
 			t.Errorf("%s --help: exit status %d: %s", c.name, status, stderr)
 		}
@@ -100,7 +114,7 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	status, stdout, _ := try(t, nil)
-	if status != 0 || !strings.Contains(stdout, "\n  serve ") || !strings.Contains(stdout, "\n  dial ") || !strings.Contains(stdout, "\n  demo ") {
+	if status != 0 || !strings.Contains(stdout, "\n  serve ") || !strings.Contains(stdout, "\n  dial ") || !strings.Contains(stdout, "\n  demo ") || !strings.Contains(stdout, "\n  bench ") {
 		t.Errorf("exit status %d:\n%s", status, stdout)
 	}
 	if status, stdout, _ := try(t, nil, "--version"); status != 0 || !strings.HasPrefix(stdout, "livenet ") || strings.Count(stdout, "\n") != 1 {
@@ -130,7 +144,7 @@ func TestFlagsFirst(t *testing.T) {
 func TestUnknownCommand(t *testing.T) {
 	for name, want := range map[string]string{
 		"srve": `livenet: unknown command "srve": did you mean serve?`,
-		"xyz":  `livenet: unknown command "xyz": there are serve, dial and demo`,
+		"xyz":  `livenet: unknown command "xyz": there are serve, dial, demo and bench`,
 		"--vx": "livenet: unknown flag --vx: see --help",
 	} {
 		if status, stdout, stderr := try(t, nil, name); status != statusUsage || stdout != "" || stderr != want+"\n" {

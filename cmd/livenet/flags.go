@@ -121,6 +121,28 @@ func (f *flags) duration(name string) time.Duration {
 	return d
 }
 
+// durationUpTo is duration for what must not be longer than most.
+func (f *flags) durationUpTo(name string, most time.Duration) time.Duration {
+	d, err := time.ParseDuration(f.text(name))
+	if err != nil {
+		return f.duration(name) // which says so
+	}
+	if d < settings.MinDuration || d > most {
+		f.fail("%s %s: out of range: from %v to %v", f.spell(name), f.text(name), settings.MinDuration, most)
+	}
+	return d
+}
+
+// number is a flag's value, a whole number from least to most.
+func (f *flags) number(name string, least, most int) int {
+	text := f.text(name)
+	n, err := strconv.Atoi(text)
+	if err != nil || n < least || n > most {
+		f.fail("%s %q: want a whole number from %d to %d", f.spell(name), text, least, most)
+	}
+	return n
+}
+
 // on is a switch.
 func (f *flags) on(name string) bool {
 	text, given := f.given(name)

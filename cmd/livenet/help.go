@@ -28,6 +28,7 @@ func overview() string {
 		"livenet demo",
 		"livenet serve --transport quic --policy sliding --timeout 4s",
 		"livenet dial --transport quic 127.0.0.1:7373",
+		"livenet bench renew",
 	} {
 		fmt.Fprintf(b, "  %s\n", line)
 	}
@@ -37,13 +38,37 @@ func overview() string {
 // help is a command's.
 func (c *command) help() string {
 	b := new(strings.Builder)
-	fmt.Fprintf(b, "livenet %s: %s\n\nUsage: livenet %s [FLAGS]%s\n", c.name, c.summary, c.name, c.args)
+	fmt.Fprintf(b, "livenet %s: %s\n\n", c.name, c.summary)
+	if c.run == nil {
+		fmt.Fprintf(b, "Usage: livenet %s COMMAND [FLAGS]\n", c.name)
+	} else {
+		fmt.Fprintf(b, "Usage: livenet %s [FLAGS]%s\n", c.name, c.args)
+	}
 	for _, paragraph := range strings.Split(c.about, "\n\n") {
 		b.WriteByte('\n')
 		for _, line := range wrap(strings.ReplaceAll(paragraph, "\n", " "), helpWidth) {
 			b.WriteString(line + "\n")
 		}
 	}
+	if c.run == nil {
+		c.listCommands(b)
+	} else {
+		c.listFlags(b)
+	}
+	return b.String()
+}
+
+// listCommands is the rest of a group's help.
+func (c *command) listCommands(b *strings.Builder) {
+	b.WriteString("\nCommands\n")
+	for _, sub := range c.commands {
+		entry(b, sub.word(), 10, sub.summary)
+	}
+	fmt.Fprintf(b, "\nExamples\n%s\n\nlivenet %s COMMAND --help says more.\n", c.examples, c.name)
+}
+
+// listFlags is the rest of the help of any other command.
+func (c *command) listFlags(b *strings.Builder) {
 	group := ""
 	for _, o := range c.options {
 		if o.group != group {
@@ -59,7 +84,6 @@ func (c *command) help() string {
 	fmt.Fprintf(b, "\nExamples\n%s\n", c.examples)
 	example := c.options[0].name
 	fmt.Fprintf(b, "\nEvery flag has a variable: --%s is %s.\n", example, c.variable(example))
-	return b.String()
 }
 
 // usage is a flag and what follows it.

@@ -4,6 +4,7 @@
 //	livenet serve --transport quic --policy sliding --timeout 4s
 //	livenet dial --transport quic 127.0.0.1:7373
 //	livenet demo
+//	livenet bench renew
 //
 // See docs/cli.md, or livenet COMMAND --help.
 package main
@@ -22,6 +23,7 @@ func main() {
 	if _, set := os.LookupEnv(quietQUIC); !set {
 		os.Setenv(quietQUIC, "true")
 	}
+	workIfWorker()
 	ctx, hurry := interrupts()
 	os.Exit(run(ctx, &process{
 		stdin:     os.Stdin,

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/livenet/livenet/internal/bench"
+	"github.com/livenet/livenet/internal/load"
+	"github.com/livenet/livenet/internal/settings"
+	"github.com/livenet/livenet/internal/stack"
+)
+
+func benchHoldCommand() *command {
+	const processes = "Processes"
+	return benchmark(command{
+		name:    "hold",
+		summary: "what many idle sessions cost, held by many processes",
+		about: `Servers and clients are processes of their own, as many as the limit on
+descriptors asks for. The clients come from addresses all over 127.0.0.0/8, and each
+session beats once in an interval. What it finds: memory per session, processor
+time, beats a second, and sessions that were ended though they beat in time, of
+which there must be none.
+
+More than this machine admits is refused before anything is started, with the limit
+that is in the way and the largest run that fits.`,
+		options: []option{
+			{name: "transport", group: "Benchmark", value: "NAME", def: "tcp", help: "quic, tcp or yamux"},
+			{name: "codec", group: "Benchmark", value: "NAME", def: "frame", help: "frame: beats are answered; raw (tcp): a beat is one byte"},
+			{name: "io", group: "Benchmark", value: "NAME", def: "auto", help: ioHelp},
+			{name: "sessions", group: "Benchmark", value: "N", def: "10000", help: "how many"},
+			{name: "beat", group: "Benchmark", value: "DURATION", def: "10s", help: "each session beats once in it"},
+			{name: "timeout", group: "Benchmark", value: "DURATION", help: "the servers' sliding policy (default: three beats)"},
+			{name: "for", group: "Benchmark", value: "DURATION", def: "10s", help: "how long they are held"},
+			{name: "servers", group: processes, value: "N", help: "server processes (default: as many as it takes)"},
+			{name: "clients", group: processes, value: "N", help: "client processes (default: as many as it takes)"},
+			{name: "reuse-port", group: processes, help: "the servers share one port, and the kernel spreads the sessions"},
+		},
+		examples: `  livenet bench hold --sessions 15000 --beat 2s
+  livenet bench hold --transport quic --sessions 2000
+  livenet bench hold --sessions 1000000 --codec raw --beat 60s --for 5m`,
+	}, readHold)
+}
+
+// Benchmarks of many processes take their time, but not without end.
+const (
+	mostSessions  = 100_000_000
+	mostProcesses = 10_000
+	longestBeat   = time.Hour
+	longestRun    = 24 * time.Hour
+)
+
+func readHold(f *flags) measurement {
+	transport := f.oneOf("transport", stack.Names...)
+	h := load.Hold{
+		Transport: transport,
+		Codec:     f.oneOf("codec", "frame", "raw"),
+		IO:        f.serverIO(transport),
+		Sessions:  f.number("sessions", 1, mostSessions),
+		Beat:      f.durationUpTo("beat", longestBeat),
+		Timeout:   f.duration("timeout"),
+		For:       f.durationUpTo("for", longestRun),
+		Servers:   f.processes("servers"),
+		Clients:   f.processes("clients"),
+		ReusePort: f.on("reuse-port"),
+	}
+	if h.Timeout == 0 {
+		h.Timeout = 3 * h.Beat
+	}
+	switch {
+	case f.err != nil:
+	case h.Codec == "raw" && h.Transport != "tcp":
+		f.fail("%s raw is for tcp: over %s, clients beat as livenet dial does, in frames", f.spell("codec"), h.Transport)
+	case h.Timeout <= h.Beat:
+		f.fail("%s %v must be longer than %s %v: a session in good health would be ended", f.spell("timeout"), h.Timeout, f.spell("beat"), h.Beat)
+	}
+	return func(ctx context.Context, p bench.Progress) (report *bench.Report, err error) {
+		if h.Command, err = workerCommand(); err != nil {
+			return nil, err
+		}
+		return h.Run(ctx, p)
+	}
+}
+
+const ioHelp = "the server's; goroutine: one for each session reads in a loop; parked (tcp): none does; auto parks where it can"
+
+// serverIO is what waits for what a session sends to the server.
+func (f *flags) serverIO(transport string) string {
+	io := f.oneOf("io", settings.IOAuto, settings.IOGoroutine, settings.IOParked)
+	parks := stack.Parks(transport)
+	if io == settings.IOParked && !parks && f.err == nil {
+		f.fail("%s parked can't be had: %s does not park", f.spell("io"), transport)
+	}
+	if io == settings.IOGoroutine || !parks {
+		return load.Goroutine
+	}
+	return load.Parked
+}
+
+// processes is how many there are to be; 0: as many as it takes.
+func (f *flags) processes(name string) int {
+	if _, given := f.given(name); !given {
+		return 0
+	}
+	return f.number(name, 1, mostProcesses)
+}

@@ -1,0 +1,375 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"runtime"
+	"time"
+
+	"github.com/livenet/livenet/internal/bench"
+)
+
+// A Hold opens sessions and holds them, each beating once in an interval.
+type Hold struct {
+	Transport string
+	Codec     string // frame, or raw where the clients are sockets: tcp
+	Sessions  int
+	Beat      time.Duration
+	Timeout   time.Duration // the servers' policy: sliding
+	For       time.Duration
+	Servers   int  // processes; 0: as many as it takes
+	Clients   int  // likewise
+	ReusePort bool // the servers share one port
+
+	// IO is what waits for what a session sends next: [Goroutine], or [Parked] if
+	// the transport parks.
+	IO string
+
+	// Command is a process, still to be started, whose main is [Work].
+	Command func() *exec.Cmd
+}
+
+// Shape is what the run asks the machine for.
+func (h *Hold) Shape() Shape {
+	return Shape{
+		Transport: h.Transport, Codec: h.Codec, IO: h.IO, Sessions: h.Sessions, Servers: h.Servers, Clients: h.Clients,
+		ReusePort: h.ReusePort, Flag: FlagSessions,
+	}
+}
+
+// Run holds the sessions. It fails with a [*LimitError], and has done nothing,
+// if they don't fit this machine.
+func (h *Hold) Run(ctx context.Context, p bench.Progress) (*bench.Report, error) {
+	if err := supported(); err != nil {
+		return nil, err
+	}
+	limits := ReadLimits()
+	if err := limits.Check(h.Shape()); err != nil {
+		return nil, err
+	}
+	r := &holdRun{Hold: h, limits: limits, plan: limits.Plan(h.Shape()), progress: p, fleet: newFleet(h.Command)}
+	err := r.run(ctx)
+	if err == nil {
+		err = r.judge()
+	}
+	r.step(stageClosing, 0, "closing")
+	r.fleet.end()
+	return r.report(), err
+}
+
+// A holdRun is a Hold under way.
+type holdRun struct {
+	*Hold
+	limits   Limits
+	plan     *Plan
+	progress bench.Progress
+	fleet    *fleet
+	servers  []*hand
+	clients  []*hand
+
+	tally         tally
+	before, after sample // around connecting
+	connecting    time.Duration
+	measured      int // sessions that after is a sample of
+	first, last   sample
+	holding       time.Duration // between these two
+	latest        time.Duration // of beats, meanwhile
+}
+
+// A sample is what all processes, and the machine, used at a moment.
+type sample struct {
+	servers, clients usage
+	machine          machine
+	beats            int64
+}
+
+// Stages, of which the progress knows how long each takes, in seconds.
+const (
+	stageConnecting = iota
+	stageSettling
+	stageHolding
+	stageClosing
+	stages
+)
+
+// rates are how many sessions a second can be opened, roughly.
+var rates = map[string]float64{"tcp": 15_000, "yamux": 3000, "quic": 400}
+
+func (r *holdRun) step(stage int, share float64, format string, args ...any) {
+	n := float64(r.Sessions)
+	lasts := [stages]float64{n / rates[r.Transport], 1 + n/50_000, r.For.Seconds(), n / 50_000}
+	done, total := 0.0, 0.0
+	for i, d := range lasts {
+		if total += d; i < stage {
+			done += d
+		}
+	}
+	r.progress.Step(fmt.Sprintf(format, args...), done+min(1, share)*lasts[stage], total)
+}
+
+func (r *holdRun) run(ctx context.Context) error {
+	r.step(stageConnecting, 0, "starting %d server and %d client processes", len(r.plan.Servers), len(r.plan.Clients))
+	if err := r.start(ctx); err != nil {
+		return err
+	}
+	err := r.connect(ctx)
+	if err == nil {
+		err = r.settle(ctx)
+	}
+	// Who interrupts wants to know what there is by now.
+	if err == nil || ctx.Err() != nil || errors.Is(err, errStalled) {
+		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), measureTime)
+		defer cancel()
+		if failed := r.measure(within); failed != nil {
+			return errors.Join(err, failed)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return r.hold(ctx)
+}
+
+// measureTime is how long a measurement of idle sessions may take.
+const measureTime = 60 * time.Second
+
+// start starts the processes, and takes the sample of them without sessions.
+func (r *holdRun) start(ctx context.Context) error {
+	identity, err := newIdentity(r.Transport)
+	if err != nil {
+		return err
+	}
+	listen := "127.0.0.1:0"
+	for i := range r.plan.Servers {
+		h, err := r.fleet.start(fmt.Sprintf("server %d", i+1), order{Serve: &serveOrder{
+			Transport: r.Transport, Codec: r.Codec, Timeout: r.Timeout, Parked: r.IO == Parked, Listen: listen, ReusePort: r.ReusePort, Identity: identity,
+		}})
+		if err != nil {
+			return err
+		}
+		r.servers = append(r.servers, h)
+		if r.ReusePort && i == 0 {
+			if err := r.fleet.awaitReady(ctx, r.servers); err != nil {
+				return err
+			}
+			listen = h.served.Addr // for all the others
+		}
+	}
+	for i, d := range r.plan.Clients {
+		h, err := r.fleet.start(fmt.Sprintf("client %d", i+1), order{Hold: &holdOrder{
+			Transport: r.Transport, Codec: r.Codec, Sessions: d.sessions(), Beat: r.Beat, Timeout: r.Timeout, Sources: d.Sources,
+		}})
+		if err != nil {
+			return err
+		}
+		r.clients = append(r.clients, h)
+	}
+	if err := r.fleet.awaitReady(ctx, r.fleet.workers); err != nil {
+		return err
+	}
+	err = r.fleet.ask(ctx, r.fleet.workers, reportOrder{Tidied: true})
+	r.before = r.sample()
+	return err
+}
+
+// sample adds up what was reported last.
+func (r *holdRun) sample() sample {
+	s := sample{machine: readMachine()}
+	for _, h := range r.servers {
+		s.servers.add(h.usage)
+	}
+	for _, h := range r.clients {
+		s.clients.add(h.usage)
+		s.beats += h.client.Beats
+	}
+	return s
+}
+
+// A tally is what clients and servers have counted.
+type tally struct {
+	connected, lost, kills int // by the clients
+	accepted, live         int // by the servers
+	failed                 map[string]int
+}
+
+// count brings the tally up to date with what was noted last.
+func (r *holdRun) count() tally {
+	t := tally{failed: make(map[string]int)}
+	for _, h := range r.clients {
+		t.connected += h.client.Connected
+		t.lost += h.client.Lost
+		t.kills += h.client.FalseKills
+		merge(t.failed, h.client.Failed)
+	}
+	for _, h := range r.servers {
+		t.accepted += h.server.Accepted
+		t.live += h.server.Live
+	}
+	r.tally = t
+	return t
+}
+
+// errStalled is a run in which no session could be opened any more.
+var errStalled = errors.New("connecting has stalled")
+
+// stallTime is how long nothing may happen.
+const stallTime = 30 * time.Second
+
+// connect has all sessions opened.
+func (r *holdRun) connect(ctx context.Context) error {
+	began := time.Now()
+	defer func() { r.connecting = time.Since(began) }()
+	g := r.newGrants()
+	before, stall := -1, time.Now()
+	for {
+		t := r.count()
+		r.step(stageConnecting, float64(t.connected)/float64(r.Sessions), "connecting %d/%d", t.connected, r.Sessions)
+		tried := t.connected + sum(t.failed)
+		// Over some transports a server has a session before its client has.
+		if g.give(tried-t.connected) && tried == r.Sessions {
+			return nil
+		}
+		if now := tried + t.accepted; now != before {
+			before, stall = now, time.Now()
+		}
+		within, cancel := context.WithDeadline(ctx, stall.Add(stallTime))
+		err := r.fleet.take(within)
+		cancel()
+		switch {
+		case err == nil:
+		case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
+			return fmt.Errorf("%w at %d of %d sessions", errStalled, t.connected, r.Sessions)
+		default:
+			return err
+		}
+	}
+}
+
+// settle waits until servers and clients agree on how many sessions there are,
+// and a moment longer.
+func (r *holdRun) settle(ctx context.Context) error {
+	const agree, moment = 10 * time.Second, 500 * time.Millisecond
+	for began := time.Now(); ; {
+		elapsed := time.Since(began)
+		r.step(stageSettling, min(1, elapsed.Seconds()), "settling")
+		if err := r.fleet.ask(ctx, r.fleet.workers, reportOrder{}); err != nil {
+			return err
+		}
+		if t := r.count(); elapsed >= moment && (t.live == t.connected-t.lost || elapsed >= agree) {
+			return nil
+		}
+		if err := pause(ctx, moment/5); err != nil {
+			return err
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// measure takes the sample of idle sessions.
+func (r *holdRun) measure(ctx context.Context) error {
+	r.step(stageSettling, 1, "measuring")
+	if err := r.fleet.ask(ctx, r.fleet.workers, reportOrder{Tidied: true}); err != nil {
+		return err
+	}
+	r.after, r.measured = r.sample(), r.count().live
+	return nil
+}
+
+// hold lets the sessions beat for as long as was asked.
+func (r *holdRun) hold(ctx context.Context) error {
+	if err := r.fleet.ask(ctx, r.fleet.workers, reportOrder{Restart: true}); err != nil {
+		return err
+	}
+	r.first = r.sample()
+	began := time.Now()
+	every := max(time.Second, 20*time.Millisecond*time.Duration(len(r.fleet.workers)))
+	var err error
+	for err == nil {
+		elapsed := time.Since(began)
+		t := r.count()
+		what := fmt.Sprintf("holding %d", t.live)
+		if t.lost > 0 {
+			what += fmt.Sprintf(", %d lost", t.lost)
+		}
+		r.step(stageHolding, elapsed.Seconds()/r.For.Seconds(), "%s", what)
+		if elapsed >= r.For {
+			break
+		}
+		err = pause(ctx, min(every, r.For-elapsed))
+		if err == nil {
+			err = r.fleet.ask(ctx, r.fleet.workers, reportOrder{})
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		return err
+	}
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), measureTime)
+	defer cancel()
+	if failed := r.fleet.ask(within, r.fleet.workers, reportOrder{}); failed != nil {
+		return errors.Join(err, failed)
+	}
+	r.holding = time.Since(began)
+	r.last = r.sample()
+	r.count()
+	for _, h := range r.clients {
+		r.latest = max(r.latest, h.client.Late)
+	}
+	return err
+}
+
+// judge finds what should not have happened.
+func (r *holdRun) judge() error {
+	switch t := r.tally; {
+	case t.kills > 0:
+		return fmt.Errorf("%d of %d sessions were ended for silence although they beat in time", t.kills, t.connected)
+	case t.lost > 0:
+		return fmt.Errorf("%d of %d sessions were lost", t.lost, t.connected)
+	case len(t.failed) > 0:
+		return fmt.Errorf("%d of %d sessions could not be opened: %s", sum(t.failed), r.Sessions, mostly(t.failed))
+	}
+	return nil
+}
+
+func merge(into, from map[string]int) {
+	for k, n := range from {
+		into[k] += n
+	}
+}
+
+// mostly is the most frequent of several.
+func mostly(counts map[string]int) string {
+	best := ""
+	for what, n := range counts {
+		if best == "" || n > counts[best] || n == counts[best] && what < best {
+			best = what
+		}
+	}
+	return best
+}
+
+// add adds another process's.
+func (u *usage) add(v usage) {
+	u.CPU += v.CPU
+	u.RSS += v.RSS
+	u.Heap += v.Heap
+	u.Stacks += v.Stacks
+	u.Goroutines += v.Goroutines
+	u.Descriptors += v.Descriptors
+}
+
+// filling is how many servers get their sessions at once: there is no more
+// than the processors to do it with, and what a server needs only while it is
+// being filled is not needed by all at once.
+func filling() int { return max(2, runtime.GOMAXPROCS(0)) }

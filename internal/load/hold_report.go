@@ -1,0 +1,132 @@
+package load
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/livenet/livenet/internal/bench"
+)
+
+// report is what was found, as far as the run got.
+func (r *holdRun) report() *bench.Report {
+	rep := &bench.Report{Bench: "hold", Settings: []bench.Field{
+		{Head: "transport", Key: "transport", Value: r.Transport},
+		{Head: "codec", Key: "codec", Value: r.Codec},
+		{Head: "io", Key: "io", Value: r.IO},
+		{Head: "sessions", Key: "sessions", Kind: bench.Count, Value: r.Sessions},
+		{Head: "beat", Key: "beat_s", Kind: bench.Seconds, Value: r.Beat},
+		{Head: "timeout", Key: "timeout_s", Kind: bench.Seconds, Value: r.Timeout},
+		{Head: "for", Key: "for_s", Kind: bench.Seconds, Value: r.For},
+	}}
+	rep.Tables = []*bench.Table{r.sessionsTable(), r.memoryTable(), r.processorTable(), r.endsTable(), r.failedTable()}
+	return rep
+}
+
+// or is v, or no value where it is not known.
+func or(known bool, v any) any {
+	if !known {
+		return nil
+	}
+	return v
+}
+
+func (r *holdRun) sessionsTable() *bench.Table {
+	t := &bench.Table{Key: "rows", Columns: []bench.Column{
+		{Head: "sessions", Key: "sessions", Kind: bench.Count},
+		{Head: "connects/s", Key: "connects_per_s", Kind: bench.Count},
+		{Head: "held", Key: "held_s", Kind: bench.Seconds},
+		{Head: "beats/s", Key: "beats_per_s", Kind: bench.Count},
+		{Head: "latest beat", Key: "latest_beat_ms", Kind: bench.Millis},
+		{Head: "false kills", Key: "false_kills", Kind: bench.Count},
+		{Head: "lost", Key: "lost", Kind: bench.Count},
+	}}
+	n := r.tally.connected
+	if n == 0 {
+		return t
+	}
+	held := r.holding > 0
+	t.Add(n, float64(n)/max(r.connecting.Seconds(), 1e-9), or(held, r.holding),
+		or(held, float64(r.last.beats-r.first.beats)/max(r.holding.Seconds(), 1e-9)), or(r.latest > 0, r.latest),
+		r.tally.kills, r.tally.lost)
+	return t
+}
+
+// memoryTable says what a session costs: the difference between the server
+// processes with all of their sessions, idle, and without.
+func (r *holdRun) memoryTable() *bench.Table {
+	t := &bench.Table{Key: "memory", Title: "Memory per session", Columns: []bench.Column{
+		{Head: "", Key: "what", Kind: bench.Text},
+		{Head: "each", Key: "bytes_per_session", Kind: bench.Size},
+		{Head: "all", Key: "bytes", Kind: bench.Size},
+	}}
+	if r.measured == 0 {
+		return t
+	}
+	add := func(part string, bytes int64) {
+		t.Add(part, float64(bytes)/float64(r.measured), float64(bytes))
+	}
+	before, after := r.before, r.after
+	rss := after.servers.RSS - before.servers.RSS
+	heap := after.servers.Heap - before.servers.Heap
+	stacks := after.servers.Stacks - before.servers.Stacks
+	add("server", rss)
+	add("server-heap", heap)
+	add("server-stacks", stacks)
+	add("server-runtime", rss-heap-stacks)
+	add("client", after.clients.RSS-before.clients.RSS)
+	add("kernel", after.machine.slab-before.machine.slab)
+	add("socket-buffers", after.machine.buffers-before.machine.buffers)
+	add("machine", before.machine.available-after.machine.available)
+	t.Note("server and client are what of their processes is resident; server-runtime is what " +
+		"of that is neither heap nor stacks. The last three are the whole machine's, for both ends and " +
+		"whatever else it does: slab memory, what sockets are charged for, and what is not available any more.")
+	return t
+}
+
+func (r *holdRun) processorTable() *bench.Table {
+	t := &bench.Table{Key: "processors", Title: "Processors, while holding", Columns: []bench.Column{
+		{Head: "", Key: "what", Kind: bench.Text},
+		{Head: "processes", Key: "processes", Kind: bench.Count},
+		{Head: "of a core", Key: "cpu_percent", Kind: bench.Percent},
+		{Head: "per beat", Key: "cpu_us_per_beat", Kind: bench.Micros},
+	}}
+	if r.holding == 0 {
+		return t
+	}
+	add := func(of string, processes int, cpu int64) {
+		beats := r.last.beats - r.first.beats
+		t.Add(of, processes, 100*float64(cpu)/float64(r.holding), or(beats > 0, time.Duration(cpu/max(beats, 1))))
+	}
+	add("servers", len(r.servers), r.last.servers.CPU-r.first.servers.CPU)
+	add("clients", len(r.clients), r.last.clients.CPU-r.first.clients.CPU)
+	return t
+}
+
+// endsTable is empty after a run in which all sessions were there to the end.
+func (r *holdRun) endsTable() *bench.Table {
+	ends := make(map[string]int)
+	for _, h := range r.servers {
+		merge(ends, h.server.Closed)
+	}
+	return tableOf("ends", "Sessions that ended, as the servers saw it", "reason", "sessions", ends)
+}
+
+func (r *holdRun) failedTable() *bench.Table {
+	return tableOf("failed", "Sessions that could not be opened", "error", "sessions", r.tally.failed)
+}
+
+// tableOf is a table of how often there was what.
+func tableOf(key, title, what, of string, counts map[string]int) *bench.Table {
+	t := &bench.Table{Key: key, Title: title, Columns: []bench.Column{
+		{Head: what, Key: what, Kind: bench.Text},
+		{Head: of, Key: of, Kind: bench.Count},
+	}}
+	for _, k := range slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(counts[b]-counts[a], cmp.Compare(a, b))
+	}) {
+		t.Add(k, counts[k])
+	}
+	return t
+}

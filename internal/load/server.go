@@ -1,0 +1,158 @@
+package load
+
+import (
+	"context"
+	"crypto/tls"
+
+	"time"
+
+	"github.com/livenet/livenet/codec"
+	"github.com/livenet/livenet/internal/devtls"
+	"github.com/livenet/livenet/internal/stack"
+	"github.com/livenet/livenet/liveness"
+	"github.com/livenet/livenet/transport"
+)
+
+// A server is the role of a worker that accepts.
+type server struct {
+	srv   *liveness.Server
+	notes *noter
+
+	quit  chan struct{} // of the goroutine that notes changes; nil: there is none
+	ended chan struct{}
+}
+
+// serve begins to serve, until the process ends.
+func serve(o serveOrder, notes *noter) (*server, served, error) {
+	t, srv, ready, err := newServer(o)
+	if err != nil {
+		return nil, served{}, err
+	}
+	l, err := t.Listen(context.Background(), o.Listen)
+	if err != nil {
+		return nil, served{}, err
+	}
+	ready.Addr = l.Addr().String()
+	go func() {
+		err := srv.Serve(context.Background(), l)
+		notes.note(note{Failed: "serving: " + err.Error()}) // nobody asked it to end
+	}()
+	return &server{srv: srv, notes: notes}, ready, nil
+}
+
+// newServer is the transport, and the server on it, that are measured. Ready
+// lacks the address.
+func newServer(o serveOrder) (t transport.Transport, srv *liveness.Server, ready served, err error) {
+	var conf *tls.Config
+	if o.Identity != nil {
+		cert, err := o.Identity.certificate()
+		if err != nil {
+			return nil, nil, ready, err
+		}
+		conf = &tls.Config{Certificates: []tls.Certificate{cert}}
+		ready.Pin = devtls.PinOf(cert.Leaf).String()
+	}
+	t, err = stack.New(o.Transport, conf, stack.Limits{
+		Silence:   stack.Backstop(o.Timeout),
+		Handshake: liveness.DefaultOpening,
+		ReusePort: o.ReusePort,
+		Parked:    o.Parked,
+	})
+	if err != nil {
+		return nil, nil, ready, err
+	}
+	code, err := codec.ByName(o.Codec)
+	if err != nil {
+		return nil, nil, ready, err
+	}
+	srv = &liveness.Server{
+		Config: liveness.Config{
+			Policy: liveness.Sliding(o.Timeout),
+			Engine: new(liveness.Engine),
+		},
+		Codec: code,
+	}
+	take := discard
+	if o.Echo {
+		take = echo
+	}
+	if o.Parked {
+		srv.Data = take
+	} else {
+		srv.Handler = reading(take)
+	}
+	return t, srv, ready, nil
+}
+
+func discard(*liveness.Conn, []byte) error { return nil }
+
+func echo(c *liveness.Conn, p []byte) error {
+	_, err := c.Write(p)
+	return err
+}
+
+// heldBuffer is what a session reads into that has a goroutine: any beat fits,
+// and it is the least that a codec reads into directly.
+const heldBuffer = 64
+
+// reading is the handler that reads in a loop, as most do.
+func reading(take func(*liveness.Conn, []byte) error) liveness.Handler {
+	return func(_ context.Context, c *liveness.Conn) {
+		buf := make([]byte, heldBuffer)
+		for {
+			n, err := c.Read(buf)
+			if n > 0 && take(c, buf[:n]) != nil || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (s *server) connect(connectOrder) {} // that is for clients
+
+// watchEvery is how often a server looks whether there is something to note.
+const watchEvery = 10 * time.Millisecond
+
+func (s *server) watch(on bool) {
+	if s.quit != nil {
+		close(s.quit)
+		<-s.ended
+		s.quit = nil
+	}
+	if !on {
+		return
+	}
+	s.quit, s.ended = make(chan struct{}), make(chan struct{})
+	go s.noteChanges(s.quit, s.ended)
+}
+
+func (s *server) noteChanges(quit <-chan struct{}, ended chan<- struct{}) {
+	defer close(ended)
+	ticker := time.NewTicker(watchEvery)
+	defer ticker.Stop()
+	noted := uint64(0)
+	for {
+		select {
+		case <-ticker.C:
+		case <-quit:
+			return
+		}
+		if counts := s.srv.Counts(liveness.KindSession); counts.Accepted != noted {
+			noted = counts.Accepted
+			s.notes.note(note{Server: s.serving(counts)})
+		}
+	}
+}
+
+func (s *server) serving(c liveness.Counts) *serving {
+	v := &serving{Accepted: int(c.Accepted), Live: int(c.Live), Closed: make(map[string]int)}
+	for reason, n := range c.Closed {
+		v.Closed[reason.String()] = int(n)
+	}
+	v.Stalls = int(s.srv.Engine.Stats().Stalls)
+	return v
+}
+
+func (s *server) report(_ reportOrder, answer *note) {
+	answer.Server = s.serving(s.srv.Counts(liveness.KindSession))
+}
