@@ -127,6 +127,32 @@ func BenchmarkLeaseMemory(b *testing.B) {
 	}
 }
 
+// BenchmarkConnMemory reports what a Conn takes, lease and statistics included,
+// beside the connection that it is put on.
+func BenchmarkConnMemory(b *testing.B) {
+	const n = 100_000
+	for b.Loop() {
+		cfg := &Config{Policy: Sliding(time.Hour), Engine: new(Engine)}
+		policy := cfg.policy(cfg.Policy)
+		conns := make([]*Conn, n)
+		before := heap()
+		for i := range conns {
+			conns[i] = newConn(silentConn{}, cfg, policy)
+		}
+		b.ReportMetric(float64(heap()-before)/n, "B/conn")
+		for _, c := range conns {
+			c.Close()
+		}
+	}
+}
+
+// silentConn is a connection on which nothing happens.
+type silentConn struct{ net.Conn }
+
+func (silentConn) LocalAddr() net.Addr  { return nil }
+func (silentConn) RemoteAddr() net.Addr { return nil }
+func (silentConn) Close() error         { return nil }
+
 func heap() uint64 {
 	runtime.GC()
 	var m runtime.MemStats

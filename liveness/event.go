@@ -46,7 +46,12 @@ const (
 
 var eventNames = [...]string{"listening", "opened", "closed", "accept-failed", "draining"}
 
-func (k EventKind) String() string { return eventNames[k] }
+func (k EventKind) String() string {
+	if int(k) >= len(eventNames) {
+		return "unknown"
+	}
+	return eventNames[k]
+}
 
 // Kind tells sessions from streams.
 type Kind uint8

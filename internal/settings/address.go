@@ -20,6 +20,9 @@ func Address(text string) (string, error) {
 	if text == "" || strings.ContainsAny(host, " /[]") {
 		return "", fmt.Errorf("%q: want HOST:PORT, such as %s:%s", text, DefaultHost, DefaultPort)
 	}
+	if _, err := strconv.Atoi(text); err == nil {
+		return "", fmt.Errorf("%q: want HOST:PORT; a port alone is written :%s", text, text)
+	}
 	if strings.Contains(host, ":") && net.ParseIP(strings.SplitN(host, "%", 2)[0]) == nil {
 		return "", fmt.Errorf("%q: want HOST:PORT; an IPv6 address goes in brackets, [::1]:%s", text, DefaultPort)
 	}

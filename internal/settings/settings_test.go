@@ -128,6 +128,7 @@ func TestBadSettings(t *testing.T) {
 		{"tls=perhaps", `--tls "perhaps": want true or false`},
 
 		{"listen=", `--listen "": want HOST:PORT`},
+		{"listen=7373", `--listen "7373": want HOST:PORT; a port alone is written :7373`},
 		{"listen=127.0.0.1:65536", `--listen "127.0.0.1:65536": the port must be a number from 0 to 65535`},
 		{"listen=127.0.0.1:http", "the port must be a number"},
 		{"listen=a:b:c", "an IPv6 address goes in brackets"},
