@@ -3,10 +3,13 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -179,6 +182,63 @@ func TestOpenSSL(t *testing.T) {
 	converse(t, exec.CommandContext(t.Context(), openssl, "s_client", "-quiet", "-connect", tr.addr("tcp"),
 		"-CAfile", ca, "-verify_return_error", "-verify_hostname", "localhost"))
 	if l := tr.event(1, line{"msg": "closed"}); l.text("reason") != "fixed-deadline" || l.number("age_ms") < 2000 || l.number("bytes_in") != 6 {
+		t.Errorf("got %v", l)
+	}
+}
+
+// HAProxy in front changes nothing: its clients are heard through it, and its
+// health checks, which say nothing, disturb nobody.
+func TestHAProxy(t *testing.T) {
+	t.Parallel()
+	haproxy := tool(t, "haproxy")
+	tr := serveJSON(t, "--listen", "127.0.0.1:0", "--timeout", "1s")
+	front, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := front.Addr().String()
+	front.Close()
+	conf := filepath.Join(t.TempDir(), "haproxy.cfg")
+	text := fmt.Sprintf(`defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 1m
+  timeout server 1m
+listen livenet
+  bind %s
+  server a %s check inter 100ms
+`, addr, tr.addr("tcp"))
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), haproxy, "-db", "-f", conf)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	}()
+
+	var conn net.Conn
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if conn, err = net.Dial("tcp", addr); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	for range 3 {
+		beHeard(t, conn)
+		time.Sleep(200 * time.Millisecond)
+	}
+	if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the client behind HAProxy reads %v", err)
+	}
+	if l := tr.event(1, line{"msg": "closed", "reason": "silent"}); l.number("bytes_in") != 3 || l.number("silent_ms") < 1000 {
 		t.Errorf("got %v", l)
 	}
 }
