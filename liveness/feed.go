@@ -105,7 +105,7 @@ func (c *Conn) feedWaiting() {
 	w, ok := transport.AsWaiter(c.stream.(transport.Stream))
 	var b *[]byte
 	for {
-		if ok && !(c.hasCodec() && c.over.Load() != nil) {
+		if ok && !c.ready() {
 			w.WaitRead() // an error here is Read's to tell
 		}
 		if b == nil {
@@ -124,6 +124,16 @@ func (c *Conn) feedWaiting() {
 			return
 		}
 	}
+}
+
+// ready reports whether there is something to read though the stream has nothing.
+func (c *Conn) ready() bool {
+	if !c.hasCodec() {
+		return false
+	}
+	c.rmu.Lock()
+	defer c.rmu.Unlock()
+	return c.rest != nil || c.over.Load() != nil
 }
 
 // feedPiece reads once, and hands what it got to Data.

@@ -74,6 +74,32 @@ func TestDataEchoesEverything(t *testing.T) {
 	}
 }
 
+// Data may read on by itself, and what it leaves comes to the next call.
+func TestDataMayRead(t *testing.T) {
+	for name, n := range networks(t) {
+		t.Run(name, func(t *testing.T) {
+			first := true
+			w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Codec: codec.Auto, Data: func(c *Conn, p []byte) error {
+				if !first {
+					return echoData(c, p)
+				}
+				first = false
+				c.Write(p)
+				three := make([]byte, 3)
+				if _, err := io.ReadFull(c, three); err != nil {
+					return err
+				}
+				return echoData(c, three)
+			}}, n)
+			defer w.end()
+			c := w.client(Client{})
+			defer c.Close()
+			say(t, c, "a")
+			say(t, c, "bcdefghijk")
+		})
+	}
+}
+
 // An idle session on a transport that parks holds no goroutine, before its
 // first word and after its last one.
 func TestDataParks(t *testing.T) {
