@@ -154,7 +154,7 @@ func (e *Engine) sweep(s *shard, now time.Duration) bool {
 			}
 		}
 		s.mu.Unlock()
-		if n == batch && e.now()-now > e.step {
+		if e.now()-now > e.step {
 			return false
 		}
 	}
@@ -171,6 +171,9 @@ func (e *Engine) judge(l *Lease, now time.Duration) time.Duration {
 			return Never
 		case renewed:
 			l.hear(e.endOf(w >> stateBits))
+			if !newer(e.epoch.Load(), w>>stateBits) {
+				break // who renews now finds this stamp, and leaves it as it is
+			}
 			if !l.word.CompareAndSwap(w, quiet) {
 				continue
 			}
@@ -223,8 +226,15 @@ func (e *Engine) reprieve(l *Lease, p Policy, ev Evidence, v Verdict) (again tim
 		l.hear(heard)
 		return 0, true
 	}
-	grace := e.resumed - l.granted + min(e.stalled, (v.At-ev.Heard)/2)
-	if e.stalled == 0 || grace <= ev.Age || l.deferred >= mostDeferred {
+	patience := v.At - ev.Heard
+	grace := e.resumed - l.granted + min(e.stalled, patience/2)
+	switch {
+	case e.stalled == 0 || grace <= ev.Age || l.deferred >= mostDeferred:
+		return 0, false
+	case l.deferred > 0 && e.stalled < patience && ev.Silence() >= 2*patience:
+		// It has been silent for twice as long as it may be, and we have looked
+		// before: stalls that come again and again are no excuse any more. Only of
+		// one that is longer than that the looks before tell nothing.
 		return 0, false
 	}
 	l.deferred++

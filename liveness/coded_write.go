@@ -224,9 +224,10 @@ func (c *Conn) ping() bool {
 	return c.control(pingTime, c.appendPing)
 }
 
-// appendPing appends the Ping that is due, if one is. The write lock is held.
+// appendPing appends the Ping that is due, if one is and there is a place for
+// it. The write lock is held.
 func (c *Conn) appendPing(b []byte) []byte {
-	if !c.due.Swap(false) {
+	if !c.due.Load() {
 		return b
 	}
 	seq := uint32(1)
@@ -235,6 +236,7 @@ func (c *Conn) appendPing(b []byte) []byte {
 	}
 	b, ok := c.coder.AppendPing(b, seq)
 	if ok {
+		c.due.Store(false)
 		c.asked.Store(&question{seq, time.Now()})
 		c.sentBeat(true)
 	}

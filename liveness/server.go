@@ -207,7 +207,9 @@ func (s *Server) admit(ctx context.Context, sess transport.Session) {
 		c.startFeeding()
 		return
 	}
-	ctx, c.cancel = context.WithCancelCause(ctx)
+	if s.Handler != nil {
+		ctx, c.cancel = context.WithCancelCause(ctx)
+	}
 	if c.life.begin(); s.enter(&c.life) {
 		go func() {
 			defer s.leave(&c.life)

@@ -49,13 +49,16 @@ func (x *session) serve() {
 	}
 }
 
-// open makes the connection of one of several streams, and its context.
+// open makes the connection of one of several streams, and the context of its
+// handler, if it has one.
 func (x *session) open(stream transport.Stream) (*Conn, context.Context) {
 	c := x.srv.newConn(stream)
 	c.muxed = true
 	c.life.kind, c.life.parent, c.life.policy, c.life.ledger = KindStream, &x.life, x.srv.streamPolicy, &x.srv.streamCounts
-	ctx, cancel := context.WithCancelCause(x.ctx)
-	c.cancel = cancel
+	ctx := x.ctx
+	if x.srv.Handler != nil {
+		ctx, c.cancel = context.WithCancelCause(ctx)
+	}
 	c.life.begin()
 	if !x.add(c) {
 		e := Error{Reason: Draining}

@@ -1,0 +1,61 @@
+package liveness
+
+import (
+	"testing"
+	"time"
+)
+
+// However long the stalls, if none is as long as a timeout: who looks but once
+// in nearly a timeout has two looks at a dead peer within three, and the second
+// must do.
+func TestRule10LongStallsForEverBuryTheDead(t *testing.T) {
+	const timeout = sec
+	for _, stall := range []time.Duration{timeout / 4, timeout / 2, 7 * timeout / 10, 9 * timeout / 10} {
+		t.Run(stall.String(), func(t *testing.T) {
+			for phase := time.Duration(0); phase < stall; phase += stall / 5 {
+				bubble(t, func(t *testing.T, e *Engine) {
+					alive, dead := &watched{policy: Sliding(timeout)}, &watched{policy: Sliding(timeout)}
+					la := e.Watch(alive)
+					stopClock(e, phase)
+					e.Watch(dead)
+					start := time.Now()
+					var buried time.Duration
+					for buried == 0 && time.Since(start) < 10*timeout {
+						stopClock(e, stall)
+						// The readers come to their turn a little later than the clock does.
+						time.Sleep(2 * DefaultTick)
+						if !la.Renew() {
+							t.Fatalf("phase %v: a peer that was heard whenever we ran was killed", phase)
+						}
+						if dead.expired.Load() != nil {
+							buried = time.Since(start)
+						}
+					}
+					if buried == 0 || buried > 3*timeout {
+						t.Errorf("phase %v: the dead peer was reaped after %v", phase, buried)
+					}
+					la.Release()
+				})
+			}
+		})
+	}
+}
+
+// Stalls that are longer than that tell nothing of the peer: nobody could have
+// heard it. So one that follows another soon does not end its grace.
+func TestRule10AStallRightAfterAStall(t *testing.T) {
+	const timeout = sec
+	bubble(t, func(t *testing.T, e *Engine) {
+		alive := &watched{policy: Sliding(timeout)}
+		la := e.Watch(alive)
+		for range 3 {
+			stopClock(e, 10*timeout)
+			time.Sleep(2 * DefaultTick) // awake for a moment, in which nothing was read
+		}
+		time.Sleep(timeout / 4)
+		if !la.Renew() {
+			t.Error("killed though nobody had the time to read what it sent")
+		}
+		la.Release()
+	})
+}
