@@ -17,26 +17,26 @@ const (
 	backlog = 256
 )
 
-func config() *yamux.Config {
-	const never = 1_000_000 * time.Hour
-	return &yamux.Config{
-		AcceptBacklog:       backlog,
-		MaxStreamWindowSize: window,
+const never = 1_000_000 * time.Hour
 
-		// Whether the peer lives is not this layer's to judge. The interval is
-		// required even so.
-		EnableKeepAlive:   false,
-		KeepAliveInterval: never,
+// config is that of all sessions; yamux only reads it.
+var config = &yamux.Config{
+	AcceptBacklog:       backlog,
+	MaxStreamWindowSize: window,
 
-		// It would end a Write half-done and leave the session in doubt. The
-		// wire takes whatever it is given, so it could come due only where this
-		// process itself was stopped.
-		ConnectionWriteTimeout: never,
+	// Whether the peer lives is not this layer's to judge. The interval is
+	// required even so.
+	EnableKeepAlive:   false,
+	KeepAliveInterval: never,
 
-		StreamOpenTimeout:  0, // it would close the whole session
-		StreamCloseTimeout: 0, // the wire limits by number what this would by time
-		Logger:             silent{},
-	}
+	// It would end a Write half-done and leave the session in doubt. The wire
+	// takes whatever it is given, so it could come due only where this process
+	// itself was stopped.
+	ConnectionWriteTimeout: never,
+
+	StreamOpenTimeout:  0, // it would close the whole session
+	StreamCloseTimeout: 0, // the wire limits by number what this would by time
+	Logger:             silent{},
 }
 
 // silent drops the library's log. What matters of it comes back as an error.

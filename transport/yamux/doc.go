@@ -23,6 +23,8 @@
 //     session ends with [ErrPingFlood]: the library starts a goroutine for each.
 //   - Nothing is sent on a session that is silent, and no timer of the library
 //     ends one.
+//   - An idle session has no goroutines but the library's two, and its streams
+//     hold no buffers, from a second or so after what has come was read.
 //
 // Session.Close sends a Go Away frame before it closes the connection, and
 // waits for that at most a tenth of a second. Codes up to 65535 travel in it,

@@ -247,11 +247,11 @@ func recorded(t *testing.T) []byte {
 	t.Helper()
 	here, there := net.Pipe()
 	var sent bytes.Buffer
-	client, err := yamux.Client(recorder{here, &sent}, config())
+	client, err := yamux.Client(recorder{here, &sent}, config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := yamux.Server(there, config())
+	server, err := yamux.Server(there, config)
 	if err != nil {
 		t.Fatal(err)
 	}

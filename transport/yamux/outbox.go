@@ -28,29 +28,25 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 var errUnread = errors.New("yamux: the peer does not read, and wants answers")
 
 // An outbox takes frames without delay and writes them to the connection, as
-// many at once as there are. It owns the goroutine that writes; close waits for
-// it. It is there because whoever writes to the connection himself is stuck
-// with it, whatever a stream's deadline says.
+// many at once as there are. It owns the goroutine that writes, which is there
+// as long as there is something to write; close waits for it. That goroutine is
+// there because whoever writes to the connection himself is stuck with it,
+// whatever a stream's deadline says.
 type outbox struct {
-	conn    io.Writer
-	stopped chan struct{} // the goroutine has returned
+	conn   io.Writer
+	failed func(error) // called by the goroutine if the connection fails
 
 	mu      sync.Mutex
-	ready   sync.Cond     // there are bytes, or it is closing
 	bytes   *[]byte       // to be written next; nil if there are none
 	control int           // how many of the bytes nothing holds back
 	midway  bool          // the bytes end in the middle of a frame
 	after   []byte        // frames that have to wait for the end of that one
 	room    chan struct{} // closed when there is room again; nil if nobody waits
 	since   time.Time     // the start of the Write that runs; zero if none does
-	closing bool
+	writing bool          // the goroutine runs
+	closing bool          // and starts no more
+	stopped chan struct{} // closed when it has returned; nil if nobody waits
 	err     error
-}
-
-func newOutbox(conn io.Writer) *outbox {
-	o := &outbox{conn: conn, stopped: make(chan struct{})}
-	o.ready.L = &o.mu
-	return o
 }
 
 // put takes bytes of yamux's. Whole says that they end a frame.
@@ -94,11 +90,16 @@ func (o *outbox) add(p []byte) {
 	*o.bytes = append(*o.bytes, p...)
 }
 
+// check has the bytes written, and says whether there are too many. The lock is
+// held.
 func (o *outbox) check() error {
 	if o.control > maxControl {
 		o.err = errUnread
 	}
-	o.ready.Signal()
+	if !o.writing && !o.closing {
+		o.writing = true
+		go o.run()
+	}
 	return o.err
 }
 
@@ -116,9 +117,8 @@ func (o *outbox) full() <-chan struct{} {
 	return o.room
 }
 
-// run writes until the outbox is closed or the connection fails, which it tells.
-func (o *outbox) run(failed func(error)) {
-	defer close(o.stopped)
+// run writes until there is nothing left or the connection fails.
+func (o *outbox) run() {
 	for {
 		p := o.take()
 		if p == nil {
@@ -126,21 +126,22 @@ func (o *outbox) run(failed func(error)) {
 		}
 		_, err := o.conn.Write(*p)
 		if err = o.wrote(p, err); err != nil {
-			failed(err)
+			o.failed(err)
+			o.mu.Lock()
+			o.stop()
+			o.mu.Unlock()
 			return
 		}
 	}
 }
 
-// take waits for bytes. It returns nil when the outbox is closed and empty.
+// take returns nil if there is nothing to write, and that is the goroutine's end.
 func (o *outbox) take() *[]byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for o.bytes == nil && o.err == nil && !o.closing {
-		o.ready.Wait()
-	}
 	p := o.bytes
 	if p == nil {
+		o.stop()
 		return nil
 	}
 	o.bytes = nil
@@ -148,6 +149,14 @@ func (o *outbox) take() *[]byte {
 	o.since = time.Now()
 	o.roomAgain()
 	return p
+}
+
+// stop is the last that the goroutine does. The lock is held.
+func (o *outbox) stop() {
+	o.writing = false
+	if o.stopped != nil {
+		close(o.stopped)
+	}
 }
 
 func (o *outbox) wrote(p *[]byte, err error) error {
@@ -174,12 +183,17 @@ func (o *outbox) roomAgain() {
 	}
 }
 
-// close has run write what is there, for as long as a farewell takes, and then
-// hangs up, which stops it in any case.
+// close has what is there written, for as long as a farewell takes, and then
+// hangs up, which stops the goroutine in any case.
 func (o *outbox) close(hangUp func()) {
 	o.mu.Lock()
 	o.closing = true
-	o.ready.Signal()
+	stopped := make(chan struct{})
+	if o.writing {
+		o.stopped = stopped
+	} else {
+		close(stopped)
+	}
 	patience := farewell
 	if !o.since.IsZero() {
 		patience -= time.Since(o.since) // it may have been stuck for long
@@ -188,7 +202,7 @@ func (o *outbox) close(hangUp func()) {
 
 	timer := time.NewTimer(patience)
 	select {
-	case <-o.stopped:
+	case <-stopped:
 	case <-timer.C:
 	}
 	timer.Stop()
@@ -200,5 +214,5 @@ func (o *outbox) close(hangUp func()) {
 	}
 	o.roomAgain()
 	o.mu.Unlock()
-	<-o.stopped
+	<-stopped
 }

@@ -14,8 +14,8 @@ import (
 // is written without somebody reading.
 func running(t *testing.T) (o *outbox, conn net.Conn, failed chan error) {
 	here, there := net.Pipe()
-	o, failed = newOutbox(here), make(chan error, 1)
-	go o.run(func(err error) { failed <- err })
+	failed = make(chan error, 1)
+	o = &outbox{conn: here, failed: func(err error) { failed <- err }}
 	t.Cleanup(func() {
 		o.close(func() { here.Close() })
 		there.Close()
@@ -59,6 +59,33 @@ func TestOutboxRoom(t *testing.T) {
 		go io.Copy(io.Discard, conn)
 		<-room
 	})
+}
+
+// Nobody stands by while there is nothing to write.
+func TestOutboxRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, conn, _ := running(t)
+		for range 3 {
+			o.put([]byte("data"), false, true)
+			synctest.Wait()
+			if !o.isWriting() {
+				t.Error("nobody writes")
+			}
+			if _, err := io.ReadFull(conn, make([]byte, 4)); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if o.isWriting() {
+				t.Error("somebody is left when all is written")
+			}
+		}
+	})
+}
+
+func (o *outbox) isWriting() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.writing
 }
 
 // A peer that reads nothing cannot have us hoard answers.

@@ -12,8 +12,8 @@ import (
 )
 
 // A session is yamux's, on a wire, on the one stream of an inner session. It
-// has three goroutines, of which yamux owns two and the wire one; Close waits
-// for all of them.
+// has two goroutines, which yamux owns, and one of the wire's while there is
+// something to send; Close waits for all of them.
 type session struct {
 	inner transport.Session
 	mux   *yamux.Session
@@ -47,12 +47,11 @@ func newSession(inner transport.Session, stream transport.Stream, as role) *sess
 	s.wire = newWire(stream, as.parity)
 	s.wire.ended = s.end
 	s.wire.hangUp = func(cause *transport.CloseError) { inner.Close(cause.Code, cause.Text) }
-	mux, err := as.start(s.wire, config())
+	mux, err := as.start(s.wire, config)
 	if err != nil {
 		panic(err) // the config is ours, and yamux looks at nothing else
 	}
 	s.mux = mux
-	go s.wire.run()
 	return s
 }
 
@@ -92,7 +91,7 @@ func (s *session) Close(code uint64, text string) error {
 // OpenStream waits while 256 streams opened by this end have not been accepted
 // by the peer. The peer sees the stream at once.
 func (s *session) OpenStream(ctx context.Context) (transport.Stream, error) {
-	opening := s.wire.table.opening
+	opening := s.wire.table.opening()
 	select { // a ready stream beats a cancelled context
 	case opening <- struct{}{}:
 	default:
@@ -107,18 +106,19 @@ func (s *session) OpenStream(ctx context.Context) (transport.Stream, error) {
 	// yamux has room as well, now or in a moment: it counts as the table does.
 	inner, err := s.mux.OpenStream()
 	if err != nil {
-		return nil, s.openError(err)
+		return nil, s.openError(err, opening)
 	}
 	return s.attach(inner)
 }
 
-func (s *session) openError(err error) error {
+// openError says why there is no stream, and takes its token back.
+func (s *session) openError(err error, opening <-chan struct{}) error {
 	switch {
 	case errors.Is(err, yamux.ErrRemoteGoAway):
-		<-s.wire.table.opening
+		<-opening
 		return &transport.CloseError{Origin: transport.Peer, Err: err}
 	case errors.Is(err, yamux.ErrStreamsExhausted):
-		<-s.wire.table.opening
+		<-opening
 		return err
 	}
 	return s.cause()
@@ -166,7 +166,7 @@ func (s *session) accept(ctx context.Context) (*yamux.Stream, error) {
 }
 
 func (s *session) attach(inner *yamux.Stream) (transport.Stream, error) {
-	stream := &stream{inner: inner, session: s, wake: make(chan struct{}, 1)}
+	stream := &stream{inner: inner, session: s}
 	if stream.entry = s.wire.table.attach(inner.StreamID(), stream); stream.entry == nil {
 		return nil, s.cause()
 	}

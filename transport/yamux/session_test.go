@@ -163,7 +163,7 @@ func TestEOFOutlivesSession(t *testing.T) {
 func left(s *session) (entries, lingering, unanswered, inYamux int) {
 	s.wire.table.mu.Lock()
 	defer s.wire.table.mu.Unlock()
-	return len(s.wire.table.streams), int(s.wire.table.lingering.Load()), len(s.wire.table.opening), s.mux.NumStreams()
+	return len(s.wire.table.streams), int(s.wire.table.lingering.Load()), len(s.wire.table.tokens), s.mux.NumStreams()
 }
 
 // eventually asks again and again, where nothing tells.
@@ -459,7 +459,7 @@ func TestCloseMeetsFrame(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			theirs, err := yamux.Client(raw, config())
+			theirs, err := yamux.Client(raw, config)
 			if err != nil {
 				t.Fatal(err)
 			}

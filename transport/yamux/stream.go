@@ -26,8 +26,7 @@ var longAgo = time.Unix(1, 0)
 type stream struct {
 	inner   *yamux.Stream
 	session *session
-	entry   *entry        // what the wire knows of it
-	wake    chan struct{} // for a Write that waits for room
+	entry   *entry // what the wire knows of it
 
 	mu            sync.Mutex
 	readDeadline  time.Time
@@ -35,6 +34,7 @@ type stream struct {
 	finished      bool                  // no more writing: CloseWrite, Close or Reset
 	ended         *transport.CloseError // Close or Reset, whichever was first
 	interrupted   bool                  // the session ended: deadlines stay in the past
+	wake          chan struct{}         // for a Write that waits for room; nil if none ever did
 
 	// reading is held while something reads from yamux, where two that do so at
 	// once lock each other out for good.
@@ -59,9 +59,10 @@ func (s *stream) Read(p []byte) (int, error) {
 	return s.read(p)
 }
 
-// WaitRead lets go of yamux's buffer while there is nothing in it.
+// WaitRead reads nothing: yamux waits for input before it looks how much is
+// wanted.
 func (s *stream) WaitRead() error {
-	_, err := s.read(nil) // yamux waits first, and then finds that there is no room
+	_, err := s.read(nil)
 	return err
 }
 
@@ -71,10 +72,10 @@ func (s *stream) read(p []byte) (int, error) {
 	if err := s.readable(); err != nil {
 		return 0, err
 	}
-	if len(p) == 0 {
-		s.inner.Shrink()
-	}
 	n, err := s.inner.Read(p)
+	if n > 0 {
+		s.session.wire.sweeper.later()
+	}
 	if n > 0 || err == nil {
 		return n, nil
 	}
@@ -161,6 +162,12 @@ func (s *stream) waitForRoom() error {
 		if room == nil {
 			return nil
 		}
+		if s.wake == nil { // only this writes it
+			s.mu.Lock()
+			s.wake = make(chan struct{}, 1)
+			s.mu.Unlock()
+			continue // something may have changed before
+		}
 		if err := s.wasReset(); err != nil {
 			return err
 		}
@@ -230,6 +237,7 @@ func (s *stream) Close() error {
 	s.ended = &transport.CloseError{Origin: transport.Local}
 	s.finished = true
 	s.inner.SetDeadline(longAgo)
+	s.nudge()
 	s.mu.Unlock()
 
 	s.finish()
@@ -243,9 +251,10 @@ func (s *stream) Close() error {
 func (s *stream) discard() {
 	s.reading.Lock()
 	defer s.reading.Unlock()
-	p := make([]byte, 4<<10)
+	p := inboxes.Get().(*[inboxSize]byte)
+	defer inboxes.Put(p)
 	for {
-		if _, err := s.inner.Read(p); err != nil {
+		if _, err := s.inner.Read(p[:]); err != nil {
 			s.inner.Shrink()
 			return
 		}
@@ -262,6 +271,7 @@ func (s *stream) CloseWrite() error {
 	}
 	s.finished = true
 	s.inner.SetWriteDeadline(longAgo)
+	s.nudge()
 	s.mu.Unlock()
 
 	s.finish()
@@ -273,7 +283,6 @@ func (s *stream) CloseWrite() error {
 
 // finish ends the writing half once no Write runs any more.
 func (s *stream) finish() {
-	s.nudge()
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	if s.cut {
@@ -292,9 +301,9 @@ func (s *stream) Reset(code uint64) {
 	}
 	s.finished = true
 	s.inner.SetDeadline(longAgo)
+	s.nudge()
 	s.mu.Unlock()
 
-	s.nudge()
 	s.session.wire.reset(s.inner.StreamID(), code)
 }
 
@@ -303,11 +312,19 @@ func (s *stream) interrupt() {
 	s.mu.Lock()
 	s.interrupted = true
 	s.inner.SetDeadline(longAgo)
-	s.mu.Unlock()
 	s.nudge()
+	s.mu.Unlock()
 }
 
-// nudge has a Write that waits for room look again whether it may.
+// resetByPeer is called when the table knows that the stream was.
+func (s *stream) resetByPeer() {
+	s.mu.Lock()
+	s.nudge()
+	s.mu.Unlock()
+}
+
+// nudge has a Write that waits for room look again whether it may. It is called
+// with mu held.
 func (s *stream) nudge() {
 	select {
 	case s.wake <- struct{}{}:

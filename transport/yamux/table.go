@@ -23,11 +23,8 @@ const (
 // the frames that pass in both directions. It is passive: its methods record
 // what passed, and say what has to be done.
 type table struct {
-	// opening holds a token for every stream that this end has opened and the
-	// peer has not answered. OpenStream puts it in.
-	opening chan struct{}
-
 	mu        sync.Mutex
+	tokens    chan struct{} // see opening; nil if this end has opened none
 	streams   map[uint32]*entry
 	waiting   int          // entries that wait
 	lingering atomic.Int32 // entries that linger; read without mu
@@ -51,7 +48,18 @@ type entry struct {
 }
 
 func newTable() *table {
-	return &table{opening: make(chan struct{}, backlog), streams: make(map[uint32]*entry)}
+	return &table{streams: make(map[uint32]*entry)}
+}
+
+// opening holds a token for every stream that this end has opened and the peer
+// has not answered. OpenStream puts it in.
+func (t *table) opening() chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.tokens == nil {
+		t.tokens = make(chan struct{}, backlog)
+	}
+	return t.tokens
 }
 
 // sent records a header that yamux sends.
@@ -105,7 +113,7 @@ func (t *table) received(h header) (drop, reset bool) {
 		e.resetIn = true
 		e.code, e.coded = codeOf(h.length())
 		if e.stream != nil {
-			e.stream.nudge()
+			e.stream.resetByPeer()
 		}
 	}
 	if drop = e.lingers && h.body() > 0; drop {
@@ -139,7 +147,7 @@ func (t *table) answered(e *entry) {
 	}
 	e.unanswered = false
 	select {
-	case <-t.opening:
+	case <-t.tokens:
 	default: // not to be, and not to be waited for
 	}
 }
@@ -178,8 +186,15 @@ func (t *table) attach(id uint32, s *stream) *entry {
 // end returns the streams that are to hear of the session's end.
 func (t *table) end() []*stream {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.ended = true
+	t.mu.Unlock()
+	return t.attached()
+}
+
+// attached returns the streams that the application has.
+func (t *table) attached() []*stream {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	var all []*stream
 	for _, e := range t.streams {
 		if e.stream != nil {

@@ -25,9 +25,10 @@ type wire struct {
 	hangUp func(*transport.CloseError) // closes the connection
 	ended  func(*transport.CloseError) // told when the session has ended
 
-	table  *table
-	out    *outbox
-	parity uint32 // of the numbers of the streams opened here
+	table   *table
+	out     outbox
+	sweeper sweeper
+	parity  uint32 // of the numbers of the streams opened here
 
 	// What Read is in the middle of.
 	in    inbox
@@ -49,14 +50,13 @@ type wire struct {
 }
 
 func newWire(conn transport.Stream, parity uint32) *wire {
-	w := &wire{conn: conn, table: newTable(), out: newOutbox(conn), parity: parity}
+	w := &wire{conn: conn, table: newTable(), parity: parity}
+	w.out.conn, w.out.failed = conn, func(err error) { w.fail(lost(err)) }
 	w.in.receive = w.receive
+	w.sweeper.sweep = w.sweep
 	w.heard.Store(parity == client.parity) // dialling includes the handshake
 	return w
 }
-
-// run writes what is to be sent. It returns when the wire is closed.
-func (w *wire) run() { w.out.run(func(err error) { w.fail(lost(err)) }) }
 
 // Read hands frames to yamux as they come in, except those that are for nobody.
 // It never holds back a byte of a body, but it does hold back half a header:
@@ -253,6 +253,13 @@ func (w *wire) linger(s *stream) {
 	}
 }
 
+// sweep has yamux let go of the buffers in which nothing is.
+func (w *wire) sweep() {
+	for _, s := range w.table.attached() {
+		s.inner.Shrink()
+	}
+}
+
 // setCause says why the session ends. The first call counts.
 func (w *wire) setCause(cause *transport.CloseError) {
 	w.mu.Lock()
@@ -291,6 +298,7 @@ func (w *wire) Close() error {
 	cause, parting := w.cause, w.parting
 	w.mu.Unlock()
 
+	w.sweeper.stop()
 	w.ended(cause)
 	if parting != nil {
 		w.out.insert(parting)

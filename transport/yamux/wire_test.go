@@ -12,13 +12,14 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// canned is a connection with something to read.
+// canned is a connection with something to read, and nobody to write to.
 type canned struct {
 	transport.Stream
 	io.Reader
 }
 
 func (c canned) Read(p []byte) (int, error)      { return c.Reader.Read(p) }
+func (c canned) Write(p []byte) (int, error)     { return len(p), nil }
 func (c canned) SetReadDeadline(time.Time) error { return nil } // Read never waits
 
 func cannedWire(r io.Reader) *wire { return newWire(canned{Reader: r}, client.parity) }
@@ -77,7 +78,7 @@ func TestWireDrops(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := cannedWire(cut(bytes.NewReader(in)))
 			for _, id := range []uint32{1, 3} {
-				w.table.opening <- struct{}{}
+				w.table.opening() <- struct{}{}
 				w.table.sent(newHeader(typeWindowUpdate, flagSYN, id, 0))
 			}
 			w.table.linger(1)
@@ -100,7 +101,7 @@ func TestWireDropsRest(t *testing.T) {
 			w.table.linger(1)
 		}
 	}})
-	w.table.opening <- struct{}{}
+	w.table.opening() <- struct{}{}
 	w.table.sent(newHeader(typeWindowUpdate, flagSYN, 1, 0))
 	got, err := io.ReadAll(w)
 	want := bytes.Join([][]byte{dataFrame(0, 1, "kept"), dataFrame(flagFIN, 1, ""), dataFrame(0, 3, "kept")}, nil)
@@ -120,7 +121,7 @@ func TestWireTells(t *testing.T) {
 	in := append(slices.Clone(frame), second...)
 	for at := range len(frame) + 1 {
 		w := cannedWire(io.MultiReader(bytes.NewReader(in[:at]), bytes.NewReader(in[at:])))
-		w.table.opening <- struct{}{}
+		w.table.opening() <- struct{}{}
 		w.table.sent(newHeader(typeWindowUpdate, flagSYN, 1, 0))
 
 		var got []byte
@@ -141,7 +142,7 @@ func TestWireTells(t *testing.T) {
 		if got, want := saidAll(t, got), saidAll(t, want); err != nil || got != want {
 			t.Errorf("after %d bytes:\ngot  %s, %v\nwant %s", at, got, err, want)
 		}
-		if len(w.table.opening) != 0 || len(w.table.streams) != 0 {
+		if len(w.table.tokens) != 0 || len(w.table.streams) != 0 {
 			t.Errorf("after %d bytes: the stream is not forgotten", at)
 		}
 	}
@@ -166,7 +167,7 @@ func FuzzWire(f *testing.F) {
 			got = got[:0]
 			reads++
 		}})
-		w.table.opening <- struct{}{}
+		w.table.opening() <- struct{}{}
 		w.table.sent(newHeader(typeWindowUpdate, flagSYN, 1, 0))
 		w.table.linger(1)
 		p := make([]byte, 4096)
