@@ -59,3 +59,31 @@ func TestRule10AStallRightAfterAStall(t *testing.T) {
 		la.Release()
 	})
 }
+
+// The kernel counts in jiffies: asked again and again, it gives an answer that
+// is a little more recent each time, until the next one. That is no reason to
+// ask it more than once at a time.
+func TestRule11TheWitnessIsAskedOnce(t *testing.T) {
+	const timeout, stall = sec, 200 * ms
+	bubble(t, func(t *testing.T, e *Engine) {
+		asked := 0
+		began := time.Now()
+		w := &watched{policy: Sliding(timeout)}
+		w.heard = func() (time.Duration, bool) {
+			asked++
+			return time.Since(began) - time.Duration(asked)*time.Microsecond, true
+		}
+		e.Watch(w)
+		time.Sleep(timeout - stall/2)
+		stopClock(e, stall) // when it is looked at, it is overdue
+		time.Sleep(2 * DefaultTick)
+		if x := w.expired.Load(); x == nil {
+			t.Error("alive")
+		} else if x.Silence < timeout {
+			t.Errorf("ended after a silence of %v", x.Silence)
+		}
+		if asked != 1 {
+			t.Errorf("asked %d times", asked)
+		}
+	})
+}
