@@ -22,6 +22,8 @@ what it started and prints what it has.`,
 			benchEchoCommand(),
 			benchHoldCommand(),
 			benchChurnCommand(),
+			benchStallCommand(),
+			benchFailCommand(),
 		},
 	}
 }

@@ -66,13 +66,7 @@ func readHold(f *flags) measurement {
 	if h.Timeout == 0 {
 		h.Timeout = 3 * h.Beat
 	}
-	switch {
-	case f.err != nil:
-	case h.Codec == "raw" && h.Transport != "tcp":
-		f.fail("%s raw is for tcp: over %s, clients beat as livenet dial does, in frames", f.spell("codec"), h.Transport)
-	case h.Timeout <= h.Beat:
-		f.fail("%s %v must be longer than %s %v: a session in good health would be ended", f.spell("timeout"), h.Timeout, f.spell("beat"), h.Beat)
-	}
+	f.checkBeat(h.Transport, h.Codec, h.Beat, h.Timeout)
 	return func(ctx context.Context, p bench.Progress) (report *bench.Report, err error) {
 		if h.Command, err = workerCommand(); err != nil {
 			return nil, err

@@ -210,6 +210,86 @@ func TestBenchHoldEnded(t *testing.T) {
 	}
 }
 
+// A server that is stopped when the benchmark ends does not stay: neither
+// stopped, nor at all.
+func TestBenchStallEnded(t *testing.T) {
+	for signal, status := range map[syscall.Signal]int{syscall.SIGINT: statusHurried, syscall.SIGKILL: -1} {
+		t.Run(signal.String(), func(t *testing.T) {
+			t.Parallel()
+			cmd, stdout := benchProcess(t, strings.Fields("stall --json --sessions 20 --dead 2 --timeout 500ms --stops 0.2,1000 --trials 2")...)
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer cmd.Process.Kill()
+			workers := awaitStopped(t, cmd.Process.Pid, 100*time.Millisecond)
+			cmd.Process.Signal(signal)
+			if got := exitStatus(cmd.Wait()); got != status {
+				t.Errorf("exit status %d, want %d", got, status)
+			}
+			awaitNone(t, workers)
+			if signal == syscall.SIGKILL {
+				return
+			}
+			if r := resultOf(t, stdout); !r.Interrupted || r.Rows[0].number("false_kills") != 0 || r.Rows[0].number("reaped") != 2 {
+				t.Errorf("got %+v", r)
+			}
+		})
+	}
+}
+
+// awaitStopped waits until one of a process's workers has been stopped for
+// longer than the first stall takes.
+func awaitStopped(t *testing.T, of int, longer time.Duration) (workers []int) {
+	t.Helper()
+	var since time.Time
+	for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		stopped := false
+		workers = children(t, of)
+		for _, pid := range workers {
+			if state, _ := processState(pid); state == "T" {
+				stopped = true
+			}
+		}
+		switch {
+		case !stopped:
+			since = time.Time{}
+		case since.IsZero():
+			since = time.Now()
+		case time.Since(since) > 2*longer:
+			return workers
+		}
+		if time.Since(began) > soon {
+			t.Fatal("no worker is stopped")
+		}
+	}
+}
+
+// The tables of the others fit a terminal, too.
+func TestBenchStallText(t *testing.T) {
+	for args, words := range map[string][]string{
+		"stall --sessions 20 --dead 2 --timeout 500ms --stops 0.5 --trials 1 --compare": {"protected, 250ms", "unprotected, 250ms", "false kills", "after p50"},
+		"fail --sessions 20 --neighbours 5 --timeout 500ms":                             {"silent", "killed", "meanwhile", "neighbours lost"},
+	} {
+		t.Run(args, func(t *testing.T) {
+			t.Parallel()
+			cmd, stdout := benchProcess(t, strings.Fields(args)...)
+			if err := cmd.Run(); err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(stdout.String()) {
+				if n := utf8.RuneCountInString(line) - 1; n > helpWidth {
+					t.Errorf("a line of %d columns: %s", n, line)
+				}
+			}
+			for _, word := range words {
+				if !strings.Contains(stdout.String(), word) {
+					t.Errorf("no %s in\n%s", word, stdout)
+				}
+			}
+		})
+	}
+}
+
 // awaitSockets waits until processes have so many descriptors.
 func awaitSockets(t *testing.T, pids []int, n int) {
 	t.Helper()
@@ -279,6 +359,17 @@ func TestBenchLoadBadUsage(t *testing.T) {
 		"hold --beat 1ms":                    "hold: --beat 1ms: out of range: from 20ms to 1h0m0s",
 		"hold --for 25h":                     "hold: --for 25h: out of range: from 20ms to 24h0m0s",
 		"hold x":                             `hold: unexpected argument "x": see livenet bench hold --help`,
+		"stall --starve x":                   `stall: unknown starve "x": there are stop, cpu, gomaxprocs, gc, cgroup and ticks`,
+		"stall --stops 1,,2":                 `stall: --stops "1,,2": want numbers above 0 and up to 1000, with commas between them`,
+		"stall --stops 0":                    `stall: --stops "0": want numbers above 0 and up to 1000, with commas between them`,
+		"stall --stops NaN":                  `stall: --stops "NaN": want numbers above 0 and up to 1000, with commas between them`,
+		"stall --trials 0":                   `stall: --trials "0": want a whole number from 1 to 10000`,
+		"stall --dead -1":                    `stall: --dead "-1": want a whole number from 0 to 100000000`,
+		"stall --beat 2s":                    "stall: --timeout 2s must be longer than --beat 2s: a session in good health would be ended",
+		"stall --transport quic --codec raw": "stall: --codec raw is for tcp: over quic, clients beat as livenet dial does, in frames",
+		"fail --peers x":                     `fail: unknown peers "x": there are all, silent, slow and killed`,
+		"fail --neighbours x":                `fail: --neighbours "x": want a whole number from 0 to 100000000`,
+		"fail --slow 2h":                     "fail: --slow 2h: out of range: from 20ms to 1h0m0s",
 		"churn --parallel 0":                 `churn: --parallel "0": want a whole number from 1 to 100000000`,
 		"churn --transport foo":              `churn: unknown transport "foo": there are quic, tcp and yamux`,
 		"churn --for 1ms":                    "churn: --for 1ms: out of range: from 20ms to 24h0m0s",

@@ -22,6 +22,7 @@ type churner struct {
 	server served
 
 	parallel int
+	pause    time.Duration
 	stop     chan struct{} // closed to stop the loops
 	loops    sync.WaitGroup
 
@@ -50,7 +51,7 @@ func newChurner(o churnOrder, _ *noter) (role, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &churner{dialer: liveness.Client{Codec: code}, way: t, server: o.Server, parallel: o.Parallel}
+	c := &churner{dialer: liveness.Client{Codec: code}, way: t, server: o.Server, parallel: o.Parallel, pause: o.Pause}
 	c.restart()
 	c.resume()
 	return c, nil
@@ -130,6 +131,8 @@ func (c *churner) loop(stop <-chan struct{}) {
 		c.mu.Unlock()
 		if err != nil {
 			time.Sleep(afterFailure)
+		} else if c.pause > 0 {
+			time.Sleep(c.pause)
 		}
 	}
 }

@@ -17,14 +17,22 @@ import (
 // each.
 type client struct {
 	way    *way
-	dialer liveness.Client
+	codec  codec.Codec
+	dialer liveness.Client // but for the codec
 	notes  *noter
 	beats  atomic.Int64
 	wanted chan connectOrder // sessions to be opened, each by one send
 
 	mu    sync.Mutex
+	held  map[*held]struct{}
 	dirty bool // there was a change since the last note
 	state holding
+}
+
+// A held is a session, and how to keep it from beating.
+type held struct {
+	conn  *liveness.Conn
+	codec *counted
 }
 
 // dialling is how many sessions are being opened at once.
@@ -37,11 +45,16 @@ func newClient(o holdOrder, notes *noter) (role, error) {
 	}
 	c := &client{
 		way:    newWay(o.Transport, o.Timeout, o.Sources),
+		codec:  code,
+		held:   make(map[*held]struct{}),
 		notes:  notes,
 		wanted: make(chan connectOrder),
 		state:  holding{Failed: make(map[string]int)},
 	}
-	c.dialer = liveness.Client{Codec: &counted{code, &c.beats}, Beat: o.Beat}
+	c.dialer = liveness.Client{Beat: o.Beat}
+	if o.Judge > 0 {
+		c.dialer.Policy = liveness.Sliding(o.Judge, liveness.ProbeAfter(o.Judge/3))
+	}
 	for range dialling {
 		go c.dialAll() // until the process ends
 	}
@@ -59,9 +72,39 @@ func (c *client) connect(o connectOrder) {
 
 func (c *client) watch(bool) {}
 
-func (c *client) report(_ reportOrder, answer *note) {
+func (c *client) report(o reportOrder, answer *note) {
 	h := c.snapshot()
+	if !o.Ends {
+		h.Ends = nil
+	}
 	answer.Client = &h
+	if o.Restart {
+		c.mu.Lock()
+		c.state.Ends = nil
+		c.mu.Unlock()
+	}
+}
+
+// silence picks sessions at random.
+func (c *client) silence(o silenceOrder) {
+	c.mu.Lock()
+	var chosen []*held
+	for h := range c.held {
+		if len(chosen) == o.N {
+			break
+		}
+		if !h.codec.coder.quiet.Load() {
+			chosen = append(chosen, h)
+		}
+	}
+	c.state.Silent += len(chosen)
+	c.mu.Unlock()
+	for _, h := range chosen {
+		if o.Last {
+			h.conn.Write([]byte{0}) // what is echoed is forgotten
+		}
+		h.codec.coder.quiet.Store(true)
+	}
 }
 
 func (c *client) snapshot() holding {
@@ -81,6 +124,7 @@ func (c *client) noteChanges() {
 		c.mu.Unlock()
 		if dirty {
 			h := c.snapshot()
+			h.Ends = nil
 			c.notes.note(note{Client: &h})
 		}
 	}
@@ -96,37 +140,48 @@ func (c *client) change(f func(*holding)) {
 
 func (c *client) dialAll() {
 	for o := range c.wanted {
-		conn, err := c.dial(o.Server)
+		h, err := c.dial(o.Server)
 		if err != nil {
 			c.change(func(h *holding) { h.Failed[why(err)]++ })
 			continue
 		}
-		c.change(func(h *holding) { h.Connected++ })
-		go c.hold(conn)
+		c.change(func(s *holding) {
+			s.Connected++
+			c.held[h] = struct{}{}
+		})
+		go c.hold(h)
 	}
 }
 
-func (c *client) dial(s served) (*liveness.Conn, error) {
+func (c *client) dial(s served) (*held, error) {
 	t, err := c.way.to(s)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), dialTime)
 	defer cancel()
-	return c.dialer.Dial(ctx, t, s.Addr)
+	h := &held{codec: &counted{Codec: c.codec, beats: &c.beats}}
+	dialer := c.dialer
+	dialer.Codec = h.codec
+	h.conn, err = dialer.Dial(ctx, t, s.Addr)
+	return h, err
 }
 
 // hold reads until the session ends, which nobody here asks for.
-func (c *client) hold(conn *liveness.Conn) {
-	defer conn.Close()
+func (c *client) hold(h *held) {
+	defer h.conn.Close()
 	buf := make([]byte, heldBuffer)
 	for {
-		if _, err := conn.Read(buf); err != nil {
-			end, _ := errors.AsType[*liveness.Error](err)
-			c.change(func(h *holding) {
-				h.Lost++
-				if end != nil && wrong(end.Reason) {
-					h.FalseKills++
+		if _, err := h.conn.Read(buf); err != nil {
+			c.change(func(s *holding) {
+				delete(c.held, h)
+				s.Lost++
+				end, _ := errors.AsType[*liveness.Error](err)
+				switch {
+				case h.codec.coder.quiet.Load():
+					s.end()
+				case end != nil && wrong(end.Reason):
+					s.FalseKills++
 				}
 			})
 			return

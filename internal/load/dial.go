@@ -48,22 +48,29 @@ func (w *way) to(s served) (transport.Transport, error) {
 // dialTime is how long opening a session may take.
 const dialTime = 30 * time.Second
 
-// counted counts the beats that a client sends.
+// counted counts the beats that a client sends, and has the coder of one
+// session, which can be kept from sending any.
 type counted struct {
 	codec.Codec
 	beats *atomic.Int64
+	coder countedCoder
 }
 
 func (c *counted) Client(hello codec.Hello) codec.Coder {
-	return &countedCoder{c.Codec.Client(hello), c.beats}
+	c.coder.Coder, c.coder.beats = c.Codec.Client(hello), c.beats
+	return &c.coder
 }
 
 type countedCoder struct {
 	codec.Coder
 	beats *atomic.Int64
+	quiet atomic.Bool
 }
 
 func (c *countedCoder) AppendPing(dst []byte, seq uint32) ([]byte, bool) {
+	if c.quiet.Load() {
+		return dst, false
+	}
 	dst, ok := c.Coder.AppendPing(dst, seq)
 	if ok {
 		c.beats.Add(1)

@@ -32,6 +32,7 @@ type hand struct {
 	stdin  io.WriteCloser
 	orders *json.Encoder
 	stderr *tail
+	killed bool          // that it ends is as it should be
 	exited chan struct{} // closed when it has ended, and err says how
 	err    error
 
@@ -131,6 +132,7 @@ func (f *fleet) take(ctx context.Context) error {
 // note remembers what a note says.
 func (h *hand) note(n note) error {
 	switch {
+	case n.exited && h.killed:
 	case n.exited:
 		return fmt.Errorf("%s has ended: %s", h.name, h.ended())
 	case n.Failed != "":
@@ -206,6 +208,10 @@ func all(hands []*hand, is func(*hand) bool) bool {
 // has very many sockets takes its time.
 const farewell = 60 * time.Second
 
+// goOnEvery is how often a worker is told to go on that does not end: it may
+// have been stopped.
+const goOnEvery = 100 * time.Millisecond
+
 // end ends all workers, and returns when they have ended.
 func (f *fleet) end() {
 	close(f.ending)
@@ -214,12 +220,22 @@ func (f *fleet) end() {
 	}
 	timer := time.NewTimer(farewell)
 	defer timer.Stop()
+	again := time.NewTicker(goOnEvery)
+	defer again.Stop()
 	for _, h := range f.workers {
-		select {
-		case <-h.exited:
-		case <-timer.C:
-			timer.Reset(0) // nor is there any patience with the others
-			h.cmd.Process.Kill()
+		h.goOn()
+		for waiting := true; waiting; {
+			select {
+			case <-h.exited:
+				waiting = false
+			case <-again.C:
+				h.goOn() // it may be one that stops itself
+			case <-timer.C:
+				timer.Reset(0) // nor is there any patience with the others
+				h.cmd.Process.Kill()
+				<-h.exited
+				waiting = false
+			}
 		}
 	}
 	f.reading.Wait()

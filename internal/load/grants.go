@@ -8,12 +8,14 @@ type grants struct {
 	window int
 	most   int // groups that are being filled at once
 	groups []*group
+	total  int // sessions that are wanted
 }
 
 // A group is the servers behind one address.
 type group struct {
 	servers []*hand
 	total   int // sessions they are to get
+	had     int // that they had accepted before
 	granted int
 	due     []*grant // the clients that are to open some yet
 	begun   bool
@@ -31,26 +33,29 @@ const (
 	quicWindow = 24 // quic-go refuses those beyond 32
 )
 
-func (r *holdRun) newGrants() *grants {
+// newGrants is for so many more sessions of each client to which servers.
+func (c *crew) newGrants(want [][]Target) *grants {
 	g := &grants{window: mostWindow, most: filling()}
-	if n := r.limits.Backlog / 2; n > 0 {
+	if n := c.limits.Backlog / 2; n > 0 {
 		g.window = min(n, g.window)
 	}
-	if r.Transport == "quic" {
+	if c.plan.Transport == "quic" {
 		g.window = quicWindow
 	}
-	for i, h := range r.servers {
-		if i == 0 || !r.ReusePort {
+	for i, h := range c.servers {
+		if i == 0 || !c.plan.ReusePort {
 			g.groups = append(g.groups, new(group))
 		}
 		last := g.groups[len(g.groups)-1]
 		last.servers = append(last.servers, h)
+		last.had += h.server.Accepted
 	}
-	for i, d := range r.plan.Clients {
-		for _, t := range d.Targets {
+	for i, targets := range want {
+		for _, t := range targets {
 			to := g.groups[t.Server]
 			to.total += t.Sessions
-			to.due = append(to.due, &grant{r.clients[i], t.Sessions})
+			to.due = append(to.due, &grant{c.clients[i], t.Sessions})
+			g.total += t.Sessions
 		}
 	}
 	return g
@@ -72,8 +77,9 @@ func (g *grants) give(failed int) (done bool) {
 	return busy == 0
 }
 
+// accepted is how many of the sessions that are wanted have been.
 func (g *group) accepted() int {
-	n := 0
+	n := -g.had
 	for _, h := range g.servers {
 		n += h.server.Accepted
 	}

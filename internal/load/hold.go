@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"runtime"
 	"time"
 
 	"github.com/livenet/livenet/internal/bench"
@@ -49,7 +48,7 @@ func (h *Hold) Run(ctx context.Context, p bench.Progress) (*bench.Report, error)
 	if err := limits.Check(h.Shape()); err != nil {
 		return nil, err
 	}
-	r := &holdRun{Hold: h, limits: limits, plan: limits.Plan(h.Shape()), progress: p, fleet: newFleet(h.Command)}
+	r := &holdRun{Hold: h, crew: newCrew(limits, h.Shape(), h.Command), progress: p}
 	err := r.run(ctx)
 	if err == nil {
 		err = r.judge()
@@ -62,14 +61,9 @@ func (h *Hold) Run(ctx context.Context, p bench.Progress) (*bench.Report, error)
 // A holdRun is a Hold under way.
 type holdRun struct {
 	*Hold
-	limits   Limits
-	plan     *Plan
+	*crew
 	progress bench.Progress
-	fleet    *fleet
-	servers  []*hand
-	clients  []*hand
 
-	tally         tally
 	before, after sample // around connecting
 	connecting    time.Duration
 	measured      int // sessions that after is a sample of
@@ -111,12 +105,12 @@ func (r *holdRun) step(stage int, share float64, format string, args ...any) {
 
 func (r *holdRun) run(ctx context.Context) error {
 	r.step(stageConnecting, 0, "starting %d server and %d client processes", len(r.plan.Servers), len(r.plan.Clients))
-	if err := r.start(ctx); err != nil {
+	if err := r.begin(ctx); err != nil {
 		return err
 	}
-	err := r.connect(ctx)
+	err := r.open(ctx)
 	if err == nil {
-		err = r.settle(ctx)
+		err = r.settle(ctx, func(elapsed time.Duration) { r.step(stageSettling, min(1, elapsed.Seconds()), "settling") })
 	}
 	// Who interrupts wants to know what there is by now.
 	if err == nil || ctx.Err() != nil || errors.Is(err, errStalled) {
@@ -135,43 +129,23 @@ func (r *holdRun) run(ctx context.Context) error {
 // measureTime is how long a measurement of idle sessions may take.
 const measureTime = 60 * time.Second
 
-// start starts the processes, and takes the sample of them without sessions.
-func (r *holdRun) start(ctx context.Context) error {
-	identity, err := newIdentity(r.Transport)
-	if err != nil {
-		return err
+// begin starts the processes, and takes the sample of them without sessions.
+func (r *holdRun) begin(ctx context.Context) error {
+	err := r.start(ctx, serveOrder{Timeout: r.Timeout}, holdOrder{Beat: r.Beat, Timeout: r.Timeout})
+	if err == nil {
+		err = r.fleet.ask(ctx, r.fleet.workers, reportOrder{Tidied: true})
 	}
-	listen := "127.0.0.1:0"
-	for i := range r.plan.Servers {
-		h, err := r.fleet.start(fmt.Sprintf("server %d", i+1), order{Serve: &serveOrder{
-			Transport: r.Transport, Codec: r.Codec, Timeout: r.Timeout, Parked: r.IO == Parked, Listen: listen, ReusePort: r.ReusePort, Identity: identity,
-		}})
-		if err != nil {
-			return err
-		}
-		r.servers = append(r.servers, h)
-		if r.ReusePort && i == 0 {
-			if err := r.fleet.awaitReady(ctx, r.servers); err != nil {
-				return err
-			}
-			listen = h.served.Addr // for all the others
-		}
-	}
-	for i, d := range r.plan.Clients {
-		h, err := r.fleet.start(fmt.Sprintf("client %d", i+1), order{Hold: &holdOrder{
-			Transport: r.Transport, Codec: r.Codec, Sessions: d.sessions(), Beat: r.Beat, Timeout: r.Timeout, Sources: d.Sources,
-		}})
-		if err != nil {
-			return err
-		}
-		r.clients = append(r.clients, h)
-	}
-	if err := r.fleet.awaitReady(ctx, r.fleet.workers); err != nil {
-		return err
-	}
-	err = r.fleet.ask(ctx, r.fleet.workers, reportOrder{Tidied: true})
 	r.before = r.sample()
 	return err
+}
+
+// open has all sessions opened.
+func (r *holdRun) open(ctx context.Context) error {
+	began := time.Now()
+	defer func() { r.connecting = time.Since(began) }()
+	return r.connect(ctx, r.plan.targetsOfAll(), func(opened, all int) {
+		r.step(stageConnecting, float64(opened)/float64(all), "connecting %d/%d", opened, all)
+	})
 }
 
 // sample adds up what was reported last.
@@ -185,96 +159,6 @@ func (r *holdRun) sample() sample {
 		s.beats += h.client.Beats
 	}
 	return s
-}
-
-// A tally is what clients and servers have counted.
-type tally struct {
-	connected, lost, kills int // by the clients
-	accepted, live         int // by the servers
-	failed                 map[string]int
-}
-
-// count brings the tally up to date with what was noted last.
-func (r *holdRun) count() tally {
-	t := tally{failed: make(map[string]int)}
-	for _, h := range r.clients {
-		t.connected += h.client.Connected
-		t.lost += h.client.Lost
-		t.kills += h.client.FalseKills
-		merge(t.failed, h.client.Failed)
-	}
-	for _, h := range r.servers {
-		t.accepted += h.server.Accepted
-		t.live += h.server.Live
-	}
-	r.tally = t
-	return t
-}
-
-// errStalled is a run in which no session could be opened any more.
-var errStalled = errors.New("connecting has stalled")
-
-// stallTime is how long nothing may happen.
-const stallTime = 30 * time.Second
-
-// connect has all sessions opened.
-func (r *holdRun) connect(ctx context.Context) error {
-	began := time.Now()
-	defer func() { r.connecting = time.Since(began) }()
-	g := r.newGrants()
-	before, stall := -1, time.Now()
-	for {
-		t := r.count()
-		r.step(stageConnecting, float64(t.connected)/float64(r.Sessions), "connecting %d/%d", t.connected, r.Sessions)
-		tried := t.connected + sum(t.failed)
-		// Over some transports a server has a session before its client has.
-		if g.give(tried-t.connected) && tried == r.Sessions {
-			return nil
-		}
-		if now := tried + t.accepted; now != before {
-			before, stall = now, time.Now()
-		}
-		within, cancel := context.WithDeadline(ctx, stall.Add(stallTime))
-		err := r.fleet.take(within)
-		cancel()
-		switch {
-		case err == nil:
-		case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
-			return fmt.Errorf("%w at %d of %d sessions", errStalled, t.connected, r.Sessions)
-		default:
-			return err
-		}
-	}
-}
-
-// settle waits until servers and clients agree on how many sessions there are,
-// and a moment longer.
-func (r *holdRun) settle(ctx context.Context) error {
-	const agree, moment = 10 * time.Second, 500 * time.Millisecond
-	for began := time.Now(); ; {
-		elapsed := time.Since(began)
-		r.step(stageSettling, min(1, elapsed.Seconds()), "settling")
-		if err := r.fleet.ask(ctx, r.fleet.workers, reportOrder{}); err != nil {
-			return err
-		}
-		if t := r.count(); elapsed >= moment && (t.live == t.connected-t.lost || elapsed >= agree) {
-			return nil
-		}
-		if err := pause(ctx, moment/5); err != nil {
-			return err
-		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // measure takes the sample of idle sessions.
@@ -342,23 +226,6 @@ func (r *holdRun) judge() error {
 	return nil
 }
 
-func merge(into, from map[string]int) {
-	for k, n := range from {
-		into[k] += n
-	}
-}
-
-// mostly is the most frequent of several.
-func mostly(counts map[string]int) string {
-	best := ""
-	for what, n := range counts {
-		if best == "" || n > counts[best] || n == counts[best] && what < best {
-			best = what
-		}
-	}
-	return best
-}
-
 // add adds another process's.
 func (u *usage) add(v usage) {
 	u.CPU += v.CPU
@@ -368,8 +235,3 @@ func (u *usage) add(v usage) {
 	u.Goroutines += v.Goroutines
 	u.Descriptors += v.Descriptors
 }
-
-// filling is how many servers get their sessions at once: there is no more
-// than the processors to do it with, and what a server needs only while it is
-// being filled is not needed by all at once.
-func filling() int { return max(2, runtime.GOMAXPROCS(0)) }

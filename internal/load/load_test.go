@@ -163,7 +163,7 @@ func TestFalseKill(t *testing.T) {
 	if h.client.FalseKills != 1 || h.client.Connected != 1 || h.client.Beats != 1 {
 		t.Errorf("got %+v", h.client)
 	}
-	r := holdRun{Hold: &Hold{Sessions: 1}, clients: []*hand{h}}
+	r := holdRun{Hold: &Hold{Sessions: 1}, crew: &crew{clients: []*hand{h}}}
 	r.count()
 	if err := r.judge(); err == nil || err.Error() != "1 of 1 sessions were ended for silence although they beat in time" {
 		t.Errorf("got %v", err)
@@ -191,7 +191,7 @@ func TestHoldRefused(t *testing.T) {
 		if err := f.await(within(t), func() bool { return h.client.failed() == 3 }); err != nil {
 			t.Fatal(err)
 		}
-		r := holdRun{Hold: &Hold{Transport: transport, Sessions: 3}, clients: []*hand{h}}
+		r := holdRun{Hold: &Hold{Transport: transport, Sessions: 3}, crew: &crew{clients: []*hand{h}}}
 		r.count()
 		if err := r.judge(); err == nil || err.Error() != "3 of 3 sessions could not be opened: connect: connection refused" {
 			t.Errorf("%s: got %v", transport, err)
@@ -232,8 +232,7 @@ func TestHoldInterrupted(t *testing.T) {
 func TestWorkerDies(t *testing.T) {
 	t.Parallel()
 	h := Hold{Transport: "tcp", Codec: "frame", Sessions: 100, Beat: time.Second, Timeout: time.Minute, For: time.Hour, Servers: 2}
-	limits := ReadLimits()
-	r := &holdRun{Hold: &h, limits: limits, plan: limits.Plan(h.Shape()), fleet: newFleet(ourselves(t))}
+	r := &holdRun{Hold: &h, crew: newCrew(ReadLimits(), h.Shape(), ourselves(t))}
 	r.progress = &steps{hear: func(what string) {
 		if strings.HasPrefix(what, "holding") {
 			r.servers[1].cmd.Process.Kill()

@@ -15,6 +15,10 @@ type order struct {
 	Hold    *holdOrder    `json:",omitempty"`
 	Churn   *churnOrder   `json:",omitempty"`
 	Connect *connectOrder `json:",omitempty"`
+	Silence *silenceOrder `json:",omitempty"`
+	Starve  *starveOrder  `json:",omitempty"`
+	Burn    *burnOrder    `json:",omitempty"`
+	Mark    bool          `json:",omitempty"` // a server's sessions of now are those whose ends it is asked about
 	Watch   *bool         `json:",omitempty"` // note each change, or no longer
 	Tidy    bool          `json:",omitempty"` // collect garbage
 	Report  *reportOrder  `json:",omitempty"`
@@ -29,7 +33,11 @@ type serveOrder struct {
 	Parked    bool // no goroutine for each session
 	Listen    string
 	ReusePort bool
-	Identity  *identity `json:",omitempty"` // where there is TLS
+
+	Unprotected bool          // from taking its own stalls for its peers' silence
+	Ends        bool          // be told of sessions' ends, and say what there is to say of them
+	Slow        time.Duration // each time
+	Identity    *identity     `json:",omitempty"` // where there is TLS
 }
 
 // holdOrder makes the worker a client that holds sessions.
@@ -40,6 +48,7 @@ type holdOrder struct {
 	Beat      time.Duration
 	Timeout   time.Duration // the servers'
 	Sources   Sources
+	Judge     time.Duration // how long the server may be silent; 0: as long as it bears itself
 }
 
 // churnOrder makes the worker a client that connects, echoes and disconnects.
@@ -48,6 +57,7 @@ type churnOrder struct {
 	Codec     string
 	Parallel  int
 	Timeout   time.Duration // the server's
+	Pause     time.Duration // after each connection, of each that goes on at a time
 	Sources   Sources
 	Server    served
 }
@@ -56,6 +66,24 @@ type churnOrder struct {
 type connectOrder struct {
 	Server served
 	N      int
+}
+
+// silenceOrder has a client's sessions fall silent: they stay, but send nothing
+// any more.
+type silenceOrder struct {
+	N    int  // so many of them
+	Last bool // each sends something before
+}
+
+// burnOrder makes the worker one that takes processor time from the others, when
+// it is asked to starve them.
+type burnOrder struct{}
+
+// starveOrder has a server, or all processes, starved. A new order ends what
+// the one before began.
+type starveOrder struct {
+	Kind string        // empty: of nothing
+	For  time.Duration // at most
 }
 
 // served is where a server can be reached.
@@ -72,6 +100,7 @@ type reportOrder struct {
 	Restart bool // with what was measured since the last one that said so
 	Stop    bool // churn: pause, when what is under way has been completed
 	Resume  bool // churn: and go on
+	Ends    bool // with the ends of silent sessions since the last one that said Restart
 }
 
 // A note is a line from a worker to the coordinator.
@@ -93,6 +122,19 @@ type serving struct {
 	Live     int
 	Closed   map[string]int // by reason
 	Stalls   int            // of the engine
+	Ends     *endings       `json:",omitempty"`
+}
+
+// endings are a server's figures of the ends of those sessions that it had when
+// it was told to mark them.
+type endings struct {
+	Told        int           // of how many it was told
+	First, Last int64         // when: in nanoseconds since 1970
+	Fastest     int           // in any hundred milliseconds
+	Late        time.Duration // after its deadline the latest verdict fell
+	Closed      time.Duration // after its deadline the latest was closed
+	Base, Peak  int64         // bytes on the heap: when it was told to mark, and at most since
+	Lines       int           // of a log
 }
 
 // holding is how far a client is that holds sessions.
@@ -103,6 +145,15 @@ type holding struct {
 	Lost       int // sessions that ended though nobody asked for it
 	FalseKills int // and those among them that the server ended for its policy
 	Late       time.Duration
+	Silent     int     // sessions that fell silent as they were told to
+	Ended      int     // and those among them that the server ended
+	Ends       []int64 `json:",omitempty"` // when: in nanoseconds since 1970
+}
+
+// end takes note that a silent session has ended.
+func (h *holding) end() {
+	h.Ended++
+	h.Ends = append(h.Ends, time.Now().UnixNano())
 }
 
 func (h *holding) failed() int { return sum(h.Failed) }

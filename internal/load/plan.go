@@ -103,6 +103,24 @@ func (p *Plan) targets(from, to int) []Target {
 	return list
 }
 
+// targetsOfAll are the targets of each client.
+func (p *Plan) targetsOfAll() [][]Target {
+	var list [][]Target
+	for _, d := range p.Clients {
+		list = append(list, d.Targets)
+	}
+	return list
+}
+
+// sources is how many sources the clients have.
+func (p *Plan) sources() int {
+	n := 0
+	for _, d := range p.Clients {
+		n = max(n, d.Sources.First+d.Sources.Count)
+	}
+	return n
+}
+
 // part is the i-th of k nearly equal parts of n things: from..to.
 func part(n, i, k int) (from, to int) { return n * i / k, n * (i + 1) / k }
 

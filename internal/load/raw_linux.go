@@ -32,7 +32,8 @@ type rawClient struct {
 	began    time.Time   // with the first session
 	targets  []rawTarget // sessions still to be opened
 	sessions []rawSession
-	pending  int // of them, those whose connect is under way
+	free     []int // those of them that have ended, to be used again
+	pending  int   // of them, those whose connect is under way
 	pace     pace
 	seq      uint32 // of the latest beat
 	beat     []byte // a buffer for one
@@ -61,6 +62,7 @@ type rawState uint8
 const (
 	rawConnecting rawState = iota
 	rawUp
+	rawSilent
 	rawGone
 )
 
@@ -143,8 +145,11 @@ func (c *rawClient) report(o reportOrder, answer *note) {
 	c.do(func() {
 		h := c.state
 		h.Failed = maps.Clone(h.Failed)
+		if !o.Ends {
+			h.Ends = nil
+		}
 		if o.Restart {
-			c.state.Late = 0
+			c.state.Late, c.state.Ends = 0, nil
 		}
 		done <- h
 	})
@@ -205,8 +210,31 @@ func (c *rawClient) noteChange() {
 	if now := time.Now(); c.dirty && (now.Sub(c.noted) >= noteEvery || len(c.targets)+c.pending == 0) {
 		c.dirty, c.noted = false, now
 		h := c.state
+		h.Ends = nil
 		c.notes.note(note{Client: &h})
 	}
+}
+
+// silence spreads those that fall silent evenly over all, and so over the times
+// at which they beat.
+func (c *rawClient) silence(o silenceOrder) {
+	c.do(func() {
+		var up []int
+		for i := range c.sessions {
+			if c.sessions[i].state == rawUp {
+				up = append(up, i)
+			}
+		}
+		n := min(o.N, len(up))
+		for i := range n {
+			index := up[i*len(up)/n]
+			if o.Last {
+				c.beatNow(index)
+			}
+			c.sessions[index].state = rawSilent
+		}
+		c.state.Silent += n
+	})
 }
 
 // open begins to open some of the sessions that are wanted.
@@ -239,6 +267,9 @@ func (c *rawClient) openOne(addr unix.Sockaddr) error {
 		return os.NewSyscallError("socket", err)
 	}
 	index := len(c.sessions)
+	if n := len(c.free); n > 0 {
+		index = c.free[n-1]
+	}
 	if err := c.dial(fd, index, addr); err != nil {
 		unix.Close(fd)
 		return err
@@ -261,7 +292,12 @@ func (c *rawClient) openOne(addr unix.Sockaddr) error {
 		unix.Close(fd)
 		return err
 	}
-	c.sessions = append(c.sessions, s)
+	if index == len(c.sessions) {
+		c.sessions = append(c.sessions, s)
+	} else {
+		c.sessions[index] = s
+		c.free = c.free[:len(c.free)-1]
+	}
 	return nil
 }
 
@@ -336,9 +372,9 @@ func (c *rawClient) ready(index int, events uint32) {
 	switch {
 	case s.state == rawConnecting && events&(unix.EPOLLOUT|unix.EPOLLERR|unix.EPOLLHUP) != 0:
 		c.connected(s, index)
-	case s.state == rawUp:
+	case s.state == rawUp || s.state == rawSilent:
 		if err := c.read(s); err != nil {
-			c.lost(s)
+			c.lost(s, index)
 		}
 	}
 }
@@ -354,7 +390,7 @@ func (c *rawClient) connected(s *rawSession, index int) {
 	}
 	if err != nil {
 		c.fail(os.NewSyscallError("connect", err))
-		c.close(s)
+		c.close(s, index)
 		return
 	}
 	c.up(s)
@@ -377,15 +413,20 @@ func (c *rawClient) read(s *rawSession) error {
 
 // lost is the end of a session that nobody here has asked for. If the server
 // ended it though a beat had been sent within its timeout, it was wrong to.
-func (c *rawClient) lost(s *rawSession) {
+func (c *rawClient) lost(s *rawSession, index int) {
 	c.state.Lost++
-	if silent := time.Duration(c.millis()-s.beat) * time.Millisecond; silent < c.order.Timeout {
+	silent := time.Duration(c.millis()-s.beat) * time.Millisecond
+	switch {
+	case s.state == rawSilent:
+		c.state.end()
+	case silent < c.order.Timeout:
 		c.state.FalseKills++
 	}
-	c.close(s)
+	c.close(s, index)
 }
 
-func (c *rawClient) close(s *rawSession) {
+func (c *rawClient) close(s *rawSession, index int) {
 	unix.Close(int(s.fd))
 	s.state, s.fd = rawGone, -1
+	c.free = append(c.free, index)
 }

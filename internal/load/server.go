@@ -3,7 +3,6 @@ package load
 import (
 	"context"
 	"crypto/tls"
-
 	"time"
 
 	"github.com/livenet/livenet/codec"
@@ -15,8 +14,10 @@ import (
 
 // A server is the role of a worker that accepts.
 type server struct {
-	srv   *liveness.Server
-	notes *noter
+	srv     *liveness.Server
+	notes   *noter
+	ends    *ends // nil: it is not told of them
+	starved starvation
 
 	quit  chan struct{} // of the goroutine that notes changes; nil: there is none
 	ended chan struct{}
@@ -28,6 +29,11 @@ func serve(o serveOrder, notes *noter) (*server, served, error) {
 	if err != nil {
 		return nil, served{}, err
 	}
+	s := &server{srv: srv, notes: notes}
+	if o.Ends {
+		s.ends = newEnds(o.Slow)
+		srv.Events = s.ends.event
+	}
 	l, err := t.Listen(context.Background(), o.Listen)
 	if err != nil {
 		return nil, served{}, err
@@ -37,7 +43,7 @@ func serve(o serveOrder, notes *noter) (*server, served, error) {
 		err := srv.Serve(context.Background(), l)
 		notes.note(note{Failed: "serving: " + err.Error()}) // nobody asked it to end
 	}()
-	return &server{srv: srv, notes: notes}, ready, nil
+	return s, ready, nil
 }
 
 // newServer is the transport, and the server on it, that are measured. Ready
@@ -71,6 +77,9 @@ func newServer(o serveOrder) (t transport.Transport, srv *liveness.Server, ready
 			Engine: new(liveness.Engine),
 		},
 		Codec: code,
+	}
+	if o.Unprotected {
+		srv.Policy = &unprotected{Policy: srv.Policy}
 	}
 	take := discard
 	if o.Echo {
@@ -153,6 +162,12 @@ func (s *server) serving(c liveness.Counts) *serving {
 	return v
 }
 
+func (s *server) starve(o starveOrder) { s.starved.begin(o, s.srv.Engine) }
+func (s *server) mark()                { s.ends.mark() }
+
 func (s *server) report(_ reportOrder, answer *note) {
 	answer.Server = s.serving(s.srv.Counts(liveness.KindSession))
+	if s.ends != nil {
+		answer.Server.Ends = s.ends.read(s.srv.Engine)
+	}
 }

@@ -42,6 +42,13 @@ type role interface {
 	report(o reportOrder, answer *note)
 }
 
+// Some roles have more to do.
+type (
+	silencer interface{ silence(silenceOrder) }
+	starver  interface{ starve(starveOrder) }
+	marker   interface{ mark() }
+)
+
 func (w *worker) obey(o order) {
 	if w.role == nil {
 		ready, err := w.begin(o)
@@ -57,6 +64,12 @@ func (w *worker) obey(o order) {
 		w.role.connect(*o.Connect)
 	case o.Watch != nil:
 		w.role.watch(*o.Watch)
+	case o.Silence != nil:
+		w.role.(silencer).silence(*o.Silence)
+	case o.Starve != nil:
+		w.role.(starver).starve(*o.Starve)
+	case o.Mark:
+		w.role.(marker).mark()
 	case o.Tidy:
 		tidy()
 	case o.Report != nil:
@@ -72,6 +85,8 @@ func (w *worker) begin(o order) (ready served, err error) {
 		w.role, err = newRawClient(*o.Hold, w.notes)
 	case o.Hold != nil:
 		w.role, err = newClient(*o.Hold, w.notes)
+	case o.Burn != nil:
+		w.role = new(burner)
 	case o.Churn != nil:
 		w.role, err = newChurner(*o.Churn, w.notes)
 	default:

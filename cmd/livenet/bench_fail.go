@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+
+	"github.com/livenet/livenet/internal/bench"
+	"github.com/livenet/livenet/internal/load"
+	"github.com/livenet/livenet/internal/stack"
+)
+
+func benchFailCommand() *command {
+	return benchmark(command{
+		name:    "fail",
+		summary: "very many sessions that lose their peers in one instant",
+		about: `A server process holds very many sessions, and all their peers fail at once: they
+fall silent, or their process is killed. What it finds: how fast the sessions are
+closed, how late, what that takes of the heap, whether each end is told of once,
+whether neighbours that beat are lost, and how long it takes to connect meanwhile,
+against what is usual.`,
+		options: []option{
+			{name: "transport", group: "Benchmark", value: "NAME", def: "tcp", help: "quic, tcp or yamux"},
+			{name: "io", group: "Benchmark", value: "NAME", def: "auto", help: ioHelp},
+			{name: "sessions", group: "Benchmark", value: "N", def: "10000", help: "that fail"},
+			{name: "neighbours", group: "Benchmark", value: "N", def: "1000", help: "sessions beside that go on beating"},
+			{name: "timeout", group: "Benchmark", value: "DURATION", def: "2s", help: "the server's sliding policy"},
+			{name: "beat", group: "Benchmark", value: "DURATION", help: "each session beats once in it (default: a quarter of the timeout)"},
+			{name: "peers", group: "Benchmark", value: "NAME", def: "all", help: "silent; slow: silent, and whoever is told of the ends takes his time; killed; or all of these"},
+			{name: "slow", group: "Benchmark", value: "DURATION", def: "20ms", help: "how much time, for each end"},
+		},
+		examples: `  livenet bench fail
+  livenet bench fail --transport quic --sessions 1500 --neighbours 200`,
+	}, readFail)
+}
+
+func readFail(f *flags) measurement {
+	transport := f.oneOf("transport", stack.Names...)
+	fail := load.Fail{
+		Transport:  transport,
+		IO:         f.serverIO(transport),
+		Sessions:   f.number("sessions", 1, mostSessions),
+		Neighbours: f.number("neighbours", 0, mostSessions),
+		Timeout:    f.durationUpTo("timeout", longestBeat),
+		Beat:       f.duration("beat"),
+		Slow:       f.durationUpTo("slow", longestBeat),
+		Ways:       load.FailWays,
+	}
+	if way := f.oneOf("peers", append([]string{"all"}, load.FailWays...)...); way != "all" {
+		fail.Ways = []string{way}
+	}
+	if fail.Beat == 0 {
+		fail.Beat = fail.Timeout / 4
+	}
+	f.checkBeat(fail.Transport, "frame", fail.Beat, fail.Timeout)
+	return func(ctx context.Context, p bench.Progress) (report *bench.Report, err error) {
+		if fail.Command, err = workerCommand(); err != nil {
+			return nil, err
+		}
+		return fail.Run(ctx, p)
+	}
+}

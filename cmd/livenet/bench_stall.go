@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/livenet/livenet/internal/bench"
+	"github.com/livenet/livenet/internal/load"
+	"github.com/livenet/livenet/internal/stack"
+)
+
+func benchStallCommand() *command {
+	return benchmark(command{
+		name:    "stall",
+		summary: "a stalled server, and the sessions that it must not end",
+		about: `A server process is stopped while its clients go on beating, and goes on after
+half a timeout, after one, two and ten. It must not have taken that for their
+silence. Some clients do fall silent at that moment, and the server must end those
+sessions, within a timeout of when it goes on.
+
+With --starve it is not stopped but starved, for four timeouts, and must find out
+the silent ones meanwhile.`,
+		options: []option{
+			{name: "transport", group: "Benchmark", value: "NAME", def: "tcp", help: "quic, tcp or yamux"},
+			{name: "codec", group: "Benchmark", value: "NAME", def: "frame", help: "frame: beats are answered; raw (tcp): a beat is one byte"},
+			{name: "io", group: "Benchmark", value: "NAME", def: "auto", help: ioHelp},
+			{name: "sessions", group: "Benchmark", value: "N", def: "10000", help: "how many"},
+			{name: "timeout", group: "Benchmark", value: "DURATION", def: "2s", help: "the server's sliding policy"},
+			{name: "beat", group: "Benchmark", value: "DURATION", help: "each session beats once in it (default: a quarter of the timeout)"},
+			{name: "starve", group: "Benchmark", value: "NAME", def: load.StarveStop, help: "cgroup (5 % of a CPU), cpu (busy loops on all cores), gc (all the time), gomaxprocs (one, and a busy loop), stop, or ticks (stopped in each third one)"},
+			{name: "stops", group: "Benchmark", value: "LIST", def: "0.5,1,2,10", help: "for how long the server is stopped, in timeouts: in each trial in turn"},
+			{name: "trials", group: "Benchmark", value: "N", def: "4", help: "how many"},
+			{name: "dead", group: "Benchmark", value: "N", def: "50", help: "sessions that fall silent in each trial"},
+			{name: "compare", group: "Benchmark", help: "the same again with a server that is not protected from its own stalls"},
+		},
+		examples: `  livenet bench stall
+  livenet bench stall --transport quic --sessions 1500 --trials 8
+  livenet bench stall --starve gc --trials 1 --compare`,
+	}, readStall)
+}
+
+// What a trial may be.
+const (
+	mostTrials  = 10_000
+	longestStop = 1000 // timeouts
+)
+
+func readStall(f *flags) measurement {
+	transport := f.oneOf("transport", stack.Names...)
+	s := load.Stall{
+		Transport: transport,
+		Codec:     f.oneOf("codec", "frame", "raw"),
+		IO:        f.serverIO(transport),
+		Sessions:  f.number("sessions", 1, mostSessions),
+		Timeout:   f.durationUpTo("timeout", longestBeat),
+		Beat:      f.duration("beat"),
+		Starve:    f.oneOf("starve", load.Starvations...),
+		Stops:     f.factors("stops", longestStop),
+		Trials:    f.number("trials", 1, mostTrials),
+		Dead:      f.number("dead", 0, mostSessions),
+		Compare:   f.on("compare"),
+	}
+	if s.Beat == 0 {
+		s.Beat = s.Timeout / 4
+	}
+	f.checkBeat(s.Transport, s.Codec, s.Beat, s.Timeout)
+	return func(ctx context.Context, p bench.Progress) (report *bench.Report, err error) {
+		if s.Command, err = workerCommand(); err != nil {
+			return nil, err
+		}
+		return s.Run(ctx, p)
+	}
+}
+
+// checkBeat finds what contradicts itself in how sessions beat.
+func (f *flags) checkBeat(transport, codec string, beat, timeout time.Duration) {
+	switch {
+	case f.err != nil:
+	case codec == "raw" && transport != "tcp":
+		f.fail("%s raw is for tcp: over %s, clients beat as livenet dial does, in frames", f.spell("codec"), transport)
+	case timeout <= beat:
+		f.fail("%s %v must be longer than %s %v: a session in good health would be ended", f.spell("timeout"), timeout, f.spell("beat"), beat)
+	}
+}
+
+// factors is a flag's value, positive numbers with commas between them, none of
+// them above most.
+func (f *flags) factors(name string, most float64) []float64 {
+	var list []float64
+	for text := range strings.SplitSeq(f.text(name), ",") {
+		n, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+		if err != nil || !(n > 0 && n <= most) {
+			f.fail("%s %q: want numbers above 0 and up to %v, with commas between them", f.spell(name), f.text(name), most)
+			return nil
+		}
+		list = append(list, n)
+	}
+	return list
+}

@@ -1,0 +1,507 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os/exec"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/livenet/livenet/internal/bench"
+	"github.com/livenet/livenet/liveness"
+)
+
+// A Stall keeps a server from running while its clients go on beating, and
+// looks whether it takes that for their silence. Some clients do fall silent at
+// that moment, and are to be found out nevertheless.
+type Stall struct {
+	Transport string
+	Codec     string
+	IO        string // as in [Hold]
+	Sessions  int
+	Timeout   time.Duration // the server's policy: sliding
+	Beat      time.Duration
+	Starve    string    // one of [Starvations]
+	Stops     []float64 // how long the server is stopped, in timeouts: of each trial in turn
+	Trials    int
+	Dead      int  // sessions that fall silent in each trial
+	Compare   bool // with a server that is not protected
+
+	// Command is a process, still to be started, whose main is [Work].
+	Command func() *exec.Cmd
+}
+
+// Shape is what the run asks the machine for. There is one server, which is
+// what is stalled.
+func (s *Stall) Shape() Shape {
+	return Shape{Transport: s.Transport, Codec: s.Codec, IO: s.IO, Sessions: s.Sessions, Servers: 1, Flag: FlagSessions}
+}
+
+// Run runs the trials. It fails with a [*LimitError], and has done nothing, if
+// the sessions don't fit this machine; and if a server that is protected ended a
+// session that beat, or kept one that did not.
+func (s *Stall) Run(ctx context.Context, p bench.Progress) (*bench.Report, error) {
+	if err := supported(); err != nil {
+		return nil, err
+	}
+	limits := ReadLimits()
+	if err := limits.Check(s.Shape()); err != nil {
+		return nil, err
+	}
+	r := &stallRun{Stall: s, limits: limits, progress: p}
+	protections := []bool{true}
+	if s.Compare {
+		protections = append(protections, false)
+	}
+	for _, protected := range protections {
+		r.protected = protected
+		if err := r.half(ctx); err != nil {
+			return r.report(), err
+		}
+	}
+	return r.report(), r.judge()
+}
+
+// A stallRun is a Stall under way.
+type stallRun struct {
+	*Stall
+	*crew
+	limits   Limits
+	progress bench.Progress
+
+	protected bool // the server of now
+	number    int  // of the trial under way; -1: none yet
+	began     time.Time
+	burner    *hand
+	cgroup    *cgroup
+	trials    []*trial
+}
+
+// A trial is one stall, and what came of it.
+type trial struct {
+	protected bool
+	stall     time.Duration // how long, once or again and again; 0: that is not known
+	beating   int           // sessions
+	beats     int64
+	kills     int // of sessions that beat
+	lost      int // others that ended, of those that beat
+	dead      int
+	ends      []time.Duration // of the dead: after the server went on, or was starved
+	reasons   map[string]int  // of all ends
+	stalls    int             // that the engine noticed
+}
+
+const (
+	// patience is the clients', who are to judge nobody.
+	patience = time.Hour
+
+	// cgroupPercent is what a control group grants of a CPU.
+	cgroupPercent = 5
+
+	// tickStall is how long each third tick is stalled, in timeouts. The dead are
+	// to be found out within three timeouts: that can't be had of one who looks
+	// but once in a timeout, and may not believe what he sees the first time.
+	tickStall = 0.9
+
+	// starvedFor is how long a server is starved, in timeouts. What became of
+	// the dead must be known by then.
+	starvedFor = 4
+
+	// watchedFor is how long a server is watched that has been stopped, in
+	// timeouts.
+	watchedFor = 1.5
+
+	// waitsFor is for how long one waits for the ends of the dead, in timeouts,
+	// from when the server went on, or was starved.
+	waitsFor = 3
+)
+
+// timeouts is n times the timeout.
+func (s *Stall) timeouts(n float64) time.Duration { return time.Duration(n * float64(s.Timeout)) }
+
+// stallOf is how long the server is stopped in a trial.
+func (s *Stall) stallOf(trial int) time.Duration {
+	switch s.Starve {
+	case StarveStop:
+		return s.timeouts(s.Stops[trial%len(s.Stops)])
+	case StarveTicks:
+		return s.timeouts(tickStall)
+	}
+	return 0
+}
+
+// lasts is about how long a trial takes.
+func (s *Stall) lasts(trial int) time.Duration {
+	if s.Starve == StarveStop {
+		return time.Second + s.stallOf(trial) + s.timeouts(watchedFor)
+	}
+	return time.Second + s.timeouts(starvedFor)
+}
+
+func (r *stallRun) step(format string, args ...any) {
+	connecting := float64(r.Sessions) / rates[r.Transport]
+	halves, done := 1.0, 0.0
+	if r.Compare {
+		halves = 2
+	}
+	half := connecting
+	for i := range r.Trials {
+		half += r.lasts(i).Seconds()
+	}
+	if r.number >= 0 {
+		done = connecting + min(time.Since(r.began), r.lasts(r.number)).Seconds()
+		for i := range r.number {
+			done += r.lasts(i).Seconds()
+		}
+	}
+	if !r.protected {
+		done += half
+	}
+	r.progress.Step(fmt.Sprintf(format, args...), done, halves*half)
+}
+
+// half is all trials of a server that is protected, or of one that is not.
+func (r *stallRun) half(ctx context.Context) (err error) {
+	r.crew = newCrew(r.limits, r.Shape(), r.Command)
+	defer func() {
+		r.fleet.end()
+		if r.cgroup != nil {
+			r.cgroup.remove()
+			r.cgroup = nil
+		}
+	}()
+	r.number = -1
+	r.step("starting the server and %d client processes", len(r.plan.Clients))
+	err = r.start(ctx, serveOrder{Timeout: r.Timeout, Unprotected: !r.protected},
+		holdOrder{Beat: r.Beat, Timeout: r.Timeout, Judge: patience})
+	if err != nil {
+		return err
+	}
+	if err := r.prepare(ctx); err != nil {
+		return err
+	}
+	for i := range r.Trials {
+		if err := r.fill(ctx); err != nil {
+			return err
+		}
+		r.number, r.began = i, time.Now()
+		if err := r.try(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prepare makes what it takes to starve the server.
+func (r *stallRun) prepare(ctx context.Context) (err error) {
+	switch r.Starve {
+	case StarveCPU:
+		if r.burner, err = r.fleet.start("burner", order{Burn: new(burnOrder)}); err != nil {
+			return err
+		}
+		return r.fleet.awaitReady(ctx, []*hand{r.burner})
+	case StarveCgroup:
+		if r.cgroup, err = newCgroup(); err != nil {
+			return err
+		}
+		return r.cgroup.add(r.server().cmd.Process.Pid)
+	}
+	return nil
+}
+
+func (r *stallRun) server() *hand { return r.servers[0] }
+
+// fill has those sessions opened that are not there, and waits until all of
+// them beat.
+func (r *stallRun) fill(ctx context.Context) error {
+	if err := r.fleet.ask(ctx, r.fleet.workers, reportOrder{}); err != nil {
+		return err
+	}
+	var want [][]Target
+	missing := 0
+	for i, h := range r.clients {
+		n := r.plan.Clients[i].sessions() - (h.client.Connected - h.client.Lost)
+		want = append(want, []Target{{0, n}})
+		missing += n
+	}
+	if missing > 0 {
+		err := r.connect(ctx, want, func(opened, all int) { r.step("connecting %d/%d", opened, all) })
+		if err != nil {
+			return err
+		}
+		if n := sum(r.tally.failed); n > 0 {
+			return fmt.Errorf("%d sessions could not be opened: %s", n, mostly(r.tally.failed))
+		}
+	}
+	if err := r.settle(ctx, nil); err != nil {
+		return err
+	}
+	return pause(ctx, 2*r.Beat)
+}
+
+// try is one trial.
+func (r *stallRun) try(ctx context.Context) error {
+	t := &trial{protected: r.protected, stall: r.stallOf(r.number), dead: min(r.Dead, r.Sessions)}
+	t.beating = r.Sessions - t.dead
+	r.step("trial %d of %d", r.number+1, r.Trials)
+	if err := r.fleet.ask(ctx, r.fleet.workers, reportOrder{Restart: true}); err != nil {
+		return err
+	}
+	before, ends, stalls := r.sum(), maps.Clone(r.server().server.Closed), r.server().server.Stalls
+	if err := r.silence(ctx, t.dead); err != nil {
+		return err
+	}
+	from, err := r.stall(ctx, t)
+	if err != nil {
+		return err
+	}
+	if err := r.fleet.ask(ctx, []*hand{r.server()}, reportOrder{}); err != nil {
+		return err
+	}
+	after := r.sum()
+	t.kills = after.FalseKills - before.FalseKills
+	t.lost = after.Lost - before.Lost - (after.Ended - before.Ended) - t.kills
+	t.beats = after.Beats - before.Beats
+	for _, at := range after.Ends {
+		t.ends = append(t.ends, max(0, time.Unix(0, at).Sub(from)))
+	}
+	t.reasons = maps.Clone(r.server().server.Closed)
+	for reason, n := range ends {
+		if t.reasons[reason] -= n; t.reasons[reason] == 0 {
+			delete(t.reasons, reason)
+		}
+	}
+	t.stalls = r.server().server.Stalls - stalls
+	r.trials = append(r.trials, t)
+	return nil
+}
+
+// sum is what the clients have noted last, together.
+func (r *stallRun) sum() holding {
+	var all holding
+	for _, h := range r.clients {
+		all.Beats += h.client.Beats
+		all.Lost += h.client.Lost
+		all.FalseKills += h.client.FalseKills
+		all.Ended += h.client.Ended
+		all.Ends = append(all.Ends, h.client.Ends...)
+	}
+	return all
+}
+
+// silence has n sessions fall silent, spread over the clients.
+func (r *stallRun) silence(ctx context.Context, n int) error {
+	for i, h := range r.clients {
+		from, to := part(n, i, len(r.clients))
+		h.send(order{Silence: &silenceOrder{N: to - from}})
+	}
+	return r.fleet.ask(ctx, r.clients, reportOrder{})
+}
+
+// stall stalls the server and watches what comes of it. It returns the moment
+// from which the dead have their time.
+func (r *stallRun) stall(ctx context.Context, t *trial) (from time.Time, err error) {
+	if r.Starve == StarveStop {
+		if err := r.server().stop(); err != nil {
+			return from, err
+		}
+		err := pause(ctx, t.stall)
+		from = time.Now()
+		if failed := r.server().goOn(); err == nil {
+			err = failed
+		}
+		if err != nil {
+			return from, err
+		}
+		return from, r.watch(ctx, from, r.timeouts(watchedFor), t.dead)
+	}
+	from = time.Now()
+	end, err := r.starve(t)
+	if err != nil {
+		return from, err
+	}
+	err = r.watch(ctx, from, r.timeouts(starvedFor), t.dead)
+	if failed := end(ctx); err == nil {
+		err = failed
+	}
+	return from, err
+}
+
+// starve begins to starve the server, in one of the other ways.
+func (r *stallRun) starve(t *trial) (end func(context.Context) error, err error) {
+	o := starveOrder{Kind: r.Starve, For: r.timeouts(starvedFor + waitsFor)}
+	switch r.Starve {
+	case StarveCgroup:
+		return func(context.Context) error { return r.cgroup.limit(0) }, r.cgroup.limit(cgroupPercent)
+	case StarveCPU:
+		r.burner.send(order{Starve: &o})
+		return func(ctx context.Context) error {
+			r.burner.send(order{Starve: new(starveOrder)})
+			return r.fleet.ask(ctx, []*hand{r.burner}, reportOrder{})
+		}, nil
+	}
+	r.server().send(order{Starve: &o})
+	over := func(ctx context.Context) error {
+		r.server().send(order{Starve: new(starveOrder)})
+		return r.fleet.ask(ctx, []*hand{r.server()}, reportOrder{})
+	}
+	if r.Starve != StarveTicks {
+		return over, nil
+	}
+	// It stops itself in every third tick, and is told to go on in time.
+	var going sync.WaitGroup
+	quit := make(chan struct{})
+	going.Go(func() {
+		ticker := time.NewTicker(t.stall + every*liveness.DefaultTick)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				r.server().goOn()
+			case <-quit:
+				return
+			}
+		}
+	})
+	return func(ctx context.Context) error {
+		defer going.Wait()
+		defer close(quit)
+		// Until it has read that it is over, it may stop once more.
+		return over(ctx)
+	}, nil
+}
+
+// askEvery is how often the clients are asked.
+const askEvery = 50 * time.Millisecond
+
+// watch asks the clients what becomes of their sessions for at least so long,
+// and until the dead have ended or nobody would wait any longer.
+func (r *stallRun) watch(ctx context.Context, from time.Time, least time.Duration, dead int) error {
+	for {
+		if err := r.fleet.ask(ctx, r.clients, reportOrder{Ends: true}); err != nil {
+			return err
+		}
+		elapsed := time.Since(from)
+		r.step("trial %d of %d", r.number+1, r.Trials)
+		if ended := len(r.sum().Ends); elapsed >= least && (ended >= dead || elapsed >= max(least, r.timeouts(waitsFor))) {
+			return nil
+		}
+		if err := pause(ctx, askEvery); err != nil {
+			return err
+		}
+	}
+}
+
+// judge finds what should not have happened.
+func (r *stallRun) judge() error {
+	kills, kept, lost := 0, 0, 0
+	for _, t := range r.trials {
+		if t.protected {
+			kills += t.kills
+			kept += t.dead - len(t.ends)
+			lost += t.lost
+		}
+	}
+	switch {
+	case kills > 0:
+		return fmt.Errorf("%d sessions were ended for silence although they beat", kills)
+	case kept > 0:
+		return fmt.Errorf("%d silent sessions were not ended in time", kept)
+	case lost > 0:
+		return fmt.Errorf("%d sessions that beat were lost", lost)
+	}
+	return nil
+}
+
+func (r *stallRun) report() *bench.Report {
+	rep := &bench.Report{Bench: "stall", Settings: []bench.Field{
+		{Head: "transport", Key: "transport", Value: r.Transport},
+		{Head: "codec", Key: "codec", Value: r.Codec},
+		{Head: "io", Key: "io", Value: r.IO},
+		{Head: "sessions", Key: "sessions", Kind: bench.Count, Value: r.Sessions},
+		{Head: "timeout", Key: "timeout_s", Kind: bench.Seconds, Value: r.Timeout},
+		{Head: "beat", Key: "beat_s", Kind: bench.Seconds, Value: r.Beat},
+		{Head: "starve", Key: "starve", Value: r.Starve},
+		{Head: "dead", Key: "dead", Kind: bench.Count, Value: r.Dead},
+	}}
+	reasons := make(map[string]int)
+	for _, t := range r.trials {
+		if t.protected {
+			merge(reasons, t.reasons)
+		}
+	}
+	rep.Tables = []*bench.Table{r.trialsTable(), tableOf("ends", "Sessions that ended, as the server saw it", "reason", "sessions", reasons)}
+	return rep
+}
+
+// nameOf is what a server is called, with how long it was stalled.
+func nameOf(protected bool, stall time.Duration) bench.Label {
+	l := bench.Label{Key: "protected"}
+	if !protected {
+		l.Key = "unprotected"
+	}
+	l.Text = l.Key
+	if stall > 0 {
+		l.Text = fmt.Sprintf("%s, %v", l.Key, stall)
+	}
+	return l
+}
+
+// trialsTable has a row for each length of a stall.
+func (r *stallRun) trialsTable() *bench.Table {
+	t := &bench.Table{Key: "rows", Columns: []bench.Column{
+		{Head: "server", Key: "server", Kind: bench.Text},
+		{Head: "stalled", Key: "stalled_s", Kind: bench.Seconds, JSONOnly: true},
+		{Head: "trials", Key: "trials", Kind: bench.Count},
+		{Head: "beating", Key: "beating", Kind: bench.Count},
+		{Head: "beats", Key: "beats", Kind: bench.Count},
+		{Head: "false kills", Key: "false_kills", Kind: bench.Count},
+		{Head: "lost", Key: "lost", Kind: bench.Count},
+		{Head: "stalls noticed", Key: "stalls", Kind: bench.Count, JSONOnly: true},
+		{Head: "dead", Key: "dead", Kind: bench.Count, Break: true},
+		{Head: "reaped", Key: "reaped", Kind: bench.Count},
+		{Head: "after p50", Key: "reaped_p50_ms", Kind: bench.Millis},
+		{Head: "max", Key: "reaped_max_ms", Kind: bench.Millis},
+	}}
+	for _, protected := range []bool{true, false} {
+		var stalls []time.Duration
+		for _, t := range r.trials {
+			if t.protected == protected && !slices.Contains(stalls, t.stall) {
+				stalls = append(stalls, t.stall)
+			}
+		}
+		slices.Sort(stalls)
+		for _, stall := range stalls {
+			var all trial
+			n := 0
+			for _, t := range r.trials {
+				if t.protected == protected && t.stall == stall {
+					n++
+					all.add(t)
+				}
+			}
+			slices.Sort(all.ends)
+			known := len(all.ends) > 0
+			var p50, most time.Duration
+			if known {
+				p50, most = all.ends[len(all.ends)/2], all.ends[len(all.ends)-1]
+			}
+			t.Add(nameOf(protected, stall), or(stall > 0, stall), n, all.beating, all.beats, all.kills, all.lost, all.stalls,
+				all.dead, len(all.ends), or(known, p50), or(known, most))
+		}
+	}
+	return t
+}
+
+// add adds another trial's figures.
+func (t *trial) add(u *trial) {
+	t.beating += u.beating
+	t.beats += u.beats
+	t.kills += u.kills
+	t.lost += u.lost
+	t.dead += u.dead
+	t.stalls += u.stalls
+	t.ends = append(t.ends, u.ends...)
+}
