@@ -170,7 +170,7 @@ func (c *client) dial(s served) (*held, error) {
 // hold reads until the session ends, which nobody here asks for.
 func (c *client) hold(h *held) {
 	defer h.conn.Close()
-	buf := make([]byte, heldBuffer)
+	buf := make([]byte, beatBuffer)
 	for {
 		if _, err := h.conn.Read(buf); err != nil {
 			c.change(func(s *holding) {
@@ -198,3 +198,7 @@ func wrong(r liveness.Reason) bool {
 	}
 	return false
 }
+
+// beatBuffer is what a client reads into: any beat fits, and it is the least
+// that a codec reads into directly.
+const beatBuffer = 64

@@ -77,18 +77,13 @@ func newServer(o serveOrder) (t transport.Transport, srv *liveness.Server, ready
 			Engine: new(liveness.Engine),
 		},
 		Codec: code,
+		Data:  discard,
 	}
 	if o.Unprotected {
 		srv.Policy = &unprotected{Policy: srv.Policy}
 	}
-	take := discard
 	if o.Echo {
-		take = echo
-	}
-	if o.Parked {
-		srv.Data = take
-	} else {
-		srv.Handler = reading(take)
+		srv.Data = echo
 	}
 	return t, srv, ready, nil
 }
@@ -98,23 +93,6 @@ func discard(*liveness.Conn, []byte) error { return nil }
 func echo(c *liveness.Conn, p []byte) error {
 	_, err := c.Write(p)
 	return err
-}
-
-// heldBuffer is what a session reads into that has a goroutine: any beat fits,
-// and it is the least that a codec reads into directly.
-const heldBuffer = 64
-
-// reading is the handler that reads in a loop, as most do.
-func reading(take func(*liveness.Conn, []byte) error) liveness.Handler {
-	return func(_ context.Context, c *liveness.Conn) {
-		buf := make([]byte, heldBuffer)
-		for {
-			n, err := c.Read(buf)
-			if n > 0 && take(c, buf[:n]) != nil || err != nil {
-				return
-			}
-		}
-	}
 }
 
 func (s *server) connect(connectOrder) {} // that is for clients
