@@ -70,9 +70,12 @@ func TestStall(t *testing.T) {
 	}
 }
 
+// A server that is stopped nine tenths of the time has tcp's witness here: over
+// QUIC it depends on what it gets done in the last tenth, on a machine that may be
+// busy with other tests.
 func TestStarve(t *testing.T) {
 	for how, transport := range map[string]string{
-		StarveCPU: "tcp", StarveProcs: "quic", StarveGC: "yamux", StarveCgroup: "tcp", StarveTicks: "quic",
+		StarveCPU: "tcp", StarveProcs: "quic", StarveGC: "yamux", StarveCgroup: "tcp", StarveTicks: "tcp",
 	} {
 		t.Run(how, func(t *testing.T) {
 			if how == StarveCgroup {
