@@ -1,13 +1,14 @@
 package liveness
 
 import (
+	"math"
 	"runtime"
 	"time"
 )
 
-// The clock is the one goroutine that judges. It wakes at every tick while
-// there are leases, opens the next epoch, and looks at the leases whose time
-// has come.
+// The clock is the one goroutine that judges: it looks at the leases whose time
+// has come. In a crowd it wakes at every tick, and opens the epochs; when it is
+// calm, and nothing due for a while, it sleeps.
 
 // stallTicks is how many ticks without a wake-up make a stall: something kept
 // this process, or this goroutine, from running, and the goroutines that read
@@ -30,24 +31,25 @@ func (e *Engine) start() {
 		return
 	}
 	now := e.now()
-	e.woke.Store(int64(now))
+	e.woke, e.due = now, now+e.step
 	for i := range e.shards {
 		s := &e.shards[i]
 		s.mu.Lock()
-		s.wheel.now = int64(now / e.step)
+		s.wheel.now, s.wheel.next = int64(now/e.step), math.MaxInt64 // it is empty
 		s.mu.Unlock()
 	}
-	e.idle = make(chan struct{}, 1)
+	e.kicks = make(chan struct{}, 1)
 	e.running.Store(true)
-	go e.run(e.idle)
+	go e.run(e.kicks)
 }
 
-// rest tells the clock that the last lease has gone.
-func (e *Engine) rest() {
+// kick has the clock look up: the last lease has gone, one is due sooner than
+// the others, or there is a crowd.
+func (e *Engine) kick() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	select {
-	case e.idle <- struct{}{}:
+	case e.kicks <- struct{}{}:
 	default:
 	}
 }
@@ -67,8 +69,8 @@ func (e *Engine) stop() bool {
 	return true
 }
 
-func (e *Engine) run(idle <-chan struct{}) {
-	timer := time.NewTimer(e.untilTick())
+func (e *Engine) run(kicks <-chan struct{}) {
+	timer := time.NewTimer(e.sleep())
 	defer timer.Stop()
 	for {
 		select {
@@ -76,35 +78,69 @@ func (e *Engine) run(idle <-chan struct{}) {
 			for !e.turn() {
 				runtime.Gosched() // a mass expiry; the others run in between
 			}
-			timer.Reset(e.untilTick())
-		case <-idle:
+		case <-kicks:
+			e.wake(e.now())
 		}
 		if e.stop() {
 			return
 		}
+		timer.Reset(e.sleep())
 	}
 }
 
-// untilTick is how long it is to the next whole tick.
-func (e *Engine) untilTick() time.Duration { return e.step - e.now()%e.step }
-
-// turn is one tick: the epoch ends, and what is due is judged. If that takes
-// longer than a tick it is broken off, so that the epochs keep their length,
-// and turn returns false: there is more to judge.
-func (e *Engine) turn() bool {
-	// The new epoch is out before its beginning is read from the clock: whoever
-	// stamped a lease with the old one did so before that moment.
-	epoch := e.epoch.Load()
-	for i := range e.shards {
-		e.shards[i].stamp.Store((epoch+1)<<stateBits | renewed)
-	}
+// sleep is how long the clock may sleep: to the next whole tick in a crowd, and
+// when it is calm, half as long as it is until the next lease is due. What it
+// slept through it knows nothing of, such as that the whole process was
+// stopped. But then those who read from the peers have at least as long again
+// to catch up, before the first is judged.
+func (e *Engine) sleep() time.Duration {
 	now := e.now()
-	e.ends[epoch%ringSize].Store(int64(now))
-	e.epoch.Store(epoch + 1)
-	gap := now - time.Duration(e.woke.Swap(int64(now)))
-	if gap > stallTicks*e.step {
-		e.stall(now, gap-e.step)
+	tick := int64(now / e.step)
+	ticks := int64(1)
+	if e.calm && !e.crowded.Load() {
+		e.asleep.Store(math.MaxInt64) // whatever is filed from here on counts
+		next := tick + horizon
+		for i := range e.shards {
+			s := &e.shards[i]
+			s.mu.Lock()
+			next = min(next, s.wheel.peek())
+			s.mu.Unlock()
+		}
+		e.asleep.Store(next)
+		ticks = (next - tick) / 2
 	}
+	if ticks < stallTicks {
+		e.asleep.Store(0)
+		return time.Duration(tick+1)*e.step - now
+	}
+	e.due = time.Duration(tick+ticks) * e.step
+	return e.due - now
+}
+
+// wake takes note that the clock runs. If it should have long before, it has
+// stalled: since it last ran, for all it knows.
+func (e *Engine) wake(now time.Duration) {
+	if now-e.due > (stallTicks-1)*e.step {
+		e.stall(now, now-e.woke-e.step)
+	}
+	e.woke, e.due = now, now+e.step
+}
+
+// turn judges what is due. If that takes longer than a tick it is broken off,
+// so that the epochs keep their length, and turn returns false: there is more
+// to judge.
+func (e *Engine) turn() bool {
+	var now time.Duration
+	switch {
+	case !e.calm:
+		now = e.nextEpoch()
+		e.tire()
+	case e.crowded.Load():
+		now = e.gather()
+	default:
+		now = e.now()
+	}
+	e.wake(now)
 	for range e.shards {
 		if !e.sweep(&e.shards[e.swept], now) {
 			return false
@@ -232,14 +268,16 @@ func (e *Engine) reprieve(l *Lease, p Policy, ev Evidence, v Verdict) (again tim
 		return 0, true
 	}
 	patience := v.At - ev.Heard
-	grace := e.resumed - l.granted + min(e.stalled, patience/2)
-	switch {
-	case e.stalled == 0 || grace <= ev.Age || l.deferred >= mostDeferred:
-		return 0, false
-	case l.deferred > 0 && e.stalled < patience && ev.Silence() >= 2*patience:
+	grace := min(e.stalled, patience/2)
+	if l.deferred > 0 && e.stalled < patience && ev.Silence() >= 2*patience {
 		// It has been silent for twice as long as it may be, and we have looked
-		// before: stalls that come again and again are no excuse any more. Only of
-		// one that is longer than that the looks before tell nothing.
+		// before: stalls that come again and again are no excuse any more, but what
+		// has come during the last one is to be read. Only of a stall that is longer
+		// than that the looks before tell nothing.
+		grace = min(grace, e.step)
+	}
+	grace += e.resumed - l.granted
+	if e.stalled == 0 || grace <= ev.Age || l.deferred >= mostDeferred {
 		return 0, false
 	}
 	l.deferred++

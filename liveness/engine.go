@@ -29,16 +29,17 @@ type Engine struct {
 	step   time.Duration
 	shards []shard
 
+	epochs
+
 	live    atomic.Int64
 	running atomic.Bool
 	mu      sync.Mutex    // held to start or stop the clock
-	idle    chan struct{} // tells the clock that the last lease has gone
-
-	ends  [ringSize]atomic.Int64 // when each of the latest epochs ended
-	epoch atomic.Uint32          // the current epoch
-	woke  atomic.Int64           // when it began
+	kicks   chan struct{} // have the clock look up
+	asleep  atomic.Int64  // the tick that the clock has fallen asleep for; 0: it hasn't
 
 	// Owned by the clock's goroutine:
+	woke    time.Duration // when it last woke
+	due     time.Duration // when it is to wake next
 	swept   int           // the shard at which to go on
 	resumed time.Duration // when the latest stall ended
 	stalled time.Duration // how long it was
@@ -47,12 +48,6 @@ type Engine struct {
 	probes   pool
 	stats    statistics
 }
-
-// ringSize is how many epochs back their ends are known. A lease is looked at
-// within the wheel's horizon, and an epoch lasts at least a tick.
-const ringSize = 8192
-
-var _ [ringSize - horizon - nearSlots - 1]struct{}
 
 // defaultEngine serves every Config that names none.
 var defaultEngine Engine
@@ -136,8 +131,8 @@ func (e *Engine) init() {
 	for i := range e.shards {
 		e.shards[i].engine = e
 		e.shards[i].seed = rand.Uint64()
-		e.shards[i].stamp.Store(renewed)
 	}
+	e.letOut(0)
 	e.expiries.most, e.probes.most = mostExpiring, mostProbing
 }
 
@@ -171,19 +166,10 @@ func mix(z uint64) uint64 {
 	return z ^ z>>31
 }
 
-// endOf is a time at or after everything that was stamped with epoch: the
-// recorded end of the epoch, or now while it lasts.
-func (e *Engine) endOf(epoch uint32) time.Duration {
-	if !newer(e.epoch.Load(), epoch) {
-		return e.now()
-	}
-	return time.Duration(e.ends[epoch%ringSize].Load())
-}
-
 // A shard is a share of the leases, with a lock and a wheel of its own, so that
 // granting and releasing scale with the processors.
 type shard struct {
-	stamp  atomic.Uint32 // the word of a lease renewed in the current epoch
+	stamp  atomic.Uint32 // the word of a lease renewed in the current epoch, or unknown
 	engine *Engine
 	seed   uint64
 	_      [40]byte // renewals read the line above; locking must not disturb them
@@ -199,8 +185,13 @@ func (s *shard) grant(l *Lease) {
 	l.granted = s.moment()
 	v := l.subject.Policy().Judge(l.evidence(l.granted, 0, 0))
 	s.mu.Lock()
+	s.wheel.skip(int64(l.granted / s.engine.step))
 	s.file(l, v.At)
+	sooner := s.wheel.next < s.engine.asleep.Load()
 	s.mu.Unlock()
+	if sooner {
+		s.engine.kick()
+	}
 }
 
 // moment is now, but never the same twice, so that the seeds of a shard's
@@ -226,6 +217,6 @@ func (s *shard) forget(l *Lease) {
 	s.wheel.remove(l)
 	s.mu.Unlock()
 	if s.engine.live.Add(-1) == 0 {
-		s.engine.rest()
+		s.engine.kick()
 	}
 }

@@ -41,9 +41,19 @@ func (w *watched) Expire(x Expiry) {
 	}
 }
 
-// bubble runs f in a bubble with a new engine.
+// bubble runs f in a bubble with a new engine, twice: the rules hold whoever
+// opens the epochs.
 func bubble(t *testing.T, f func(t *testing.T, e *Engine)) {
-	synctest.Test(t, func(t *testing.T) { f(t, new(Engine)) })
+	t.Run("crowd", func(t *testing.T) { synctest.Test(t, func(t *testing.T) { f(t, new(Engine)) }) })
+	t.Run("calm", func(t *testing.T) { synctest.Test(t, func(t *testing.T) { f(t, calm()) }) })
+}
+
+// calm is an engine whose epochs are opened by those who renew.
+func calm() *Engine {
+	e := new(Engine)
+	e.once.Do(e.init)
+	e.calmDown()
+	return e
 }
 
 // sleepUntil moves the bubble's clock to t, and lets everything else settle.

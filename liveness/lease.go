@@ -44,9 +44,15 @@ const (
 // lease is live: false means that it has ended, and that the evidence came too
 // late. It takes nanoseconds, and may be called from any goroutine.
 func (l *Lease) Renew() bool {
+	return l.word.Load() == l.shard.stamp.Load() || renew(l)
+}
+
+// renew is Renew of a lease that was not renewed in this epoch before. As a
+// function, not a method, it leaves Renew just small enough to be inlined.
+func renew(l *Lease) bool {
 	stamp := l.shard.stamp.Load()
-	if l.word.Load() == stamp {
-		return true // stamped in this epoch already
+	if stamp == unknown {
+		stamp = l.shard.ask()
 	}
 	return l.renewTo(stamp)
 }

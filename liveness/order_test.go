@@ -70,41 +70,64 @@ func (m *meeting) wait() {
 	}
 }
 
+// clocks are ways in which epochs follow each other, in a hurry.
+var clocks = map[string]func(e *Engine){
+	"crowd": func(e *Engine) { e.turn() },
+	"calm": func(e *Engine) {
+		if !e.calm {
+			e.calmDown()
+		}
+		e.turn()
+	},
+	"now this, now that": func(e *Engine) {
+		if e.calm {
+			e.crowded.Store(true)
+		} else {
+			e.calmDown()
+		}
+		e.turn()
+	},
+}
+
 // Whatever is stamped with an epoch was heard before the end that is recorded
 // for it: the clock is read when nobody can stamp with it any more. Were it
 // read sooner, a renewal in between would be dated to before it happened, and
 // so would the deadline.
 func TestRule1AnEpochEndsAfterItsLastRenewal(t *testing.T) {
-	// An engine made for many processors takes long to let all its leases know
-	// of a new epoch: there is time to renew one in between.
-	processors := runtime.GOMAXPROCS(128)
-	e := new(Engine)
-	const timeout = time.Hour
-	var leases [16]*Lease
-	for i := range leases {
-		leases[i] = e.unfiled(Sliding(timeout))
-	}
-	runtime.GOMAXPROCS(processors)
-
-	var wg sync.WaitGroup
-	var done atomic.Bool
-	wg.Go(func() { // is the clock, in a hurry
-		defer done.Store(true)
-		for i, start := 0, time.Now(); i < 1000 && time.Since(start) < 300*ms; i++ {
-			e.turn()
-		}
-	})
-	var renewed [len(leases)]time.Time // or a moment before
-	for !done.Load() && !t.Failed() {
-		for i, l := range leases {
-			if early := renewed[i].Add(timeout).Sub(l.Deadline()); early > 0 && !renewed[i].IsZero() {
-				t.Errorf("the deadline is %v too early", early)
+	for name, tick := range clocks {
+		t.Run(name, func(t *testing.T) {
+			// An engine made for many processors takes long to let all its leases know
+			// of a new epoch: there is time to renew one in between.
+			processors := runtime.GOMAXPROCS(128)
+			e := &Engine{Tick: time.Microsecond}
+			const timeout = time.Hour
+			var leases [16]*Lease
+			for i := range leases {
+				leases[i] = e.unfiled(Sliding(timeout))
 			}
-			renewed[i] = time.Now()
-			l.Renew()
-		}
+			runtime.GOMAXPROCS(processors)
+
+			var wg sync.WaitGroup
+			var done atomic.Bool
+			wg.Go(func() {
+				defer done.Store(true)
+				for i, start := 0, time.Now(); i < 5000 && time.Since(start) < 300*ms; i++ {
+					tick(e)
+				}
+			})
+			var renewed [len(leases)]time.Time // or a moment before
+			for !done.Load() && !t.Failed() {
+				for i, l := range leases {
+					if early := renewed[i].Add(timeout).Sub(l.Deadline()); early > 0 && !renewed[i].IsZero() {
+						t.Errorf("the deadline is %v too early", early)
+					}
+					renewed[i] = time.Now()
+					l.Renew()
+				}
+			}
+			wg.Wait()
+		})
 	}
-	wg.Wait()
 }
 
 // unfiled is a lease of which the engine's own clock does not know.
@@ -291,28 +314,32 @@ func (m meddling) Judge(e Evidence) Verdict {
 // A judgement that deals with a stamp takes no later renewal with it: one that
 // finds its epoch's stamp in place leaves no other trace.
 func TestRule1AJudgementLosesNoRenewal(t *testing.T) {
-	e := new(Engine)
-	const timeout = time.Hour
-	l := e.unfiled(Sliding(timeout))
-	var wg sync.WaitGroup
-	var done atomic.Bool
-	wg.Go(func() { // is the clock, in a hurry
-		defer done.Store(true)
-		for start := time.Now(); time.Since(start) < 100*ms; {
-			e.turn()
-			for range 10 {
-				e.judge(l, e.now())
+	for name, tick := range clocks {
+		t.Run(name, func(t *testing.T) {
+			e := &Engine{Tick: 10 * time.Microsecond}
+			const timeout = time.Hour
+			l := e.unfiled(Sliding(timeout))
+			var wg sync.WaitGroup
+			var done atomic.Bool
+			wg.Go(func() {
+				defer done.Store(true)
+				for start := time.Now(); time.Since(start) < 100*ms; {
+					tick(e)
+					for range 10 {
+						e.judge(l, e.now())
+					}
+				}
+			})
+			var renewed time.Time // or a moment before
+			l.Renew()
+			for !done.Load() && !t.Failed() {
+				if early := renewed.Add(timeout).Sub(l.Deadline()); early > 0 && !renewed.IsZero() {
+					t.Errorf("the deadline is %v too early", early)
+				}
+				renewed = time.Now()
+				l.Renew()
 			}
-		}
-	})
-	var renewed time.Time // or a moment before
-	l.Renew()
-	for !done.Load() && !t.Failed() {
-		if early := renewed.Add(timeout).Sub(l.Deadline()); early > 0 && !renewed.IsZero() {
-			t.Errorf("the deadline is %v too early", early)
-		}
-		renewed = time.Now()
-		l.Renew()
+			wg.Wait()
+		})
 	}
-	wg.Wait()
 }

@@ -87,3 +87,40 @@ func TestRule11TheWitnessIsAskedOnce(t *testing.T) {
 		}
 	})
 }
+
+// However often this process has stalled: what has come during the last stall
+// can be read before the verdict.
+func TestRule10NoVerdictAtTheMomentOfAResume(t *testing.T) {
+	const timeout, stall = sec, 450 * ms
+	bubble(t, func(t *testing.T, e *Engine) {
+		for missed := range 6 {
+			l := e.Watch(&watched{policy: Sliding(timeout)})
+			for range missed { // and had no time to read
+				stopClock(e, stall)
+				time.Sleep(DefaultTick / 2)
+			}
+			if !l.Renew() {
+				t.Errorf("killed %d ms after the resume from stall %d", DefaultTick.Milliseconds()/2, missed)
+			}
+			l.Release()
+		}
+	})
+}
+
+// A clock that wakes too late has seen nothing since it last woke: it counts the
+// whole of its sleep as a stall, since it may have been one.
+func TestRule10AStallDuringASleepCountsFromItsBeginning(t *testing.T) {
+	bubble(t, func(t *testing.T, e *Engine) {
+		e.once.Do(e.init)
+		e.woke, e.due = e.now(), e.now()+5*sec
+		time.Sleep(5*sec + (stallTicks-1)*DefaultTick)
+		if e.wake(e.now()); e.stalled != 0 {
+			t.Errorf("a stall of %v, though it woke in time", e.stalled)
+		}
+		e.due = e.now() + 5*sec
+		time.Sleep(5*sec + stallTicks*DefaultTick)
+		if e.wake(e.now()); e.stalled < 5*sec {
+			t.Errorf("a stall of %v, want all of its sleep", e.stalled)
+		}
+	})
+}

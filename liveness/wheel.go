@@ -14,6 +14,7 @@ import "time"
 // A wheel is state only: its owner calls it with a lock held.
 type wheel struct {
 	now  int64     // the tick up to which leases have been handed out
+	next int64     // no lease is handed out between now and this tick
 	due  [2]*Lease // the lists of that tick, as far as not handed out yet
 	near [nearSlots]*Lease
 	far  [farSlots]*Lease
@@ -34,7 +35,9 @@ func (w *wheel) file(l *Lease, at int64) {
 	head := &w.near[at%nearSlots]
 	if at-w.now >= nearSlots {
 		head = &w.far[at/nearSlots%farSlots]
+		at -= at % nearSlots
 	}
+	w.next = min(w.next, at)
 	l.next = *head
 	if l.next != nil {
 		l.next.link = &l.next
@@ -67,6 +70,9 @@ func (w *wheel) pop(now int64) *Lease {
 		if w.now >= now {
 			return nil
 		}
+		if w.skip(now); w.now == now {
+			return nil
+		}
 		// Once around is enough to have met every slot: a jump, over a suspend
 		// say, costs no more than that.
 		w.now = max(w.now, now-farSlots*nearSlots) + 1
@@ -75,6 +81,27 @@ func (w *wheel) pop(now int64) *Lease {
 			move(&w.due[1], &w.far[w.now/nearSlots%farSlots])
 		}
 	}
+}
+
+// skip moves on to tick now, over ticks that have no lease to hand out, as far
+// as that is known.
+func (w *wheel) skip(now int64) { w.now = max(w.now, min(now, w.next-1)) }
+
+// peek is the tick at which the next lease is handed out, or one beyond the
+// horizon.
+func (w *wheel) peek() int64 {
+	if w.due != [2]*Lease{} {
+		return w.now
+	}
+	for w.next = max(w.next, w.now+1); w.next-w.now <= horizon; w.next++ {
+		if w.next-w.now < nearSlots && w.near[w.next%nearSlots] != nil {
+			break
+		}
+		if w.next%nearSlots == 0 && w.far[w.next/nearSlots%farSlots] != nil {
+			break
+		}
+	}
+	return w.next
 }
 
 func move(to, from **Lease) {

@@ -1,0 +1,146 @@
+package liveness
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Renewals are dated by epochs, which last about a tick. There are two ways to
+// know the current one.
+//
+// In a crowd, where leases are renewed all the time, the clock opens an epoch
+// at every tick and each shard carries its stamp: a renewal reads the stamp,
+// and no clock.
+//
+// When it is calm, a renewal reads the clock itself and opens the epoch, if the
+// last one is over. It costs a little more, there are few of them, and the
+// engine's clock need not run for their sake.
+type epochs struct {
+	ends  [ringSize]atomic.Int64 // when each of the latest ended, or will; Never: not known yet
+	epoch atomic.Uint32          // the current one
+
+	asked   atomic.Int32 // renewals that have read the clock in this epoch
+	crowded atomic.Bool  // they were too many
+
+	opening  sync.Mutex    // held to open an epoch when it is calm, and to change between the two ways
+	calm     bool          // written by the clock only, with the lock held
+	promised time.Duration // when the current epoch ends, when it is calm
+
+	ticks int // since a crowd gathered; owned by the clock
+}
+
+const (
+	// ringSize is how many epochs back their ends are known. A lease is looked at
+	// within the wheel's horizon, and an epoch lasts at least a tick, but for the
+	// last one of a calm.
+	ringSize = 8192
+
+	// unknown stands where a stamp would: no lease's word is ever this one, and
+	// whoever wants to renew has to ask for the epoch.
+	unknown = 1<<stateBits | quiet
+
+	// crowd is how many renewals in one epoch end a calm: where so many messages
+	// come in a tick, the tick's own cost is nothing.
+	crowd = 64
+
+	// calmAfter is for how many ticks it is taken for granted that a crowd stays.
+	calmAfter = 100
+)
+
+var _ [ringSize - horizon - nearSlots - horizon/calmAfter - 1]struct{}
+
+// endOf is a time at or after everything that was stamped with epoch, and not
+// after now: its recorded end, or now if that is still to come.
+func (e *Engine) endOf(epoch uint32) time.Duration {
+	end := time.Duration(e.ends[epoch%ringSize].Load())
+	if newer(e.epoch.Load(), epoch+1) {
+		return end // long ago
+	}
+	return min(end, e.now())
+}
+
+// nextEpoch ends an epoch in a crowd, and opens the next. It returns when that
+// was.
+func (e *Engine) nextEpoch() time.Duration {
+	// The new epoch is out before its beginning is read from the clock: whoever
+	// stamped a lease with the old one did so before that moment.
+	epoch := e.epoch.Load()
+	e.letOut(epoch + 1)
+	now := e.now()
+	e.ends[epoch%ringSize].Store(int64(max(now, e.promised)))
+	e.epoch.Store(epoch + 1)
+	return now
+}
+
+// letOut gives the stamp of an epoch to all shards.
+func (e *Engine) letOut(epoch uint32) {
+	e.ends[epoch%ringSize].Store(int64(Never))
+	for i := range e.shards {
+		e.shards[i].stamp.Store(epoch<<stateBits | renewed)
+	}
+}
+
+// tire has a crowd calm down after a while: if there still is one, it gathers
+// again in the next tick. To find out otherwise, renewals would have to count.
+func (e *Engine) tire() {
+	if e.ticks++; e.ticks >= calmAfter {
+		e.calmDown()
+	}
+}
+
+// calmDown leaves the epochs to those who renew.
+func (e *Engine) calmDown() {
+	e.opening.Lock()
+	defer e.opening.Unlock()
+	for i := range e.shards {
+		e.shards[i].stamp.Store(unknown)
+	}
+	// Whoever has seen the last stamp did so before now.
+	e.promise(e.epoch.Load())
+	e.crowded.Store(false)
+	e.calm = true
+}
+
+// gather has the clock open the epochs again, and opens the first. The one
+// before ends when it was to end: there may be renewals that have read the
+// clock, and relied on it.
+func (e *Engine) gather() (now time.Duration) {
+	e.opening.Lock()
+	defer e.opening.Unlock()
+	e.calm, e.ticks = false, 0
+	return e.nextEpoch()
+}
+
+// promise opens an epoch that ends in a tick. The lock is held.
+func (e *Engine) promise(epoch uint32) {
+	e.promised = e.now() + e.step
+	e.ends[epoch%ringSize].Store(int64(e.promised))
+	e.epoch.Store(epoch)
+	e.asked.Store(0)
+}
+
+// ask is the stamp for a renewal by now.
+func (s *shard) ask() (stamp uint32) {
+	e := s.engine
+	for {
+		epoch := e.epoch.Load()
+		end := time.Duration(e.ends[epoch%ringSize].Load())
+		// The end is this epoch's for sure if the epoch is still the same.
+		if end != Never && e.now() <= end && e.epoch.Load() == epoch {
+			if e.asked.Add(1) == crowd {
+				e.crowded.Store(true)
+				e.kick()
+			}
+			return epoch<<stateBits | renewed
+		}
+		e.opening.Lock()
+		if e.calm && e.now() > e.promised {
+			e.promise(e.epoch.Load() + 1)
+		}
+		e.opening.Unlock()
+		if stamp := s.stamp.Load(); stamp != unknown {
+			return stamp
+		}
+	}
+}
