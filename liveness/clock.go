@@ -154,6 +154,9 @@ func (e *Engine) turn() bool {
 // earlier stall's grace adds to it.
 func (e *Engine) stall(now, d time.Duration) {
 	left := max(0, e.resumed+e.stalled-now)
+	if left == 0 {
+		e.behind = now
+	}
 	e.resumed, e.stalled = now, d+left
 	e.stats.stalls.Add(1)
 }
@@ -206,7 +209,7 @@ func (e *Engine) judge(l *Lease, now time.Duration) time.Duration {
 		case released, expired:
 			return Never
 		case renewed:
-			l.hear(e.endOf(w >> stateBits))
+			l.hear(e.dateOf(l, w>>stateBits))
 			if !newer(e.epoch.Load(), w>>stateBits) {
 				break // who renews now finds this stamp, and leaves it as it is
 			}
@@ -241,6 +244,19 @@ func (e *Engine) judge(l *Lease, now time.Duration) time.Duration {
 		}
 		return v.At
 	}
+}
+
+// dateOf is when l was heard that carries the stamp of an epoch. What was read
+// just after a stall, as long as that was, may have come during it: a witness
+// can tell.
+func (e *Engine) dateOf(l *Lease, epoch uint32) time.Duration {
+	at := e.endOf(epoch)
+	if at > e.behind && at <= e.resumed+e.stalled {
+		if ago, ok := l.subject.Arrived(); ok {
+			at = min(at, max(l.granted+1, e.now()-ago))
+		}
+	}
+	return at
 }
 
 // hear moves the time at which the peer was last heard forward.

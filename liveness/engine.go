@@ -43,6 +43,7 @@ type Engine struct {
 	swept   int           // the shard at which to go on
 	resumed time.Duration // when the latest stall ended
 	stalled time.Duration // how long it was
+	behind  time.Duration // since when the program may read what came during it, or during one just before
 
 	expiries pool
 	probes   pool
@@ -65,6 +66,12 @@ type Subject interface {
 	// process is then answered by waiting until what came meanwhile can have
 	// been read.
 	Heard() (ago time.Duration, ok bool)
+
+	// Arrived is asked of a peer that was heard just after a stall of this
+	// process: how long ago did anything at all arrive from it last, as far as a
+	// witness knows? What was heard may have lain unread, and is dated to then.
+	// The answer may be too recent, never too old.
+	Arrived() (ago time.Duration, ok bool)
 
 	// Probe asks the peer for a sign of life. It must not block for long.
 	Probe()
@@ -94,10 +101,11 @@ type callback struct {
 	expire func(Expiry)
 }
 
-func (c *callback) Policy() Policy               { return c.policy }
-func (c *callback) Heard() (time.Duration, bool) { return 0, false }
-func (c *callback) Probe()                       {}
-func (c *callback) Expire(x Expiry)              { c.expire(x) }
+func (c *callback) Policy() Policy                 { return c.policy }
+func (c *callback) Heard() (time.Duration, bool)   { return 0, false }
+func (c *callback) Arrived() (time.Duration, bool) { return 0, false }
+func (c *callback) Probe()                         {}
+func (c *callback) Expire(x Expiry)                { c.expire(x) }
 
 // Watch grants a lease on s, under its policy.
 func (e *Engine) Watch(s Subject) *Lease {

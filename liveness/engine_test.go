@@ -19,6 +19,7 @@ type watched struct {
 	probes  atomic.Int32
 	onProbe func()
 	heard   func() (time.Duration, bool)
+	arrived func() (time.Duration, bool)
 }
 
 func (w *watched) Policy() Policy { return w.policy }
@@ -27,6 +28,12 @@ func (w *watched) Heard() (time.Duration, bool) {
 		return 0, false
 	}
 	return w.heard()
+}
+func (w *watched) Arrived() (time.Duration, bool) {
+	if w.arrived == nil {
+		return 0, false
+	}
+	return w.arrived()
 }
 func (w *watched) Probe() {
 	w.probes.Add(1)

@@ -203,6 +203,8 @@ func (l *life) Heard() (time.Duration, bool) {
 	return l.holder.witness().heard(l.cfg.Evidence)
 }
 
+func (l *life) Arrived() (time.Duration, bool) { return l.holder.witness().arrived() }
+
 func (l *life) Probe() { l.holder.probe() }
 
 func (l *life) Expire(x Expiry) {

@@ -258,6 +258,8 @@ func (c *contested) Heard() (time.Duration, bool) {
 	return 0, false
 }
 
+func (c *contested) Arrived() (time.Duration, bool) { return 0, false }
+
 // What happens in the middle of a judgement comes before the verdict, which is
 // void then.
 func TestRule7AVerdictIsVoidOnceTheLeaseHasChanged(t *testing.T) {

@@ -124,3 +124,43 @@ func TestRule10AStallDuringASleepCountsFromItsBeginning(t *testing.T) {
 		}
 	})
 }
+
+// What lay unread during a stall is dated to its arrival, where a witness knows
+// that: a peer that died meanwhile gains nothing by being read late.
+func TestRule11AfterAStallTheWitnessDatesWhatIsRead(t *testing.T) {
+	const timeout, stall, behind = sec, 500 * ms, 200 * ms
+	bubble(t, func(t *testing.T, e *Engine) {
+		began := time.Now()
+		arrived := began.Add(100 * ms)
+		dead := &watched{policy: Sliding(timeout)}
+		dead.arrived = func() (time.Duration, bool) { return time.Since(arrived), true }
+		unknown := &watched{policy: Sliding(timeout)}
+		ld, lu := e.Watch(dead), e.Watch(unknown)
+		stopClock(e, stall)
+		time.Sleep(behind)
+		ld.Renew()
+		lu.Renew()
+		read := time.Now()
+		stopClock(e, 5*DefaultTick) // who is behind stalls easily
+		wantLife(t, dead, arrived.Add(timeout), Silent)
+		wantLife(t, unknown, read.Add(timeout), Silent)
+	})
+}
+
+// Otherwise it is dated to when it was read: the witness is not asked of
+// everybody all the time.
+func TestRule11WithoutAStallNobodyAsksTheWitness(t *testing.T) {
+	bubble(t, func(t *testing.T, e *Engine) {
+		w := &watched{policy: Sliding(2 * sec)}
+		w.arrived = func() (time.Duration, bool) { t.Error("asked"); return 0, false }
+		l := e.Watch(w)
+		for range 20 {
+			time.Sleep(300 * ms)
+			l.Renew()
+		}
+		stopClock(e, 500*ms)
+		time.Sleep(600 * ms) // as long as that the process may have been behind
+		l.Renew()
+		wantLife(t, w, time.Now().Add(2*sec), Silent)
+	})
+}

@@ -74,6 +74,12 @@ func (w *witness) heard(kind codec.Evidence) (ago time.Duration, ok bool) {
 	return t.ago, true
 }
 
+// arrived is how long ago data last arrived, whatever it was.
+func (w *witness) arrived() (ago time.Duration, ok bool) {
+	t, ok := w.ask()
+	return t.ago, ok && t.any
+}
+
 func (w *witness) rtt() (time.Duration, bool) {
 	t, ok := w.ask()
 	return t.rtt, ok && t.rtt > 0
