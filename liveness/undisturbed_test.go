@@ -1,0 +1,81 @@
+package liveness_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+)
+
+// A pulse shows whether a trial in real time was held up by a busy machine: the
+// longest that it went without a beat of its own.
+type pulse struct {
+	mu      sync.Mutex
+	last    time.Time
+	longest time.Duration
+	resting bool
+}
+
+// beat is to be called again and again, from when the trial begins to depend on
+// not being held up.
+func (p *pulse) beat() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if !p.last.IsZero() && !p.resting {
+		p.longest = max(p.longest, now.Sub(p.last))
+	}
+	p.last = now
+}
+
+// rest is the last beat that matters.
+func (p *pulse) rest() {
+	p.beat()
+	p.mu.Lock()
+	p.resting = true
+	p.mu.Unlock()
+}
+
+// every has it beat by itself, for trials in which others do what must be done
+// in time: it is held up when the process is.
+func (p *pulse) every(d time.Duration) (stop func()) {
+	var beating sync.WaitGroup
+	quit := make(chan struct{})
+	p.beat()
+	beating.Go(func() {
+		ticker := time.NewTicker(d)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				p.beat()
+			case <-quit:
+				return
+			}
+		}
+	})
+	return func() {
+		p.rest()
+		close(quit)
+		beating.Wait()
+	}
+}
+
+// undisturbed fails t if trial does. A trial that went for longer than bound
+// without a beat says nothing, whatever it returns, and is repeated.
+func undisturbed(t *testing.T, bound time.Duration, trial func(*pulse) error) {
+	t.Helper()
+	const trials = 20
+	for range trials {
+		p := new(pulse)
+		err := trial(p)
+		p.rest()
+		if p.longest <= bound {
+			if err != nil {
+				t.Error(err)
+			}
+			return
+		}
+		t.Logf("held up for %v: that trial says nothing (%v)", p.longest, err)
+	}
+	t.Errorf("held up for more than %v in each of %d trials: nothing is known", bound, trials)
+}
