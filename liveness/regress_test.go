@@ -131,6 +131,8 @@ func TestABusyWriterStillBeatsAndAsks(t *testing.T) {
 }
 
 func TestRule8TheCauseIsThereWhenTheHandlerWakes(t *testing.T) {
+	t.Parallel()
+	plain := networks(t)["tcp"]
 	for range 50 {
 		missing := make(chan bool, 1)
 		w := serve(t, &Server{
@@ -139,7 +141,7 @@ func TestRule8TheCauseIsThereWhenTheHandlerWakes(t *testing.T) {
 				io.Copy(io.Discard, c)
 				missing <- context.Cause(ctx) == nil
 			},
-		}, networks(t)["tcp"])
+		}, plain)
 		sess, _ := w.dial()
 		if <-missing {
 			t.Fatal("the handler woke to a context without a cause")

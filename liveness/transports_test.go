@@ -48,6 +48,7 @@ func networks(t *testing.T) map[string]network {
 
 // The same policies, and the same ends, on every transport.
 func TestEveryTransportEndsTheSameWay(t *testing.T) {
+	t.Parallel()
 	policies := []struct {
 		policy Policy
 		reason Reason
@@ -55,6 +56,7 @@ func TestEveryTransportEndsTheSameWay(t *testing.T) {
 	for name, n := range networks(t) {
 		for _, p := range policies {
 			t.Run(name+"/"+p.reason.String(), func(t *testing.T) {
+				t.Parallel()
 				w := serve(t, &Server{Config: Config{Policy: p.policy}, Codec: codec.Auto}, n)
 				defer w.end()
 				start := time.Now()
@@ -85,8 +87,10 @@ func TestEveryTransportEndsTheSameWay(t *testing.T) {
 
 // A peer that knows nothing of livenet learns what its transport can carry.
 func TestRule6PeersWithoutACodec(t *testing.T) {
+	t.Parallel()
 	for name, n := range networks(t) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := serve(t, &Server{Config: Config{Policy: Fixed(200 * ms)}}, n)
 			defer w.end()
 			sess, st := w.dial()
@@ -110,6 +114,7 @@ func TestRule6PeersWithoutACodec(t *testing.T) {
 // Beats keep an idle connection alive on every transport, both ends agree when
 // it is over, and nothing is left behind (see TestMain).
 func TestBeatsKeepEveryTransportAlive(t *testing.T) {
+	t.Parallel()
 	const timeout = 600 * ms
 	for name, n := range networks(t) {
 		t.Run(name, func(t *testing.T) {
@@ -144,8 +149,10 @@ func TestBeatsKeepEveryTransportAlive(t *testing.T) {
 }
 
 func TestDrainOnEveryTransport(t *testing.T) {
+	t.Parallel()
 	for name, n := range networks(t) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Codec: codec.Auto}, n)
 			c := w.client(Client{})
 			say(t, c, "hello")

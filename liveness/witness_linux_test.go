@@ -12,9 +12,11 @@ import (
 // A handler that is busy, and reads late, costs the peer nothing: the kernel
 // knows when its bytes arrived.
 func TestRule10TheKernelIsAWitness(t *testing.T) {
+	t.Parallel()
 	const timeout = 300 * ms
 	for name, counts := range map[string]codec.Evidence{"Bytes": codec.Bytes, "Messages": codec.Messages} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			// A beat that is sent within half a timeout of the one before has
 			// arrived within a timeout of it, unless the next one is late, too.
 			undisturbed(t, timeout/2, func(p *pulse) error {
@@ -61,6 +63,7 @@ func ended(c *Conn) <-chan struct{} {
 
 // The kernel dates a connection's beginning, too: that is no evidence.
 func TestRule4OnTCPThePeerThatSaysNothingIsNotFree(t *testing.T) {
+	t.Parallel()
 	a, b := tcpPair(t)
 	defer b.Close()
 	c := NewConn(a, &Config{Policy: Sliding(time.Minute), Opening: 200 * ms, Engine: new(Engine)})
@@ -73,13 +76,14 @@ func TestRule4OnTCPThePeerThatSaysNothingIsNotFree(t *testing.T) {
 
 // And what came before the accept, and lies unread, is evidence.
 func TestRule4OnTCPWhatCameBeforeTheAcceptCounts(t *testing.T) {
+	t.Parallel()
 	a, b := tcpPair(t)
 	defer b.Close()
 	if _, err := b.Write([]byte("hello")); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(50 * ms) // it is to be old when the lease is granted
-	c := NewConn(a, &Config{Policy: Sliding(time.Second), Opening: 200 * ms, Engine: new(Engine)})
+	c := NewConn(a, &Config{Policy: Sliding(300 * ms), Opening: 200 * ms, Engine: new(Engine)})
 	defer c.Close()
 	<-ended(c)
 	if e := c.End(); e.Reason != Silent {

@@ -17,6 +17,7 @@ import (
 // evidence if nothing was renewed: a multiplexer's own pings, for instance.
 // Those that lie unread may yet be the best.
 func TestRule2OnASharedConnectionTheKernelKnowsOnlyWhatIsUnread(t *testing.T) {
+	t.Parallel()
 	for _, counts := range []codec.Evidence{codec.Bytes, codec.Messages, codec.Beats} {
 		for _, read := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%d/read=%v", counts, read), func(t *testing.T) {
