@@ -84,7 +84,7 @@ type singleWait single
 
 func (w *singleWait) WaitRead() error {
 	err := waitRead(w.conn.(*net.TCPConn))
-	if err != nil {
+	if err != nil || w.cause.Load() != nil { // closing begins by ending the input
 		err = (*single)(w).readError(err)
 	}
 	return err

@@ -4,25 +4,34 @@ package transport
 
 import (
 	"net"
+	"os"
 	"syscall"
 )
 
 const canPeek = true
 
 // waitRead waits until there is something to read from c: input, the peer's
-// end, or an error.
+// end, or an error. An error the kernel tells only once, so that it must not be
+// left to Read, which would take it for the peer's end.
 func waitRead(c *net.TCPConn) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return err
 	}
-	return raw.Read(func(fd uintptr) bool {
+	var failed error
+	err = raw.Read(func(fd uintptr) bool {
 		var b [1]byte
 		for {
-			_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK)
-			if err != syscall.EINTR {
-				return err != syscall.EAGAIN
+			if _, _, failed = syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK); failed != syscall.EINTR {
+				return failed != syscall.EAGAIN
 			}
 		}
 	})
+	if oe, ok := err.(*net.OpError); ok {
+		oe.Op = "read" // as Read has it
+	}
+	if err == nil && failed != nil {
+		err = &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError("read", failed)}
+	}
+	return err
 }
