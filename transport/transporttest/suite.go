@@ -33,7 +33,8 @@ type Config struct {
 
 // Run runs the suite, one subtest for each promise. A subtest fails too if it
 // leaves a goroutine or, where /proc tells, a descriptor behind; so nothing
-// else may run at the same time in the process.
+// else may run at the same time in the process. Streams that are a
+// [transport.Waiter] or [transport.Pollable] are held to that, too.
 func Run(t *testing.T, c Config) {
 	startPoller()
 	for _, test := range []struct {
@@ -58,6 +59,8 @@ func Run(t *testing.T, c Config) {
 		{name: "Reset", run: testReset, only: true},
 		{name: "Unblocks", run: testUnblocks, only: true},
 		{name: "PeerVanishes", run: testPeerVanishes, only: true},
+		{name: "WaitRead", run: testWaitRead, only: true},
+		{name: "Poll", run: testPoll, only: true},
 		{name: "Slots", run: testSlots, only: true},
 		{name: "ListenerClose", run: testListenerClose, only: true},
 		{name: "Idempotent", run: testIdempotent, only: true},

@@ -1,0 +1,222 @@
+package transporttest
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/livenet/livenet/transport"
+)
+
+// A parker reads from a Pollable as those do who park it: it asks to be woken
+// when there is nothing to read.
+type parker struct {
+	transport.Pollable
+	asked int
+	woken atomic.Int64
+	wakes chan struct{} // with room for one that there should not be
+	buf   []byte
+}
+
+func newParker(s transport.Stream) *parker {
+	p, _ := transport.Poll(s)
+	return &parker{Pollable: p, wakes: make(chan struct{}, 2), buf: make([]byte, 1000)}
+}
+
+func (p *parker) Wake() {
+	p.woken.Add(1)
+	select {
+	case p.wakes <- struct{}{}:
+	default:
+	}
+}
+
+// park asks for a Wake.
+func (p *parker) park() {
+	p.asked++
+	p.WakeOnRead(p)
+}
+
+func (p *parker) await(t *testing.T) {
+	t.Helper()
+	awaitFor(t, patience, "WakeOnRead", p.wakes)
+}
+
+// empty is what a TryRead must find that has nothing to read.
+func (p *parker) empty(t *testing.T) {
+	t.Helper()
+	n, err := awaitTry(t, p, make([]byte, 1))
+	if n != 0 || err != transport.ErrWouldBlock {
+		t.Fatalf("TryRead of nothing: %d, %v", n, err)
+	}
+}
+
+// still fails t if there is a Wake that nobody asked for.
+func (p *parker) still(t *testing.T) {
+	t.Helper()
+	select {
+	case <-p.wakes:
+		t.Fatal("a Wake for nothing")
+	case <-time.After(stillness):
+	}
+}
+
+// read reads, in small pieces, until it has size bytes or fails.
+func (p *parker) read(t *testing.T, size int) (got []byte, err error) {
+	t.Helper()
+	for len(got) < size {
+		n, err := awaitTry(t, p, p.buf)
+		got = append(got, p.buf[:n]...)
+		switch {
+		case err == transport.ErrWouldBlock:
+			p.park()
+			p.await(t)
+		case err != nil:
+			return got, err
+		}
+	}
+	return got, nil
+}
+
+// done checks that there was one Wake for each that was asked for.
+func (p *parker) done(t *testing.T) {
+	t.Helper()
+	<-time.After(stillness) // for one too many
+	if n := int(p.woken.Load()); n != p.asked {
+		t.Errorf("%d Wakes, %d were asked for", n, p.asked)
+	}
+}
+
+// awaitTry is a TryRead, which must not wait.
+func awaitTry(t *testing.T, p transport.Pollable, buf []byte) (n int, err error) {
+	t.Helper()
+	await(t, "TryRead", async(func() bool {
+		n, err = p.TryRead(buf)
+		return true
+	}))
+	return n, err
+}
+
+// testPoll holds the streams that are Pollable to that: TryRead never waits and
+// says what Read would, and whoever is parked is woken, once, for whatever there
+// is to hear of, no matter when it happens.
+func testPoll(t *testing.T, n *network) {
+	eitherEnd(t, n, func(s transport.Stream) bool { _, ok := transport.Poll(s); return ok }, func(t *testing.T, name string) {
+		for _, what := range allNews {
+			for _, order := range []string{"Parked", "Parking", "Late"} {
+				t.Run(what.name+"/"+order, func(t *testing.T) {
+					here, there := n.pair(t).ends(name)
+					p := newParker(here.Stream)
+					switch order {
+					case "Parked":
+						p.empty(t)
+						p.park()
+						p.still(t)
+						what.happen(here, there)
+						p.await(t)
+					case "Parking":
+						p.empty(t)
+						what.happen(here, there)
+						p.park()
+						p.await(t)
+					case "Late":
+						what.happen(here, there)
+					}
+					got, err := p.read(t, len(message))
+					p.done(t)
+					if what.check == nil {
+						if err != nil || string(got) != string(message) {
+							t.Errorf("read %d bytes, %v", len(got), err)
+						}
+						return
+					}
+					what.check(t, n, err)
+					readErr := await(t, "Read", async(func() error { return readOne(here) }))
+					if len(got) > 0 || readErr == nil || err.Error() != readErr.Error() {
+						t.Errorf("TryRead has %d bytes and fails with %v, and Read with %v", len(got), err, readErr)
+					}
+				})
+			}
+		}
+		t.Run("FirstOfAll", func(t *testing.T) { // before any TryRead
+			here, there := n.pair(t).ends(name)
+			p := newParker(here.Stream)
+			there.Write(message)
+			p.park()
+			p.await(t)
+			if got, err := p.read(t, len(message)); err != nil || string(got) != string(message) {
+				t.Errorf("read %d bytes, %v", len(got), err)
+			}
+			p.done(t)
+		})
+		t.Run("Once", func(t *testing.T) {
+			here, there := n.pair(t).ends(name)
+			p := newParker(here.Stream)
+			p.empty(t)
+			p.park()
+			for range 3 { // what comes after the first is nobody's to be woken for
+				there.Write(message)
+				<-time.After(stillness)
+			}
+			there.CloseWrite()
+			p.await(t)
+			p.still(t)
+			if got, err := p.read(t, 3*len(message)); err != nil || len(got) != 3*len(message) {
+				t.Errorf("read %d bytes, %v", len(got), err)
+			}
+			p.done(t)
+		})
+		t.Run("NoneIsLost", func(t *testing.T) { // what comes does so while the reader parks
+			here, there := n.pair(t).ends(name)
+			p := newParker(here.Stream)
+			// More may come than one TryRead takes, and lie anywhere by then.
+			p.buf = make([]byte, 4)
+			next := make(chan []byte)
+			defer close(next)
+			go func() {
+				for sent := range next {
+					there.Write(sent)
+				}
+			}()
+			for i := range 500 {
+				p.empty(t)
+				sent := message[i%5:][:1+i%100]
+				next <- sent
+				p.park()
+				p.await(t)
+				if got, err := p.read(t, len(sent)); err != nil || string(got) != string(sent) {
+					t.Fatalf("round %d: read %q, %v", i, got, err)
+				}
+			}
+			p.done(t)
+		})
+		t.Run("NoDeadline", func(t *testing.T) {
+			for _, deadline := range deadlines {
+				here, there := n.pair(t).ends(name)
+				p := newParker(here.Stream)
+				deadline.happen(here, there)
+				<-time.After(2 * stillness)
+				p.empty(t)
+				p.park()
+				there.Write(message)
+				p.await(t)
+				if got, err := p.read(t, len(message)); err != nil || string(got) != string(message) {
+					t.Errorf("read %d bytes after a deadline, %v", len(got), err)
+				}
+				p.empty(t)
+				deadline.check(t, n, readOne(here))
+			}
+		})
+		t.Run("BesideRead", func(t *testing.T) {
+			here, there := n.pair(t).ends(name)
+			reading := read(t, here)
+			for range 100 {
+				newParker(here.Stream).empty(t)
+			}
+			there.Write([]byte{1})
+			if err := awaitFor(t, patience, "Read", reading); err != nil {
+				t.Errorf("Read: %v", err)
+			}
+		})
+	})
+}
