@@ -5,12 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"os/exec"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/livenet/livenet/internal/bench"
-	"github.com/livenet/livenet/liveness"
 )
 
 // A Stall keeps a server from running while its clients go on beating, and
@@ -97,9 +94,6 @@ const (
 	// patience is the clients', who are to judge nobody.
 	patience = time.Hour
 
-	// cgroupPercent is what a control group grants of a CPU.
-	cgroupPercent = 5
-
 	// tickStall is how long each third tick is stalled, in timeouts. The dead are
 	// to be found out within three timeouts: that can't be had of one who looks
 	// but once in a timeout, and may not believe what he sees the first time.
@@ -112,10 +106,6 @@ const (
 	// watchedFor is how long a server is watched that has been stopped, in
 	// timeouts.
 	watchedFor = 1.5
-
-	// waitsFor is for how long one waits for the ends of the dead, in timeouts,
-	// from when the server went on, or was starved.
-	waitsFor = 3
 )
 
 // timeouts is n times the timeout.
@@ -190,23 +180,6 @@ func (r *stallRun) half(ctx context.Context) (err error) {
 		if err := r.try(ctx); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// prepare makes what it takes to starve the server.
-func (r *stallRun) prepare(ctx context.Context) (err error) {
-	switch r.Starve {
-	case StarveCPU:
-		if r.burner, err = r.fleet.start("burner", order{Burn: new(burnOrder)}); err != nil {
-			return err
-		}
-		return r.fleet.awaitReady(ctx, []*hand{r.burner})
-	case StarveCgroup:
-		if r.cgroup, err = newCgroup(); err != nil {
-			return err
-		}
-		return r.cgroup.add(r.server().cmd.Process.Pid)
 	}
 	return nil
 }
@@ -298,210 +271,4 @@ func (r *stallRun) silence(ctx context.Context, n int) error {
 		h.send(order{Silence: &silenceOrder{N: to - from}})
 	}
 	return r.fleet.ask(ctx, r.clients, reportOrder{})
-}
-
-// stall stalls the server and watches what comes of it. It returns the moment
-// from which the dead have their time.
-func (r *stallRun) stall(ctx context.Context, t *trial) (from time.Time, err error) {
-	if r.Starve == StarveStop {
-		if err := r.server().stop(); err != nil {
-			return from, err
-		}
-		err := pause(ctx, t.stall)
-		from = time.Now()
-		if failed := r.server().goOn(); err == nil {
-			err = failed
-		}
-		if err != nil {
-			return from, err
-		}
-		return from, r.watch(ctx, from, r.timeouts(watchedFor), t.dead)
-	}
-	from = time.Now()
-	end, err := r.starve(t)
-	if err != nil {
-		return from, err
-	}
-	err = r.watch(ctx, from, r.timeouts(starvedFor), t.dead)
-	if failed := end(ctx); err == nil {
-		err = failed
-	}
-	return from, err
-}
-
-// starve begins to starve the server, in one of the other ways.
-func (r *stallRun) starve(t *trial) (end func(context.Context) error, err error) {
-	o := starveOrder{Kind: r.Starve, For: r.timeouts(starvedFor + waitsFor)}
-	switch r.Starve {
-	case StarveCgroup:
-		return func(context.Context) error { return r.cgroup.limit(0) }, r.cgroup.limit(cgroupPercent)
-	case StarveCPU:
-		r.burner.send(order{Starve: &o})
-		return func(ctx context.Context) error {
-			r.burner.send(order{Starve: new(starveOrder)})
-			return r.fleet.ask(ctx, []*hand{r.burner}, reportOrder{})
-		}, nil
-	}
-	r.server().send(order{Starve: &o})
-	over := func(ctx context.Context) error {
-		r.server().send(order{Starve: new(starveOrder)})
-		return r.fleet.ask(ctx, []*hand{r.server()}, reportOrder{})
-	}
-	if r.Starve != StarveTicks {
-		return over, nil
-	}
-	// It stops itself in every third tick, and is told to go on in time.
-	var going sync.WaitGroup
-	quit := make(chan struct{})
-	going.Go(func() {
-		ticker := time.NewTicker(t.stall + every*liveness.DefaultTick)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ticker.C:
-				r.server().goOn()
-			case <-quit:
-				return
-			}
-		}
-	})
-	return func(ctx context.Context) error {
-		defer going.Wait()
-		defer close(quit)
-		// Until it has read that it is over, it may stop once more.
-		return over(ctx)
-	}, nil
-}
-
-// askEvery is how often the clients are asked.
-const askEvery = 50 * time.Millisecond
-
-// watch asks the clients what becomes of their sessions for at least so long,
-// and until the dead have ended or nobody would wait any longer.
-func (r *stallRun) watch(ctx context.Context, from time.Time, least time.Duration, dead int) error {
-	for {
-		if err := r.fleet.ask(ctx, r.clients, reportOrder{Ends: true}); err != nil {
-			return err
-		}
-		elapsed := time.Since(from)
-		r.step("trial %d of %d", r.number+1, r.Trials)
-		if ended := len(r.sum().Ends); elapsed >= least && (ended >= dead || elapsed >= max(least, r.timeouts(waitsFor))) {
-			return nil
-		}
-		if err := pause(ctx, askEvery); err != nil {
-			return err
-		}
-	}
-}
-
-// judge finds what should not have happened.
-func (r *stallRun) judge() error {
-	kills, kept, lost := 0, 0, 0
-	for _, t := range r.trials {
-		if t.protected {
-			kills += t.kills
-			kept += t.dead - len(t.ends)
-			lost += t.lost
-		}
-	}
-	switch {
-	case kills > 0:
-		return fmt.Errorf("%d sessions were ended for silence although they beat", kills)
-	case kept > 0:
-		return fmt.Errorf("%d silent sessions were not ended in time", kept)
-	case lost > 0:
-		return fmt.Errorf("%d sessions that beat were lost", lost)
-	}
-	return nil
-}
-
-func (r *stallRun) report() *bench.Report {
-	rep := &bench.Report{Bench: "stall", Settings: []bench.Field{
-		{Head: "transport", Key: "transport", Value: r.Transport},
-		{Head: "codec", Key: "codec", Value: r.Codec},
-		{Head: "io", Key: "io", Value: r.IO},
-		{Head: "sessions", Key: "sessions", Kind: bench.Count, Value: r.Sessions},
-		{Head: "timeout", Key: "timeout_s", Kind: bench.Seconds, Value: r.Timeout},
-		{Head: "beat", Key: "beat_s", Kind: bench.Seconds, Value: r.Beat},
-		{Head: "starve", Key: "starve", Value: r.Starve},
-		{Head: "dead", Key: "dead", Kind: bench.Count, Value: r.Dead},
-	}}
-	reasons := make(map[string]int)
-	for _, t := range r.trials {
-		if t.protected {
-			merge(reasons, t.reasons)
-		}
-	}
-	rep.Tables = []*bench.Table{r.trialsTable(), tableOf("ends", "Sessions that ended, as the server saw it", "reason", "sessions", reasons)}
-	return rep
-}
-
-// nameOf is what a server is called, with how long it was stalled.
-func nameOf(protected bool, stall time.Duration) bench.Label {
-	l := bench.Label{Key: "protected"}
-	if !protected {
-		l.Key = "unprotected"
-	}
-	l.Text = l.Key
-	if stall > 0 {
-		l.Text = fmt.Sprintf("%s, %v", l.Key, stall)
-	}
-	return l
-}
-
-// trialsTable has a row for each length of a stall.
-func (r *stallRun) trialsTable() *bench.Table {
-	t := &bench.Table{Key: "rows", Columns: []bench.Column{
-		{Head: "server", Key: "server", Kind: bench.Text},
-		{Head: "stalled", Key: "stalled_s", Kind: bench.Seconds, JSONOnly: true},
-		{Head: "trials", Key: "trials", Kind: bench.Count},
-		{Head: "beating", Key: "beating", Kind: bench.Count},
-		{Head: "beats", Key: "beats", Kind: bench.Count},
-		{Head: "false kills", Key: "false_kills", Kind: bench.Count},
-		{Head: "lost", Key: "lost", Kind: bench.Count},
-		{Head: "stalls noticed", Key: "stalls", Kind: bench.Count, JSONOnly: true},
-		{Head: "dead", Key: "dead", Kind: bench.Count, Break: true},
-		{Head: "reaped", Key: "reaped", Kind: bench.Count},
-		{Head: "after p50", Key: "reaped_p50_ms", Kind: bench.Millis},
-		{Head: "max", Key: "reaped_max_ms", Kind: bench.Millis},
-	}}
-	for _, protected := range []bool{true, false} {
-		var stalls []time.Duration
-		for _, t := range r.trials {
-			if t.protected == protected && !slices.Contains(stalls, t.stall) {
-				stalls = append(stalls, t.stall)
-			}
-		}
-		slices.Sort(stalls)
-		for _, stall := range stalls {
-			var all trial
-			n := 0
-			for _, t := range r.trials {
-				if t.protected == protected && t.stall == stall {
-					n++
-					all.add(t)
-				}
-			}
-			slices.Sort(all.ends)
-			known := len(all.ends) > 0
-			var p50, most time.Duration
-			if known {
-				p50, most = all.ends[len(all.ends)/2], all.ends[len(all.ends)-1]
-			}
-			t.Add(nameOf(protected, stall), or(stall > 0, stall), n, all.beating, all.beats, all.kills, all.lost, all.stalls,
-				all.dead, len(all.ends), or(known, p50), or(known, most))
-		}
-	}
-	return t
-}
-
-// add adds another trial's figures.
-func (t *trial) add(u *trial) {
-	t.beating += u.beating
-	t.beats += u.beats
-	t.kills += u.kills
-	t.lost += u.lost
-	t.dead += u.dead
-	t.stalls += u.stalls
-	t.ends = append(t.ends, u.ends...)
 }

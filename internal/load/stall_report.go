@@ -1,0 +1,121 @@
+package load
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/livenet/livenet/internal/bench"
+)
+
+// judge finds what should not have happened.
+func (r *stallRun) judge() error {
+	kills, kept, lost := 0, 0, 0
+	for _, t := range r.trials {
+		if t.protected {
+			kills += t.kills
+			kept += t.dead - len(t.ends)
+			lost += t.lost
+		}
+	}
+	switch {
+	case kills > 0:
+		return fmt.Errorf("%d sessions were ended for silence although they beat", kills)
+	case kept > 0:
+		return fmt.Errorf("%d silent sessions were not ended in time", kept)
+	case lost > 0:
+		return fmt.Errorf("%d sessions that beat were lost", lost)
+	}
+	return nil
+}
+
+func (r *stallRun) report() *bench.Report {
+	rep := &bench.Report{Bench: "stall", Settings: []bench.Field{
+		{Head: "transport", Key: "transport", Value: r.Transport},
+		{Head: "codec", Key: "codec", Value: r.Codec},
+		{Head: "io", Key: "io", Value: r.IO},
+		{Head: "sessions", Key: "sessions", Kind: bench.Count, Value: r.Sessions},
+		{Head: "timeout", Key: "timeout_s", Kind: bench.Seconds, Value: r.Timeout},
+		{Head: "beat", Key: "beat_s", Kind: bench.Seconds, Value: r.Beat},
+		{Head: "starve", Key: "starve", Value: r.Starve},
+		{Head: "dead", Key: "dead", Kind: bench.Count, Value: r.Dead},
+	}}
+	reasons := make(map[string]int)
+	for _, t := range r.trials {
+		if t.protected {
+			merge(reasons, t.reasons)
+		}
+	}
+	rep.Tables = []*bench.Table{r.trialsTable(), tableOf("ends", "Sessions that ended, as the server saw it", "reason", "sessions", reasons)}
+	return rep
+}
+
+// nameOf is what a server is called, with how long it was stalled.
+func nameOf(protected bool, stall time.Duration) bench.Label {
+	l := bench.Label{Key: "protected"}
+	if !protected {
+		l.Key = "unprotected"
+	}
+	l.Text = l.Key
+	if stall > 0 {
+		l.Text = fmt.Sprintf("%s, %v", l.Key, stall)
+	}
+	return l
+}
+
+// trialsTable has a row for each length of a stall.
+func (r *stallRun) trialsTable() *bench.Table {
+	t := &bench.Table{Key: "rows", Columns: []bench.Column{
+		{Head: "server", Key: "server", Kind: bench.Text},
+		{Head: "stalled", Key: "stalled_s", Kind: bench.Seconds, JSONOnly: true},
+		{Head: "trials", Key: "trials", Kind: bench.Count},
+		{Head: "beating", Key: "beating", Kind: bench.Count},
+		{Head: "beats", Key: "beats", Kind: bench.Count},
+		{Head: "false kills", Key: "false_kills", Kind: bench.Count},
+		{Head: "lost", Key: "lost", Kind: bench.Count},
+		{Head: "stalls noticed", Key: "stalls", Kind: bench.Count, JSONOnly: true},
+		{Head: "dead", Key: "dead", Kind: bench.Count, Break: true},
+		{Head: "reaped", Key: "reaped", Kind: bench.Count},
+		{Head: "after p50", Key: "reaped_p50_ms", Kind: bench.Millis},
+		{Head: "max", Key: "reaped_max_ms", Kind: bench.Millis},
+	}}
+	for _, protected := range []bool{true, false} {
+		var stalls []time.Duration
+		for _, t := range r.trials {
+			if t.protected == protected && !slices.Contains(stalls, t.stall) {
+				stalls = append(stalls, t.stall)
+			}
+		}
+		slices.Sort(stalls)
+		for _, stall := range stalls {
+			var all trial
+			n := 0
+			for _, t := range r.trials {
+				if t.protected == protected && t.stall == stall {
+					n++
+					all.add(t)
+				}
+			}
+			slices.Sort(all.ends)
+			known := len(all.ends) > 0
+			var p50, most time.Duration
+			if known {
+				p50, most = all.ends[len(all.ends)/2], all.ends[len(all.ends)-1]
+			}
+			t.Add(nameOf(protected, stall), or(stall > 0, stall), n, all.beating, all.beats, all.kills, all.lost, all.stalls,
+				all.dead, len(all.ends), or(known, p50), or(known, most))
+		}
+	}
+	return t
+}
+
+// add adds another trial's figures.
+func (t *trial) add(u *trial) {
+	t.beating += u.beating
+	t.beats += u.beats
+	t.kills += u.kills
+	t.lost += u.lost
+	t.dead += u.dead
+	t.stalls += u.stalls
+	t.ends = append(t.ends, u.ends...)
+}
