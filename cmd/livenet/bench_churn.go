@@ -1,9 +1,6 @@
 package main
 
 import (
-	"context"
-
-	"github.com/livenet/livenet/internal/bench"
 	"github.com/livenet/livenet/internal/load"
 	"github.com/livenet/livenet/internal/stack"
 )
@@ -17,9 +14,9 @@ disconnects, over and over and several at a time. What it finds: how many it doe
 a second, how long each part takes, and what the server has more than before when
 all of it is over: descriptors, goroutines and heap.`,
 		options: []option{
-			{name: "transport", group: "Benchmark", value: "NAME", def: "tcp", help: "quic, tcp or yamux"},
+			transportOption,
 			{name: "codec", group: "Benchmark", value: "NAME", def: "frame", help: "frame or raw"},
-			{name: "io", group: "Benchmark", value: "NAME", def: "auto", help: ioHelp},
+			ioOption,
 			{name: "for", group: "Benchmark", value: "DURATION", def: "5s", help: "how long"},
 			{name: "parallel", group: "Benchmark", value: "N", def: "16", help: "connections at a time"},
 		},
@@ -37,10 +34,5 @@ func readChurn(f *flags) measurement {
 		For:       f.durationUpTo("for", longestRun),
 		Parallel:  f.number("parallel", 1, mostSessions),
 	}
-	return func(ctx context.Context, p bench.Progress) (report *bench.Report, err error) {
-		if c.Command, err = workerCommand(); err != nil {
-			return nil, err
-		}
-		return c.Run(ctx, p)
-	}
+	return byWorkers(c.Run, &c.Command)
 }

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"context"
-
-	"github.com/livenet/livenet/internal/bench"
 	"github.com/livenet/livenet/internal/load"
 	"github.com/livenet/livenet/internal/stack"
 )
@@ -18,12 +15,12 @@ closed, how late, what that takes of the heap, whether each end is told of once,
 whether neighbours that beat are lost, and how long it takes to connect meanwhile,
 against what is usual.`,
 		options: []option{
-			{name: "transport", group: "Benchmark", value: "NAME", def: "tcp", help: "quic, tcp or yamux"},
-			{name: "io", group: "Benchmark", value: "NAME", def: "auto", help: ioHelp},
+			transportOption,
+			ioOption,
 			{name: "sessions", group: "Benchmark", value: "N", def: "10000", help: "that fail"},
 			{name: "neighbours", group: "Benchmark", value: "N", def: "1000", help: "sessions beside that go on beating"},
-			{name: "timeout", group: "Benchmark", value: "DURATION", def: "2s", help: "the server's sliding policy"},
-			{name: "beat", group: "Benchmark", value: "DURATION", help: "each session beats once in it (default: a quarter of the timeout)"},
+			timeoutOption,
+			beatOption,
 			{name: "peers", group: "Benchmark", value: "NAME", def: "all", help: "silent; slow: silent, and whoever is told of the ends takes his time; killed; or all of these"},
 			{name: "slow", group: "Benchmark", value: "DURATION", def: "20ms", help: "how much time, for each end"},
 		},
@@ -51,10 +48,5 @@ func readFail(f *flags) measurement {
 		fail.Beat = fail.Timeout / 4
 	}
 	f.checkBeat(fail.Transport, "frame", fail.Beat, fail.Timeout)
-	return func(ctx context.Context, p bench.Progress) (report *bench.Report, err error) {
-		if fail.Command, err = workerCommand(); err != nil {
-			return nil, err
-		}
-		return fail.Run(ctx, p)
-	}
+	return byWorkers(fail.Run, &fail.Command)
 }

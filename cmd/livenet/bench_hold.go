@@ -1,10 +1,8 @@
 package main
 
 import (
-	"context"
 	"time"
 
-	"github.com/livenet/livenet/internal/bench"
 	"github.com/livenet/livenet/internal/load"
 	"github.com/livenet/livenet/internal/settings"
 	"github.com/livenet/livenet/internal/stack"
@@ -24,10 +22,10 @@ which there must be none.
 More than this machine admits is refused before anything is started, with the limit
 that is in the way and the largest run that fits.`,
 		options: []option{
-			{name: "transport", group: "Benchmark", value: "NAME", def: "tcp", help: "quic, tcp or yamux"},
-			{name: "codec", group: "Benchmark", value: "NAME", def: "frame", help: "frame: beats are answered; raw (tcp): a beat is one byte"},
-			{name: "io", group: "Benchmark", value: "NAME", def: "auto", help: ioHelp},
-			{name: "sessions", group: "Benchmark", value: "N", def: "10000", help: "how many"},
+			transportOption,
+			beatCodecOption,
+			ioOption,
+			sessionsOption,
 			{name: "beat", group: "Benchmark", value: "DURATION", def: "10s", help: "each session beats once in it"},
 			{name: "timeout", group: "Benchmark", value: "DURATION", help: "the servers' sliding policy (default: three beats)"},
 			{name: "for", group: "Benchmark", value: "DURATION", def: "10s", help: "how long they are held"},
@@ -41,7 +39,17 @@ that is in the way and the largest run that fits.`,
 	}, readHold)
 }
 
-// Benchmarks of many processes take their time, but not without end.
+// What benchmarks of many processes have in common.
+var (
+	transportOption = option{name: "transport", group: "Benchmark", value: "NAME", def: "tcp", help: "quic, tcp or yamux"}
+	beatCodecOption = option{name: "codec", group: "Benchmark", value: "NAME", def: "frame", help: "frame: beats are answered; raw (tcp): a beat is one byte"}
+	ioOption        = option{name: "io", group: "Benchmark", value: "NAME", def: "auto", help: "the server's; goroutine: one for each session reads in a loop; parked (tcp): none does; auto parks where it can"}
+	timeoutOption   = option{name: "timeout", group: "Benchmark", value: "DURATION", def: "2s", help: "the server's sliding policy"}
+	beatOption      = option{name: "beat", group: "Benchmark", value: "DURATION", help: "each session beats once in it (default: a quarter of the timeout)"}
+	sessionsOption  = option{name: "sessions", group: "Benchmark", value: "N", def: "10000", help: "how many"}
+)
+
+// They take their time, but not without end.
 const (
 	mostSessions  = 100_000_000
 	mostProcesses = 10_000
@@ -67,15 +75,8 @@ func readHold(f *flags) measurement {
 		h.Timeout = 3 * h.Beat
 	}
 	f.checkBeat(h.Transport, h.Codec, h.Beat, h.Timeout)
-	return func(ctx context.Context, p bench.Progress) (report *bench.Report, err error) {
-		if h.Command, err = workerCommand(); err != nil {
-			return nil, err
-		}
-		return h.Run(ctx, p)
-	}
+	return byWorkers(h.Run, &h.Command)
 }
-
-const ioHelp = "the server's; goroutine: one for each session reads in a loop; parked (tcp): none does; auto parks where it can"
 
 // serverIO is what waits for what a session sends to the server.
 func (f *flags) serverIO(transport string) string {

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"context"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/livenet/livenet/internal/bench"
 	"github.com/livenet/livenet/internal/load"
 	"github.com/livenet/livenet/internal/stack"
 )
@@ -23,12 +21,12 @@ sessions, within a timeout of when it goes on.
 With --starve it is not stopped but starved, for four timeouts, and must find out
 the silent ones meanwhile.`,
 		options: []option{
-			{name: "transport", group: "Benchmark", value: "NAME", def: "tcp", help: "quic, tcp or yamux"},
-			{name: "codec", group: "Benchmark", value: "NAME", def: "frame", help: "frame: beats are answered; raw (tcp): a beat is one byte"},
-			{name: "io", group: "Benchmark", value: "NAME", def: "auto", help: ioHelp},
-			{name: "sessions", group: "Benchmark", value: "N", def: "10000", help: "how many"},
-			{name: "timeout", group: "Benchmark", value: "DURATION", def: "2s", help: "the server's sliding policy"},
-			{name: "beat", group: "Benchmark", value: "DURATION", help: "each session beats once in it (default: a quarter of the timeout)"},
+			transportOption,
+			beatCodecOption,
+			ioOption,
+			sessionsOption,
+			timeoutOption,
+			beatOption,
 			{name: "starve", group: "Benchmark", value: "NAME", def: load.StarveStop, help: "cgroup (5 % of a CPU), cpu (busy loops on all cores), gc (all the time), gomaxprocs (one, and a busy loop), stop, or ticks (stopped in each third one)"},
 			{name: "stops", group: "Benchmark", value: "LIST", def: "0.5,1,2,10", help: "for how long the server is stopped, in timeouts: in each trial in turn"},
 			{name: "trials", group: "Benchmark", value: "N", def: "4", help: "how many"},
@@ -66,12 +64,7 @@ func readStall(f *flags) measurement {
 		s.Beat = s.Timeout / 4
 	}
 	f.checkBeat(s.Transport, s.Codec, s.Beat, s.Timeout)
-	return func(ctx context.Context, p bench.Progress) (report *bench.Report, err error) {
-		if s.Command, err = workerCommand(); err != nil {
-			return nil, err
-		}
-		return s.Run(ctx, p)
-	}
+	return byWorkers(s.Run, &s.Command)
 }
 
 // checkBeat finds what contradicts itself in how sessions beat.

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/exec"
 
+	"github.com/livenet/livenet/internal/bench"
 	"github.com/livenet/livenet/internal/load"
 )
 
@@ -25,4 +27,14 @@ func workerCommand() (func() *exec.Cmd, error) {
 		return nil, err
 	}
 	return func() *exec.Cmd { return exec.Command(program, workerWord) }, nil
+}
+
+// byWorkers has a benchmark run whose command is that of its workers.
+func byWorkers(run measurement, command *func() *exec.Cmd) measurement {
+	return func(ctx context.Context, p bench.Progress) (report *bench.Report, err error) {
+		if *command, err = workerCommand(); err != nil {
+			return nil, err
+		}
+		return run(ctx, p)
+	}
 }

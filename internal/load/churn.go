@@ -33,11 +33,7 @@ func (c *Churn) Shape() Shape {
 // Run churns. It fails with a [*LimitError], and has done nothing, if so many
 // connections at a time don't fit this machine.
 func (c *Churn) Run(ctx context.Context, p bench.Progress) (*bench.Report, error) {
-	if err := supported(); err != nil {
-		return nil, err
-	}
-	limits := ReadLimits()
-	if err := limits.Check(c.Shape()); err != nil {
+	if _, err := admit(c.Shape()); err != nil {
 		return nil, err
 	}
 	r := &churnRun{Churn: c, progress: p, fleet: newFleet(c.Command)}
@@ -221,11 +217,11 @@ func (r *churnRun) leftOver(ctx context.Context) error {
 
 func (r *churnRun) report() *bench.Report {
 	rep := &bench.Report{Bench: "churn", Settings: []bench.Field{
-		{Head: "transport", Key: "transport", Value: r.Transport},
-		{Head: "codec", Key: "codec", Value: r.Codec},
-		{Head: "io", Key: "io", Value: r.IO},
-		{Head: "parallel", Key: "parallel", Kind: bench.Count, Value: r.Parallel},
-		{Head: "for", Key: "for_s", Kind: bench.Seconds, Value: r.For},
+		setting("transport", r.Transport),
+		setting("codec", r.Codec),
+		setting("io", r.IO),
+		setting("parallel", r.Parallel),
+		setting("for", r.For),
 	}}
 	rep.Tables = []*bench.Table{r.cyclesTable(), r.latencyTable(), r.leftOverTable(),
 		tableOf("failed", "Connections that failed", "error", "connections", r.churned.Failed)}

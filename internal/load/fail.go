@@ -64,11 +64,8 @@ func (f *Fail) plan(l Limits) *Plan {
 // [*LimitError], and has done nothing, if the sessions don't fit this machine;
 // and if one of them is left over, or was not told of, or a neighbour was lost.
 func (f *Fail) Run(ctx context.Context, p bench.Progress) (*bench.Report, error) {
-	if err := supported(); err != nil {
-		return nil, err
-	}
-	limits := ReadLimits()
-	if err := limits.Check(f.Shape()); err != nil {
+	limits, err := admit(f.Shape())
+	if err != nil {
 		return nil, err
 	}
 	r := &failRun{Fail: f, limits: limits, progress: p}

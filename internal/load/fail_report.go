@@ -8,13 +8,13 @@ import (
 
 func (r *failRun) report() *bench.Report {
 	rep := &bench.Report{Bench: "fail", Settings: []bench.Field{
-		{Head: "transport", Key: "transport", Value: r.Transport},
-		{Head: "io", Key: "io", Value: r.IO},
-		{Head: "sessions", Key: "sessions", Kind: bench.Count, Value: r.Sessions},
-		{Head: "neighbours", Key: "neighbours", Kind: bench.Count, Value: r.Neighbours},
-		{Head: "timeout", Key: "timeout_s", Kind: bench.Seconds, Value: r.Timeout},
-		{Head: "beat", Key: "beat_s", Kind: bench.Seconds, Value: r.Beat},
-		{Head: "slow", Key: "slow_s", Kind: bench.Seconds, Value: r.Slow},
+		setting("transport", r.Transport),
+		setting("io", r.IO),
+		setting("sessions", r.Sessions),
+		setting("neighbours", r.Neighbours),
+		setting("timeout", r.Timeout),
+		setting("beat", r.Beat),
+		setting("slow", r.Slow),
 	}}
 	rep.Tables = []*bench.Table{r.failuresTable(), r.connectingTable(), r.reasonsTable()}
 	return rep

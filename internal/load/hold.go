@@ -41,15 +41,12 @@ func (h *Hold) Shape() Shape {
 // Run holds the sessions. It fails with a [*LimitError], and has done nothing,
 // if they don't fit this machine.
 func (h *Hold) Run(ctx context.Context, p bench.Progress) (*bench.Report, error) {
-	if err := supported(); err != nil {
-		return nil, err
-	}
-	limits := ReadLimits()
-	if err := limits.Check(h.Shape()); err != nil {
+	limits, err := admit(h.Shape())
+	if err != nil {
 		return nil, err
 	}
 	r := &holdRun{Hold: h, crew: newCrew(limits, h.Shape(), h.Command), progress: p}
-	err := r.run(ctx)
+	err = r.run(ctx)
 	if err == nil {
 		err = r.judge()
 	}

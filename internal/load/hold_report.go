@@ -1,9 +1,6 @@
 package load
 
 import (
-	"cmp"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/livenet/livenet/internal/bench"
@@ -12,24 +9,16 @@ import (
 // report is what was found, as far as the run got.
 func (r *holdRun) report() *bench.Report {
 	rep := &bench.Report{Bench: "hold", Settings: []bench.Field{
-		{Head: "transport", Key: "transport", Value: r.Transport},
-		{Head: "codec", Key: "codec", Value: r.Codec},
-		{Head: "io", Key: "io", Value: r.IO},
-		{Head: "sessions", Key: "sessions", Kind: bench.Count, Value: r.Sessions},
-		{Head: "beat", Key: "beat_s", Kind: bench.Seconds, Value: r.Beat},
-		{Head: "timeout", Key: "timeout_s", Kind: bench.Seconds, Value: r.Timeout},
-		{Head: "for", Key: "for_s", Kind: bench.Seconds, Value: r.For},
+		setting("transport", r.Transport),
+		setting("codec", r.Codec),
+		setting("io", r.IO),
+		setting("sessions", r.Sessions),
+		setting("beat", r.Beat),
+		setting("timeout", r.Timeout),
+		setting("for", r.For),
 	}}
 	rep.Tables = []*bench.Table{r.sessionsTable(), r.memoryTable(), r.processorTable(), r.endsTable(), r.failedTable()}
 	return rep
-}
-
-// or is v, or no value where it is not known.
-func or(known bool, v any) any {
-	if !known {
-		return nil
-	}
-	return v
 }
 
 func (r *holdRun) sessionsTable() *bench.Table {
@@ -115,18 +104,4 @@ func (r *holdRun) endsTable() *bench.Table {
 
 func (r *holdRun) failedTable() *bench.Table {
 	return tableOf("failed", "Sessions that could not be opened", "error", "sessions", r.tally.failed)
-}
-
-// tableOf is a table of how often there was what.
-func tableOf(key, title, what, of string, counts map[string]int) *bench.Table {
-	t := &bench.Table{Key: key, Title: title, Columns: []bench.Column{
-		{Head: what, Key: what, Kind: bench.Text},
-		{Head: of, Key: of, Kind: bench.Count},
-	}}
-	for _, k := range slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
-		return cmp.Or(counts[b]-counts[a], cmp.Compare(a, b))
-	}) {
-		t.Add(k, counts[k])
-	}
-	return t
 }

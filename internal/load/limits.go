@@ -71,6 +71,16 @@ func (e *LimitError) Error() string {
 	return fmt.Sprintf("--%s %d does not fit: %s; %s would raise that; %s", e.Flag, e.Asked, e.Limit, e.Raise, offer)
 }
 
+// admit is the machine's limits, if a run of that shape is possible here, and
+// fits.
+func admit(s Shape) (Limits, error) {
+	if err := supported(); err != nil {
+		return Limits{}, err
+	}
+	limits := ReadLimits()
+	return limits, limits.Check(s)
+}
+
 // Check is nil if a run of that shape fits, and otherwise a [*LimitError] that
 // names the tightest limit.
 func (l Limits) Check(s Shape) error {

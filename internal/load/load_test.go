@@ -32,6 +32,15 @@ func (s *steps) Step(what string, done, total float64) {
 	}
 }
 
+// at has f called when the run says that it has come so far.
+func at(where string, f func()) *steps {
+	return &steps{hear: func(what string) {
+		if strings.HasPrefix(what, where) {
+			f()
+		}
+	}}
+}
+
 // row is a table's n-th row, by its keys.
 func row(t *testing.T, r *bench.Report, table string, n int) map[string]any {
 	t.Helper()
@@ -126,6 +135,19 @@ func TestHoldLost(t *testing.T) {
 	}
 }
 
+// connecting is a client that is told to open n sessions.
+func connecting(t *testing.T, f *fleet, transport string, n int, to net.Addr) *hand {
+	t.Helper()
+	h, err := f.start("client", order{Hold: &holdOrder{
+		Transport: transport, Codec: "frame", Sessions: n, Beat: time.Minute, Timeout: 3 * time.Minute, Sources: Sources{0, 1},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.send(order{Connect: &connectOrder{served{Addr: to.String()}, n}})
+	return h
+}
+
 // A server that ends a session that has just beaten is found out.
 func TestFalseKill(t *testing.T) {
 	t.Parallel()
@@ -136,13 +158,7 @@ func TestFalseKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	h, err := f.start("client", order{Hold: &holdOrder{
-		Transport: "tcp", Codec: "frame", Sessions: 1, Beat: time.Minute, Timeout: 3 * time.Minute, Sources: Sources{0, 1},
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.send(order{Connect: &connectOrder{served{Addr: l.Addr().String()}, 1}})
+	h := connecting(t, f, "tcp", 1, l.Addr())
 	conn, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -181,13 +197,7 @@ func TestHoldRefused(t *testing.T) {
 	}
 	l.Close() // nobody is there
 	for _, transport := range []string{"tcp", "yamux"} {
-		h, err := f.start("client", order{Hold: &holdOrder{
-			Transport: transport, Codec: "frame", Sessions: 3, Beat: time.Minute, Timeout: 3 * time.Minute, Sources: Sources{0, 1},
-		}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		h.send(order{Connect: &connectOrder{served{Addr: l.Addr().String()}, 3}})
+		h := connecting(t, f, transport, 3, l.Addr())
 		if err := f.await(within(t), func() bool { return h.client.failed() == 3 }); err != nil {
 			t.Fatal(err)
 		}
@@ -204,20 +214,16 @@ func TestHoldRefused(t *testing.T) {
 
 // Whoever interrupts gets what there is, and no process is left.
 func TestHoldInterrupted(t *testing.T) {
-	for _, at := range []string{"starting", "connecting 1", "settling", "holding"} {
-		t.Run(at, func(t *testing.T) {
+	for _, where := range []string{"starting", "connecting 1", "settling", "holding"} {
+		t.Run(where, func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithCancel(within(t))
 			h := Hold{Transport: "tcp", Codec: "frame", Sessions: 3000, Beat: time.Second, Timeout: time.Minute, For: time.Hour, Servers: 2, Command: ourselves(t)}
-			r, err := h.Run(ctx, &steps{hear: func(what string) {
-				if strings.HasPrefix(what, at) {
-					cancel()
-				}
-			}})
+			r, err := h.Run(ctx, at(where, cancel))
 			if !errors.Is(err, context.Canceled) {
 				t.Fatalf("got %v", err)
 			}
-			if at == "starting" {
+			if where == "starting" {
 				return // there is nothing yet
 			}
 			if got := row(t, r, "rows", 0); got["sessions"].(int) < 1 || got["false_kills"] != 0 || got["lost"] != 0 {
@@ -233,11 +239,7 @@ func TestWorkerDies(t *testing.T) {
 	t.Parallel()
 	h := Hold{Transport: "tcp", Codec: "frame", Sessions: 100, Beat: time.Second, Timeout: time.Minute, For: time.Hour, Servers: 2}
 	r := &holdRun{Hold: &h, crew: newCrew(ReadLimits(), h.Shape(), ourselves(t))}
-	r.progress = &steps{hear: func(what string) {
-		if strings.HasPrefix(what, "holding") {
-			r.servers[1].cmd.Process.Kill()
-		}
-	}}
+	r.progress = at("holding", func() { r.servers[1].cmd.Process.Kill() })
 	err := r.run(within(t))
 	r.fleet.end()
 	if err == nil || err.Error() != "server 2 has ended: signal: killed" {
@@ -317,18 +319,14 @@ func TestChurn(t *testing.T) {
 
 func TestChurnInterrupted(t *testing.T) {
 	t.Parallel()
-	for _, at := range []string{"warming", "1"} {
+	for _, where := range []string{"warming", "1"} {
 		ctx, cancel := context.WithCancel(within(t))
 		c := Churn{Transport: "tcp", Codec: "raw", Parallel: 2, For: time.Hour, Command: ourselves(t)}
-		r, err := c.Run(ctx, &steps{hear: func(what string) {
-			if strings.HasPrefix(what, at) {
-				cancel()
-			}
-		}})
+		r, err := c.Run(ctx, at(where, cancel))
 		if !errors.Is(err, context.Canceled) {
 			t.Fatalf("got %v", err)
 		}
-		if at == "1" {
+		if where == "1" {
 			row(t, r, "rows", 0)
 			row(t, r, "left_over", 0)
 		}

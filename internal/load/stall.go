@@ -40,11 +40,8 @@ func (s *Stall) Shape() Shape {
 // the sessions don't fit this machine; and if a server that is protected ended a
 // session that beat, or kept one that did not.
 func (s *Stall) Run(ctx context.Context, p bench.Progress) (*bench.Report, error) {
-	if err := supported(); err != nil {
-		return nil, err
-	}
-	limits := ReadLimits()
-	if err := limits.Check(s.Shape()); err != nil {
+	limits, err := admit(s.Shape())
+	if err != nil {
 		return nil, err
 	}
 	r := &stallRun{Stall: s, limits: limits, progress: p}

@@ -151,11 +151,7 @@ func TestStallInterrupted(t *testing.T) {
 				ctx, cancel := context.WithCancel(within(t))
 				s := tinyStall(t, "tcp")
 				s.Starve, s.Stops, s.Trials = how, []float64{0.5, 1000}, 1000
-				r, err := s.Run(ctx, &steps{hear: func(what string) {
-					if strings.HasPrefix(what, want) {
-						time.AfterFunc(300*time.Millisecond, cancel)
-					}
-				}})
+				r, err := s.Run(ctx, at(want, func() { time.AfterFunc(300*time.Millisecond, cancel) }))
 				if !errors.Is(err, context.Canceled) {
 					t.Fatalf("got %v", err)
 				}
@@ -266,11 +262,7 @@ func TestFailInterrupted(t *testing.T) {
 		Transport: "tcp", IO: Parked, Sessions: 50, Neighbours: 10, Ways: FailWays,
 		Timeout: 500 * time.Millisecond, Beat: 100 * time.Millisecond, Slow: time.Millisecond, Command: ourselves(t),
 	}
-	r, err := f.Run(ctx, &steps{hear: func(what string) {
-		if strings.HasPrefix(what, FailSlow+": failing") {
-			cancel()
-		}
-	}})
+	r, err := f.Run(ctx, at(FailSlow+": failing", cancel))
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}

@@ -31,14 +31,14 @@ func (r *stallRun) judge() error {
 
 func (r *stallRun) report() *bench.Report {
 	rep := &bench.Report{Bench: "stall", Settings: []bench.Field{
-		{Head: "transport", Key: "transport", Value: r.Transport},
-		{Head: "codec", Key: "codec", Value: r.Codec},
-		{Head: "io", Key: "io", Value: r.IO},
-		{Head: "sessions", Key: "sessions", Kind: bench.Count, Value: r.Sessions},
-		{Head: "timeout", Key: "timeout_s", Kind: bench.Seconds, Value: r.Timeout},
-		{Head: "beat", Key: "beat_s", Kind: bench.Seconds, Value: r.Beat},
-		{Head: "starve", Key: "starve", Value: r.Starve},
-		{Head: "dead", Key: "dead", Kind: bench.Count, Value: r.Dead},
+		setting("transport", r.Transport),
+		setting("codec", r.Codec),
+		setting("io", r.IO),
+		setting("sessions", r.Sessions),
+		setting("timeout", r.Timeout),
+		setting("beat", r.Beat),
+		setting("starve", r.Starve),
+		setting("dead", r.Dead),
 	}}
 	reasons := make(map[string]int)
 	for _, t := range r.trials {
