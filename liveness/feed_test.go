@@ -10,12 +10,13 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/livenet/livenet/codec"
 	. "github.com/livenet/livenet/liveness"
+	"github.com/livenet/livenet/transport"
 	"github.com/livenet/livenet/transport/tcp"
 )
 
@@ -184,36 +185,45 @@ func TestDataEnds(t *testing.T) {
 
 // Rule 12: a server that ends waits for Data, and for nothing else.
 func TestRule12ServeWaitsForData(t *testing.T) {
-	entered, leave := make(chan struct{}), make(chan struct{})
-	var inside atomic.Bool
-	w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Data: func(c *Conn, p []byte) error {
-		inside.Store(true)
-		close(entered)
-		<-leave
-		inside.Store(false)
-		return nil
-	}}, network{server: tcp.Transport{Parked: true}, client: tcp.Transport{}})
-	_, st := w.dial()
-	defer st.Close()
-	_, idle := w.dial()
-	defer idle.Close()
-	st.Write([]byte("hello"))
-	<-entered
-	w.srv.Close()
-	select {
-	case <-w.served:
-		t.Error("Serve returned while Data was at it")
-	case <-time.After(20 * ms):
+	for name, tr := range map[string]func() transport.Transport{
+		"parked":   func() transport.Transport { return newParkedPipes() },
+		"unparked": memory,
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				leave := make(chan struct{})
+				inside := false
+				w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Data: func(c *Conn, p []byte) error {
+					inside = true
+					<-leave
+					inside = false
+					return nil
+				}}, tr())
+				_, st := w.dial()
+				defer st.Close()
+				_, idle := w.dial()
+				defer idle.Close()
+				st.Write([]byte("hello"))
+				synctest.Wait()
+				if !inside {
+					t.Fatal("Data was not called")
+				}
+				w.srv.Close()
+				synctest.Wait()
+				select {
+				case <-w.served:
+					t.Fatal("Serve returned while Data was at it")
+				default:
+				}
+				close(leave)
+				synctest.Wait()
+				if inside {
+					t.Error("Data is still at it")
+				}
+				w.end()
+			})
+		})
 	}
-	close(leave)
-	if err := <-w.served; err != nil {
-		t.Error(err)
-	}
-	if inside.Load() {
-		t.Error("Serve returned while Data was at it")
-	}
-	w.served <- nil
-	w.end()
 }
 
 // Connections that come, talk and end in all ways at once: the books balance

@@ -207,17 +207,22 @@ func inBubble(t *testing.T, f func(*testing.T)) {
 
 func memory() transport.Transport { return new(transporttest.Memory) }
 
-// pipes is a transport whose sessions are one stream: a net.Pipe.
-type pipes struct{ accept chan net.Conn }
+// pipes is a transport whose sessions are one stream: a net.Pipe, or one that
+// parks.
+type pipes struct {
+	accept chan net.Conn
+	pair   func() (a, b net.Conn)
+}
 
-func newPipes() *pipes { return &pipes{make(chan net.Conn)} }
+func newPipes() *pipes       { return &pipes{make(chan net.Conn), net.Pipe} }
+func newParkedPipes() *pipes { return &pipes{make(chan net.Conn), parkedPair} }
 
 func (p *pipes) Listen(context.Context, string) (transport.Listener, error) {
 	return &pipeListener{p, make(chan struct{}), sync.Once{}}, nil
 }
 
 func (p *pipes) Dial(ctx context.Context, _ string) (transport.Session, error) {
-	here, there := net.Pipe()
+	here, there := p.pair()
 	select {
 	case p.accept <- there:
 		return transport.Single(here), nil
