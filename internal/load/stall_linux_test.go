@@ -23,15 +23,16 @@ func tinyStall(t *testing.T, transport string) Stall {
 }
 
 // checkStall checks a row: nobody was ended who beat, and everybody who did not.
-func checkStall(t *testing.T, r *bench.Report, n int) {
+func checkStall(t *testing.T, s Stall, r *bench.Report, n int) {
 	t.Helper()
 	got := row(t, r, "rows", n)
 	trials := got["trials"].(int)
-	if got["false_kills"] != 0 || got["beating"] != 45*trials || got["dead"] != 5*trials || got["reaped"] != 5*trials {
+	beating := s.Sessions - s.Dead
+	if got["false_kills"] != 0 || got["beating"] != beating*trials || got["dead"] != s.Dead*trials || got["reaped"] != s.Dead*trials {
 		t.Errorf("got %v", got)
 	}
-	// 450 a second are asked for, and for a second at least.
-	if beats := got["beats"].(int64); beats < 100 {
+	// Ten a second are asked for of each, and for a second at least.
+	if beats := got["beats"].(int64); beats < int64(2*beating) {
 		t.Errorf("%v beats", beats)
 	}
 	if took, _ := got["reaped_max_ms"].(time.Duration); took <= 0 || took > 5*time.Second {
@@ -58,8 +59,8 @@ func TestStall(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			checkStall(t, r, 0)
-			checkStall(t, r, 1)
+			checkStall(t, s, r, 0)
+			checkStall(t, s, r, 1)
 			if got := row(t, r, "rows", 1); got["stalled_s"] != time.Second || got["trials"] != 1 {
 				t.Errorf("got %v", got)
 			}
@@ -85,11 +86,16 @@ func TestStarve(t *testing.T) {
 			}
 			s := tinyStall(t, transport)
 			s.Starve = how
+			if how == StarveTicks {
+				// It runs for 30 ms in every 480. What comes in that time it must be able
+				// to read in it, as slow as the race detector makes it.
+				s.Sessions = 15
+			}
 			r, err := s.Run(within(t), new(steps))
 			if err != nil {
 				t.Error(err)
 			}
-			checkStall(t, r, 0)
+			checkStall(t, s, r, 0)
 		})
 	}
 	if root, _, err := cgroupRoot(); err == nil {
@@ -109,7 +115,7 @@ func TestStallUnprotected(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	checkStall(t, r, 0)
+	checkStall(t, s, r, 0)
 	if got := row(t, r, "rows", 1); got["server"].(bench.Label).Key != "unprotected" || got["false_kills"] == 0 {
 		t.Errorf("got %v", got)
 	}
