@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// CPUTime is the processor time that this process has used, the kernel's work
-// for it included; 0 where the system does not tell.
-func CPUTime() time.Duration {
+// CPUTimes is the processor time that this process has used, and that the
+// kernel has used for it; 0 where the system does not tell.
+func CPUTimes() (own, kernel time.Duration) {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
+		return 0, 0
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	return time.Duration(u.Utime.Nano()), time.Duration(u.Stime.Nano())
 }

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// CPUTime is the processor time that this process has used, the kernel's work
-// for it included; 0 where the system does not tell.
-func CPUTime() time.Duration {
-	var created, exited, kernel, user syscall.Filetime
+// CPUTimes is the processor time that this process has used, and that the
+// kernel has used for it; 0 where the system does not tell.
+func CPUTimes() (own, kernel time.Duration) {
+	var created, exited, k, u syscall.Filetime
 	self, err := syscall.GetCurrentProcess()
-	if err != nil || syscall.GetProcessTimes(self, &created, &exited, &kernel, &user) != nil {
-		return 0
+	if err != nil || syscall.GetProcessTimes(self, &created, &exited, &k, &u) != nil {
+		return 0, 0
 	}
-	return filetime(kernel) + filetime(user)
+	return filetime(u), filetime(k)
 }
 
 // filetime is a duration, which Windows counts in hundreds of nanoseconds.

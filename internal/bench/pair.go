@@ -207,3 +207,10 @@ func (e *echo) send(ctx context.Context, d time.Duration, c *course, took func(t
 	c.advance(last.Sub(told))
 	return n, nil
 }
+
+// CPUTime is the processor time that this process has used, the kernel's work
+// for it included; 0 where the system does not tell.
+func CPUTime() time.Duration {
+	own, kernel := CPUTimes()
+	return own + kernel
+}

@@ -226,6 +226,7 @@ func (r *holdRun) judge() error {
 // add adds another process's.
 func (u *usage) add(v usage) {
 	u.CPU += v.CPU
+	u.Kernel += v.Kernel
 	u.RSS += v.RSS
 	u.Heap += v.Heap
 	u.Stacks += v.Stacks

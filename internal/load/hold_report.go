@@ -79,17 +79,20 @@ func (r *holdRun) processorTable() *bench.Table {
 		{Head: "", Key: "what", Kind: bench.Text},
 		{Head: "processes", Key: "processes", Kind: bench.Count},
 		{Head: "of a core", Key: "cpu_percent", Kind: bench.Percent},
+		{Head: "kernel's", Key: "kernel_percent", Kind: bench.Percent},
 		{Head: "per beat", Key: "cpu_us_per_beat", Kind: bench.Micros},
 	}}
 	if r.holding == 0 {
 		return t
 	}
-	add := func(of string, processes int, cpu int64) {
-		beats := r.last.beats - r.first.beats
-		t.Add(of, processes, 100*float64(cpu)/float64(r.holding), or(beats > 0, time.Duration(cpu/max(beats, 1))))
+	percent := func(d int64) float64 { return 100 * float64(d) / float64(r.holding) }
+	add := func(of string, processes int, first, last usage) {
+		cpu, beats := last.CPU-first.CPU, r.last.beats-r.first.beats
+		t.Add(of, processes, percent(cpu), percent(last.Kernel-first.Kernel), or(beats > 0, time.Duration(cpu/max(beats, 1))))
 	}
-	add("servers", len(r.servers), r.last.servers.CPU-r.first.servers.CPU)
-	add("clients", len(r.clients), r.last.clients.CPU-r.first.clients.CPU)
+	add("servers", len(r.servers), r.first.servers, r.last.servers)
+	add("clients", len(r.clients), r.first.clients, r.last.clients)
+	t.Note("The kernel's work is part of the whole; the rest is the program's own.")
 	return t
 }
 

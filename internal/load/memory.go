@@ -11,6 +11,7 @@ import (
 // usage is what a process uses.
 type usage struct {
 	CPU         int64 // nanoseconds since it began, the kernel's work for it included
+	Kernel      int64 // that work
 	RSS         int64 // bytes resident
 	Heap        int64 // bytes of objects
 	Stacks      int64 // bytes of goroutines' stacks
@@ -30,8 +31,10 @@ func readUsage(tidied bool) usage {
 		{Name: "/memory/classes/heap/stacks:bytes"},
 	}
 	metrics.Read(samples)
+	own, kernel := bench.CPUTimes()
 	return usage{
-		CPU:        int64(bench.CPUTime()),
+		CPU:        int64(own + kernel),
+		Kernel:     int64(kernel),
 		RSS:        resident(),
 		Heap:       int64(samples[0].Value.Uint64()),
 		Stacks:     int64(samples[1].Value.Uint64()),
