@@ -18,6 +18,17 @@ type Pollable interface {
 	WakeOnRead(w Waker)
 }
 
+// An Acceptor is a session whose streams can be accepted without a goroutine
+// that waits for them. AcceptStream never waits if its context has ended; an
+// Acceptor can tell when it is worth another call.
+type Acceptor interface {
+	// WakeOnStream has w.Wake called, once, when AcceptStream may have something
+	// to say again: a stream that the peer opened, or the session's end. It is to
+	// be called after AcceptStream has failed with its context's error, or before
+	// its first call, and not again before Wake.
+	WakeOnStream(w Waker)
+}
+
 // A Waker is what is to be woken. Wake must return soon: one goroutine may be
 // waking many.
 type Waker interface{ Wake() }

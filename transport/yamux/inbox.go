@@ -24,6 +24,9 @@ type inbox struct {
 	// FIN. Drop says that the body is for nobody.
 	receive func(header) (drop bool, err error)
 
+	// announced is told of each piece, after receive.
+	announced func(n int)
+
 	err error // to be returned when all else is read
 
 	// What came in and was not looked at yet lies in buf, which is there only
@@ -186,6 +189,7 @@ func (b *inbox) announce(h header) {
 	b.words = h
 	b.piece = int(n)
 	b.body -= n
+	b.announced(b.piece)
 }
 
 // finish ends the stream, after the last byte.

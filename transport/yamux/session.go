@@ -27,7 +27,10 @@ type session struct {
 	accepting chan struct{}
 }
 
-var _ transport.Session = (*session)(nil)
+var (
+	_ transport.Session  = (*session)(nil)
+	_ transport.Acceptor = (*session)(nil)
+)
 
 // A role is an end of the connection. The streams that it opens have numbers
 // of its parity, so that both can open some at once.
@@ -61,6 +64,7 @@ func (s *session) end(cause *transport.CloseError) {
 	for _, stream := range s.wire.table.end() {
 		stream.interrupt()
 	}
+	s.wire.table.wakeAcceptor()
 }
 
 // cause waits for the session's end, which is near, and returns why.
@@ -165,9 +169,12 @@ func (s *session) accept(ctx context.Context) (*yamux.Stream, error) {
 	return nil, s.cause()
 }
 
+// WakeOnStream takes no notice of those who wait in AcceptStream meanwhile.
+func (s *session) WakeOnStream(w transport.Waker) { s.wire.table.wakeOnStream(w) }
+
 func (s *session) attach(inner *yamux.Stream) (transport.Stream, error) {
 	stream := &stream{inner: inner, session: s}
-	if stream.entry = s.wire.table.attach(inner.StreamID(), stream); stream.entry == nil {
+	if !s.wire.table.attach(inner.StreamID(), stream) {
 		return nil, s.cause()
 	}
 	return stream, nil

@@ -47,14 +47,15 @@ type stream struct {
 }
 
 var (
-	_ transport.Stream = (*stream)(nil)
-	_ transport.Waiter = (*stream)(nil)
+	_ transport.Stream   = (*stream)(nil)
+	_ transport.Waiter   = (*stream)(nil)
+	_ transport.Pollable = (*stream)(nil)
 )
 
 // Read returns what arrived before the session ended, unless this end ended it.
 func (s *stream) Read(p []byte) (int, error) {
 	if len(p) == 0 {
-		return 0, s.readable()
+		return 0, s.refusal(true)
 	}
 	return s.read(p)
 }
@@ -66,14 +67,40 @@ func (s *stream) WaitRead() error {
 	return err
 }
 
+// TryRead asks first what has arrived, for yamux would wait.
+func (s *stream) TryRead(p []byte) (int, error) {
+	if !s.entry.arrivals.readable() {
+		return 0, transport.ErrWouldBlock
+	}
+	s.reading.Lock() // whoever reads has something to read
+	defer s.reading.Unlock()
+	if !s.entry.arrivals.readable() {
+		return 0, transport.ErrWouldBlock
+	}
+	if err := s.refusal(false); err != nil || len(p) == 0 {
+		return 0, err
+	}
+	return s.readInner(p)
+}
+
+// WakeOnRead has w woken by the session's receiving goroutine, or by whoever ends
+// the stream.
+func (s *stream) WakeOnRead(w transport.Waker) { s.entry.arrivals.wake(w) }
+
 func (s *stream) read(p []byte) (int, error) {
 	s.reading.Lock() // not for long: what ends a Read ends the one before too
 	defer s.reading.Unlock()
-	if err := s.readable(); err != nil {
+	if err := s.refusal(true); err != nil {
 		return 0, err
 	}
+	return s.readInner(p)
+}
+
+// readInner is called with reading held.
+func (s *stream) readInner(p []byte) (int, error) {
 	n, err := s.inner.Read(p)
 	if n > 0 {
+		s.entry.arrivals.went(n)
 		s.session.wire.sweeper.later()
 	}
 	if n > 0 || err == nil {
@@ -82,8 +109,9 @@ func (s *stream) read(p []byte) (int, error) {
 	return 0, s.readError(err)
 }
 
-// readable returns why there is no reading, whatever there may be to read.
-func (s *stream) readable() error {
+// refusal returns why there is no reading, whatever there may be to read.
+// Deadlines are for those who may wait.
+func (s *stream) refusal(deadlines bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended != nil {
@@ -95,7 +123,7 @@ func (s *stream) readable() error {
 		}
 		return nil
 	}
-	if passed(s.readDeadline) {
+	if deadlines && passed(s.readDeadline) {
 		return os.ErrDeadlineExceeded
 	}
 	return nil
@@ -240,6 +268,7 @@ func (s *stream) Close() error {
 	s.nudge()
 	s.mu.Unlock()
 
+	s.entry.arrivals.came(0, true)
 	s.finish()
 	s.session.wire.linger(s)
 	return nil
@@ -304,6 +333,7 @@ func (s *stream) Reset(code uint64) {
 	s.nudge()
 	s.mu.Unlock()
 
+	s.entry.arrivals.came(0, true)
 	s.session.wire.reset(s.inner.StreamID(), code)
 }
 
@@ -314,6 +344,7 @@ func (s *stream) interrupt() {
 	s.inner.SetDeadline(longAgo)
 	s.nudge()
 	s.mu.Unlock()
+	s.entry.arrivals.came(0, true)
 }
 
 // resetByPeer is called when the table knows that the stream was.

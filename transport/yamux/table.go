@@ -27,9 +27,13 @@ type table struct {
 	tokens    chan struct{} // see opening; nil if this end has opened none
 	streams   map[uint32]*entry
 	waiting   int          // entries that wait
-	lingering atomic.Int32 // entries that linger; read without mu
+	lingering atomic.Int32 // entries that linger
 	oldest    []uint32     // those that linger, or did, by age
 	ended     bool         // the session has: no stream is attached any more
+	acceptor  transport.Waker
+
+	coming *entry // the first of those for which something is coming
+	newest *entry // whose header was received last; nil: nobody's. Whoever reads owns it
 }
 
 // An entry is one stream. The table's mutex guards it.
@@ -45,6 +49,9 @@ type entry struct {
 	resetOut   bool // reset here; yamux is yet to be told
 	lingers    bool // closed here: what comes in is dropped
 	unheard    uint32
+
+	arrivals arrivals
+	coming   coming
 }
 
 func newTable() *table {
@@ -88,8 +95,9 @@ func (t *table) sent(h header) {
 // received records a header that comes in. Drop says that the body is for
 // nobody, and reset that the stream has had its fill of those.
 func (t *table) received(h header) (drop, reset bool) {
-	if h.flags() == 0 && (h.body() == 0 || t.lingering.Load() == 0) {
-		return false, false // nearly all of them
+	t.newest = nil
+	if h.flags() == 0 && h.body() == 0 {
+		return false, false // nothing but a window
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -120,8 +128,30 @@ func (t *table) received(h header) (drop, reset bool) {
 		e.unheard += min(h.body(), maxUnheard) // which cannot overflow, whatever it claims
 		reset = e.unheard >= maxUnheard
 	}
+	t.comes(e)
 	t.settle(id, e)
 	return drop, reset
+}
+
+// wakeOnStream has w woken when there is a stream to accept, or never will be.
+func (t *table) wakeOnStream(w transport.Waker) {
+	t.mu.Lock()
+	t.acceptor = w
+	t.mu.Unlock()
+	t.wakeAcceptor()
+}
+
+// wakeAcceptor wakes whoever is to be woken, if it is time.
+func (t *table) wakeAcceptor() {
+	t.mu.Lock()
+	var w transport.Waker
+	if t.waiting > 0 || t.ended {
+		w, t.acceptor = t.acceptor, nil
+	}
+	t.mu.Unlock()
+	if w != nil {
+		w.Wake()
+	}
 }
 
 // settle removes a stream that has ended in both directions, unless the
@@ -166,28 +196,33 @@ func (t *table) isWaiting() bool {
 	return t.waiting > 0
 }
 
-// attach gives a stream its entry, or nil if the session has ended.
-func (t *table) attach(id uint32, s *stream) *entry {
+// attach gives a stream its entry, unless the session has ended.
+func (t *table) attach(id uint32, s *stream) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.ended {
-		return nil
+		return false
 	}
-	e := t.streams[id]
-	if e == nil { // a peer that takes a number again is on its own
-		return new(entry)
+	s.entry = t.streams[id]
+	if s.entry == nil { // a peer that takes a number again is on its own: whoever reads, waits
+		s.entry = &entry{arrivals: arrivals{over: true}}
+		return true
 	}
-	e.stream = s
-	t.accepted(e)
-	t.settle(id, e)
-	return e
+	s.entry.stream = s
+	t.accepted(s.entry)
+	t.settle(id, s.entry)
+	return true
 }
 
-// end returns the streams that are to hear of the session's end.
+// end returns the streams that are to hear of the session's end, and has those
+// heard of that had ended before, of which yamux may still be reading.
 func (t *table) end() []*stream {
 	t.mu.Lock()
 	t.ended = true
 	t.mu.Unlock()
+	for e, _ := t.next(); e != nil; e, _ = t.next() {
+		e.arrivals.came(0, true)
+	}
 	return t.attached()
 }
 

@@ -31,8 +31,9 @@ type wire struct {
 	parity  uint32 // of the numbers of the streams opened here
 
 	// What Read is in the middle of.
-	in    inbox
-	pings meter
+	in     inbox
+	pings  meter
+	opened bool // the peer has opened streams, which yamux is reading of
 
 	// What Write is in the middle of.
 	sending uint32 // bytes to come of a frame's body
@@ -52,7 +53,7 @@ type wire struct {
 func newWire(conn transport.Stream, parity uint32) *wire {
 	w := &wire{conn: conn, table: newTable(), parity: parity}
 	w.out.conn, w.out.failed = conn, func(err error) { w.fail(lost(err)) }
-	w.in.receive = w.receive
+	w.in.receive, w.in.announced = w.receive, w.table.announced
 	w.sweeper.sweep = w.sweep
 	w.heard.Store(parity == client.parity) // dialling includes the handshake
 	return w
@@ -63,7 +64,10 @@ func newWire(conn transport.Stream, parity uint32) *wire {
 // what is to be done with a frame shows when its header is complete.
 func (w *wire) Read(p []byte) (int, error) {
 	for {
-		w.tell()
+		if w.in.between() {
+			w.came()
+			w.tell()
+		}
 		if n := w.in.read(p); n > 0 {
 			return n, nil
 		}
@@ -100,6 +104,7 @@ func (w *wire) receive(h header) (drop bool, err error) {
 			w.setCause(lost(errProtocol))
 			return false, errProtocol
 		}
+		w.opened = w.opened || h.has(flagSYN)
 		drop, reset := w.table.received(h)
 		if reset {
 			w.reset(h.id(), 0)
@@ -208,13 +213,22 @@ func (w *wire) interrupted(err error) bool {
 	return true
 }
 
+// came wakes those who wait for what yamux was given: it asks for more only when
+// it is done with that.
+func (w *wire) came() {
+	w.table.came()
+	if w.opened {
+		w.opened = false
+		w.table.wakeAcceptor()
+	}
+}
+
 // tell prepares a frame for yamux if it is time for one: between two others, as
 // yamux sees them, which it always is when Read has to wait for the connection.
-// That is also the time to empty the streams that were closed here: yamux asks
-// for more only when it is done with what it was given, and it does not hold
-// the lock of a stream whose frame has not begun.
+// That is also the time to empty the streams that were closed here: yamux does
+// not hold the lock of a stream whose frame has not begun.
 func (w *wire) tell() {
-	if !w.due.Load() || !w.in.between() {
+	if !w.due.Load() {
 		return
 	}
 	w.mu.Lock()
