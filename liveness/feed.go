@@ -22,8 +22,8 @@ func (s *Server) feeds(c *Conn) bool {
 }
 
 // The bits of a Conn's fed word. Whoever of two sets, or clears, its bit last
-// takes the connection off its server's list: the one who ended it, or the one
-// who fed it.
+// takes the connection off the list of its server or session: the one who ended
+// it, or the one who fed it.
 const (
 	isFed   = 1 << iota // without a goroutine of its own, all its life
 	feeding             // somebody is at it
@@ -36,9 +36,32 @@ func (c *Conn) isFed() bool { return c.fed.Load()&isFed != 0 }
 func (c *Conn) startFeeding() {
 	c.fed.Store(isFed | feeding)
 	c.life.begin()
-	if c.srv.enter(&c.life) {
+	if c.enter() {
 		c.park()
 	}
+}
+
+// session is the one of which c is a stream, or nil.
+func (c *Conn) session() *session {
+	if c.life.parent == nil {
+		return nil
+	}
+	return c.life.parent.holder.(*session)
+}
+
+func (c *Conn) enter() bool {
+	if x := c.session(); x != nil {
+		return x.enter(c)
+	}
+	return c.srv.enter(&c.life)
+}
+
+func (c *Conn) leave() {
+	if x := c.session(); x != nil {
+		x.leave(c)
+		return
+	}
+	c.srv.leave(&c.life)
 }
 
 // park lets go of a connection that has nothing to read until it has, or until
@@ -54,7 +77,7 @@ func (c *Conn) park() {
 // to do with it.
 func (c *Conn) pause() bool {
 	if c.fed.And(^uint32(feeding))&hasEnded != 0 {
-		c.srv.leave(&c.life)
+		c.leave()
 		return false
 	}
 	return true
@@ -63,7 +86,7 @@ func (c *Conn) pause() bool {
 // ended is the other way to the end of a connection that is fed.
 func (c *Conn) ended() {
 	if c.isFed() && c.fed.Or(hasEnded)&feeding == 0 {
-		c.srv.leave(&c.life)
+		c.leave()
 	}
 }
 

@@ -187,10 +187,7 @@ func (s *Server) admit(ctx context.Context, sess transport.Session) {
 	if sess.Multiplexed() {
 		x := newSession(ctx, s, sess)
 		if x.life.begin(); s.enter(&x.life) {
-			go func() {
-				defer s.leave(&x.life)
-				x.serve()
-			}()
+			x.start()
 		}
 		return
 	}

@@ -22,76 +22,116 @@ type session struct {
 	mu       sync.Mutex
 	conns    map[*Conn]struct{}
 	draining bool
-	handlers sync.WaitGroup
+	holds    int // its life, accepting, and each stream; without any the server is done with it
 }
 
 func newSession(ctx context.Context, s *Server, sess transport.Session) *session {
-	x := &session{srv: s, sess: sess, conns: make(map[*Conn]struct{})}
+	x := &session{srv: s, sess: sess, conns: make(map[*Conn]struct{}), holds: 2}
 	x.ctx, x.cancel = context.WithCancelCause(ctx)
 	x.life.cfg, x.life.policy, x.life.ledger, x.life.holder = &s.Config, s.sessionPolicy, &s.sessionCounts, x
 	return x
 }
 
-// serve serves the session's streams until it ends, and waits for their
-// handlers and until the end has been told.
-func (x *session) serve() {
-	defer x.life.stages.wait(isTold)
-	defer x.handlers.Wait()
+// start has streams accepted until the session ends: without a goroutine, while
+// there are none, if the transport can do that.
+func (x *session) start() {
+	if a, ok := x.sess.(transport.Acceptor); ok {
+		a.WakeOnStream((*acceptor)(x))
+		return
+	}
+	go x.accept(x.ctx)
+}
+
+// An acceptor is a session as whoever wakes it sees it.
+type acceptor session
+
+func (a *acceptor) Wake() { go (*session)(a).accept(passed) }
+
+// passed is a context that waits for nothing.
+var passed = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// accept serves the streams that there are until ctx ends.
+func (x *session) accept(ctx context.Context) {
 	for {
-		stream, err := x.sess.AcceptStream(x.ctx)
-		if err != nil {
-			x.broken(err)
+		stream, err := x.sess.AcceptStream(ctx)
+		switch {
+		case err == nil:
+			x.serve(stream)
+		case ctx == passed && err == context.Canceled:
+			x.start()
 			return
-		}
-		if c, ctx := x.open(stream); c != nil {
-			go x.run(ctx, c)
+		default:
+			x.broken(err)
+			x.release()
+			return
 		}
 	}
 }
 
-// open makes the connection of one of several streams, and the context of its
-// handler, if it has one.
-func (x *session) open(stream transport.Stream) (*Conn, context.Context) {
-	c := x.srv.newConn(stream)
-	c.muxed = true
-	c.life.kind, c.life.parent, c.life.policy, c.life.ledger = KindStream, &x.life, x.srv.streamPolicy, &x.srv.streamCounts
+// release lets go of one of the holds.
+func (x *session) release() {
+	x.mu.Lock()
+	x.holds--
+	last := x.holds == 0
+	x.mu.Unlock()
+	if last {
+		x.srv.leave(&x.life)
+	}
+}
+
+// serve begins to serve a stream.
+func (x *session) serve(stream transport.Stream) {
+	c := x.open(stream)
+	if x.srv.feeds(c) {
+		c.startFeeding()
+		return
+	}
 	ctx := x.ctx
 	if x.srv.Handler != nil {
 		ctx, c.cancel = context.WithCancelCause(ctx)
 	}
-	c.life.begin()
-	if !x.add(c) {
-		e := Error{Reason: Draining}
-		if end := x.life.ended.Load(); end != nil {
-			e = *end
-		}
-		c.life.end(e)
-		return nil, nil
+	if c.life.begin(); x.enter(c) {
+		go func() {
+			defer x.leave(c)
+			x.srv.handle(ctx, c)
+		}()
 	}
-	return c, ctx
 }
 
-// add counts c among the session's connections, unless it is ending.
-func (x *session) add(c *Conn) bool {
+// open makes the connection of one of several streams.
+func (x *session) open(stream transport.Stream) *Conn {
+	c := x.srv.newConn(stream)
+	c.muxed = true
+	c.life.kind, c.life.parent, c.life.policy, c.life.ledger = KindStream, &x.life, x.srv.streamPolicy, &x.srv.streamCounts
+	return c
+}
+
+// enter counts c among the session's connections, or ends it with the session.
+func (x *session) enter(c *Conn) bool {
 	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.draining || x.life.ended.Load() != nil {
-		return false
+	if !x.draining && x.life.ended.Load() == nil {
+		defer x.mu.Unlock()
+		x.conns[c] = struct{}{}
+		x.holds++
+		return true
 	}
-	x.conns[c] = struct{}{}
-	x.handlers.Add(1)
-	return true
+	x.mu.Unlock()
+	e := Error{Reason: Draining}
+	if end := x.life.ended.Load(); end != nil {
+		e = *end
+	}
+	c.life.end(e)
+	return false
 }
 
-// run runs the handler on c, and ends c when it returns.
-func (x *session) run(ctx context.Context, c *Conn) {
-	defer x.handlers.Done()
-	defer x.gone(c)
-	x.srv.handle(ctx, c)
-}
-
-// gone takes c off the list; a session that drains ends with its last stream.
-func (x *session) gone(c *Conn) {
+// leave is for a connection that has ended, and is served no more. A session that
+// drains ends with its last one.
+func (x *session) leave(c *Conn) {
+	defer x.release()
 	x.mu.Lock()
 	delete(x.conns, c)
 	last := x.draining && len(x.conns) == 0
@@ -174,4 +214,4 @@ func (x *session) shut(e *Error) {
 	x.sess.Close(e.Reason.Code(), e.Text)
 }
 
-func (x *session) ended() {}
+func (x *session) ended() { x.release() }
