@@ -17,7 +17,7 @@ type session struct {
 	sess   transport.Session
 	life   life
 	ctx    context.Context
-	cancel context.CancelCauseFunc
+	cancel context.CancelCauseFunc // of ctx; nil: nobody has it
 
 	mu       sync.Mutex
 	conns    map[*Conn]struct{}
@@ -27,7 +27,9 @@ type session struct {
 
 func newSession(ctx context.Context, s *Server, sess transport.Session) *session {
 	x := &session{srv: s, sess: sess, conns: make(map[*Conn]struct{}), holds: 2}
-	x.ctx, x.cancel = context.WithCancelCause(ctx)
+	if _, parks := sess.(transport.Acceptor); s.Handler != nil || !parks {
+		x.ctx, x.cancel = context.WithCancelCause(ctx)
+	}
 	x.life.cfg, x.life.policy, x.life.ledger, x.life.holder = &s.Config, s.sessionPolicy, &s.sessionCounts, x
 	return x
 }
@@ -210,7 +212,9 @@ func (x *session) shut(e *Error) {
 	for _, c := range x.list() {
 		c.life.end(*e)
 	}
-	x.cancel(e)
+	if x.cancel != nil {
+		x.cancel(e)
+	}
 	x.sess.Close(e.Reason.Code(), e.Text)
 }
 
