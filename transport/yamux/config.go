@@ -15,11 +15,16 @@ const (
 	// this end opened may wait for the peer's answer. The protocol expects both
 	// ends to agree on it without a word; this is the library's default.
 	backlog = 256
+
+	// serverBacklog is how many streams that an accepted session opened may wait
+	// for the peer's answer. Servers have many sessions and seldom open streams,
+	// and yamux makes room for as many from the beginning.
+	serverBacklog = 64
 )
 
 const never = 1_000_000 * time.Hour
 
-// config is that of all sessions; yamux only reads it.
+// config is that of dialled sessions; yamux only reads it.
 var config = &yamux.Config{
 	AcceptBacklog:       backlog,
 	MaxStreamWindowSize: window,
@@ -38,6 +43,13 @@ var config = &yamux.Config{
 	StreamCloseTimeout: 0, // the wire limits by number what this would by time
 	Logger:             silent{},
 }
+
+// serverConfig is that of accepted ones.
+var serverConfig = func() *yamux.Config {
+	c := *config
+	c.AcceptBacklog = serverBacklog
+	return &c
+}()
 
 // silent drops the library's log. What matters of it comes back as an error.
 type silent struct{}

@@ -49,6 +49,9 @@ func (h header) setLength(n uint32) { binary.BigEndian.PutUint32(h[8:], n) }
 
 func (h header) has(flag uint16) bool { return h.flags()&flag != 0 }
 
+// opens says that a stream begins with the frame.
+func (h header) opens() bool { return h.typ() <= typeWindowUpdate && h.has(flagSYN) }
+
 // body is how many bytes follow the header.
 func (h header) body() uint32 {
 	if h.typ() == typeData {
@@ -63,6 +66,7 @@ func (h header) body() uint32 {
 const (
 	codeRange = 'L'<<24 | 'N'<<16
 	maxCode   = 1<<16 - 1
+	noCode    = maxCode + 1
 )
 
 // codeOf returns the application's code that a length field carries.

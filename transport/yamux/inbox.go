@@ -35,6 +35,10 @@ type inbox struct {
 	rest []byte
 	full bool // the last Read of the connection got as much as it could
 
+	// opened is how many streams yamux is given that it has to queue. What follows
+	// waits while there are as many as it has room for.
+	opened int
+
 	// The frame that it is in the middle of.
 	head     [headerSize]byte
 	nhead    int    // how much of the header has come in, if it is not whole
@@ -115,7 +119,7 @@ func (b *inbox) next() bool {
 		default:
 			m := copy(b.head[b.nhead:], b.rest)
 			b.rest = b.rest[m:]
-			if b.nhead += m; b.nhead < headerSize {
+			if b.nhead += m; b.nhead < headerSize || b.opened == serverBacklog && header(b.head[:]).opens() {
 				return false
 			}
 			b.nhead = 0
@@ -139,7 +143,11 @@ func (b *inbox) begin() {
 		h.setFlags(h.flags() &^ flagFIN)
 		b.fin = true
 	}
+	opens := h.opens()
 	drop, err := b.receive(h)
+	if opens && err == nil {
+		b.opened++
+	}
 	switch b.dropping = drop || reset; {
 	case err != nil:
 		b.fail(err)

@@ -21,10 +21,6 @@ type session struct {
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-
-	// accepting holds a token while somebody is in AcceptStream, so that
-	// whoever sees a stream waiting is the one who gets it.
-	accepting chan struct{}
 }
 
 var (
@@ -45,12 +41,20 @@ var (
 )
 
 func newSession(inner transport.Session, stream transport.Stream, as role) *session {
-	s := &session{inner: inner, accepting: make(chan struct{}, 1)}
+	s := &session{inner: inner}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.wire = newWire(stream, as.parity)
 	s.wire.ended = s.end
 	s.wire.hangUp = func(cause *transport.CloseError) { inner.Close(cause.Code, cause.Text) }
-	mux, err := as.start(s.wire, config)
+	s.wire.accept = s.accept
+	conf := config
+	if as.parity == server.parity {
+		conf = serverConfig
+	}
+	s.wire.table.backlog = conf.AcceptBacklog
+	s.wire.mu.Lock()
+	defer s.wire.mu.Unlock()
+	mux, err := as.start(s.wire, conf)
 	if err != nil {
 		panic(err) // the config is ours, and yamux looks at nothing else
 	}
@@ -92,8 +96,9 @@ func (s *session) Close(code uint64, text string) error {
 	return nil
 }
 
-// OpenStream waits while 256 streams opened by this end have not been accepted
-// by the peer. The peer sees the stream at once.
+// OpenStream waits while as many streams opened by this end have not been
+// accepted by the peer: 256, or 64 if the session was accepted. The peer sees the
+// stream at once.
 func (s *session) OpenStream(ctx context.Context) (transport.Stream, error) {
 	opening := s.wire.table.opening()
 	select { // a ready stream beats a cancelled context
@@ -128,45 +133,40 @@ func (s *session) openError(err error, opening <-chan struct{}) error {
 	return s.cause()
 }
 
-func (s *session) AcceptStream(ctx context.Context) (transport.Stream, error) {
-	select {
-	case s.accepting <- struct{}{}:
-	default:
-		select {
-		case s.accepting <- struct{}{}:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-s.ctx.Done():
-			return nil, context.Cause(s.ctx)
-		}
-	}
-	inner, err := s.accept(ctx)
-	<-s.accepting
+// accept queues a stream for AcceptStream. It is called by the wire's Read, and
+// waits for yamux's sending goroutine, which waits for nobody.
+func (s *session) accept() {
+	s.wire.mu.Lock() // until newSession knows mux
+	mux := s.mux
+	s.wire.mu.Unlock()
+	inner, err := mux.AcceptStream()
 	if err != nil {
-		return nil, err
+		return // the session's end
 	}
-	return s.attach(inner)
+	if !s.wire.table.enqueue(inner) {
+		s.wire.reset(inner.StreamID(), noCode)
+	}
 }
 
-// accept prefers a stream that waits to a context that has ended, where yamux
-// would toss a coin.
-func (s *session) accept(ctx context.Context) (*yamux.Stream, error) {
-	if s.ctx.Err() != nil {
-		return nil, context.Cause(s.ctx)
-	}
-	inner, err := s.mux.AcceptStreamWithContext(ctx)
-	if err == nil {
-		return inner, nil
-	}
-	if ctx.Err() != nil && !s.mux.IsClosed() {
-		if !s.wire.table.isWaiting() {
-			return nil, ctx.Err()
+func (s *session) AcceptStream(ctx context.Context) (transport.Stream, error) {
+	for {
+		if s.ctx.Err() != nil {
+			return nil, context.Cause(s.ctx)
 		}
-		if inner, err = s.mux.AcceptStream(); err == nil {
-			return inner, nil
+		err := ctx.Err()
+		inner, more := s.wire.table.dequeue(err == nil)
+		if inner != nil { // a ready stream beats a cancelled context
+			return s.attach(inner)
+		}
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+		case <-s.ctx.Done():
 		}
 	}
-	return nil, s.cause()
 }
 
 // WakeOnStream takes no notice of those who wait in AcceptStream meanwhile.
@@ -177,5 +177,6 @@ func (s *session) attach(inner *yamux.Stream) (transport.Stream, error) {
 	if !s.wire.table.attach(inner.StreamID(), stream) {
 		return nil, s.cause()
 	}
+	s.wire.answer(stream)
 	return stream, nil
 }

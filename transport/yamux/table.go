@@ -26,11 +26,11 @@ type table struct {
 	mu        sync.Mutex
 	tokens    chan struct{} // see opening; nil if this end has opened none
 	streams   map[uint32]*entry
-	waiting   int          // entries that wait
 	lingering atomic.Int32 // entries that linger
 	oldest    []uint32     // those that linger, or did, by age
 	ended     bool         // the session has: no stream is attached any more
-	acceptor  transport.Waker
+	backlog   int          // how many streams of this end's may be unanswered
+	accepting accepting
 
 	coming *entry // the first of those for which something is coming
 	newest *entry // whose header was received last; nil: nobody's. Whoever reads owns it
@@ -40,6 +40,7 @@ type table struct {
 type entry struct {
 	stream     *stream // as the application knows it, once it does
 	waits      bool    // opened by the peer, and not accepted
+	held       bool    // so is the answer that yamux has given
 	unanswered bool    // opened here; a token is to come back
 	finIn      bool
 	finOut     bool
@@ -55,7 +56,7 @@ type entry struct {
 }
 
 func newTable() *table {
-	return &table{streams: make(map[uint32]*entry)}
+	return &table{streams: make(map[uint32]*entry), backlog: backlog}
 }
 
 // opening holds a token for every stream that this end has opened and the peer
@@ -64,15 +65,16 @@ func (t *table) opening() chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.tokens == nil {
-		t.tokens = make(chan struct{}, backlog)
+		t.tokens = make(chan struct{}, t.backlog)
 	}
 	return t.tokens
 }
 
-// sent records a header that yamux sends.
-func (t *table) sent(h header) {
-	if !h.has(flagSYN | flagFIN | flagRST) {
-		return
+// sent records a header that yamux sends. Hold says that it is an answer, and not
+// to be sent before the application has accepted the stream.
+func (t *table) sent(h header) (hold bool) {
+	if h.flags() == 0 {
+		return false // nearly all of them
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -82,14 +84,19 @@ func (t *table) sent(h header) {
 	}
 	e := t.streams[id]
 	if e == nil {
-		return
+		return false
+	}
+	if h.has(flagACK) && e.waits {
+		e.held = true
+		return true
 	}
 	if h.has(flagFIN) {
 		e.finOut = true
 	}
-	if h.has(flagRST) || e.finIn && e.finOut { // RST: nobody accepts, and yamux's queue is full
+	if h.has(flagRST) || e.finIn && e.finOut {
 		t.remove(id, e)
 	}
+	return false
 }
 
 // received records a header that comes in. Drop says that the body is for
@@ -109,7 +116,6 @@ func (t *table) received(h header) (drop, reset bool) {
 		}
 		e = &entry{waits: true}
 		t.streams[id] = e
-		t.waiting++
 	}
 	if h.has(flagACK) {
 		t.answered(e)
@@ -133,27 +139,6 @@ func (t *table) received(h header) (drop, reset bool) {
 	return drop, reset
 }
 
-// wakeOnStream has w woken when there is a stream to accept, or never will be.
-func (t *table) wakeOnStream(w transport.Waker) {
-	t.mu.Lock()
-	t.acceptor = w
-	t.mu.Unlock()
-	t.wakeAcceptor()
-}
-
-// wakeAcceptor wakes whoever is to be woken, if it is time.
-func (t *table) wakeAcceptor() {
-	t.mu.Lock()
-	var w transport.Waker
-	if t.waiting > 0 || t.ended {
-		w, t.acceptor = t.acceptor, nil
-	}
-	t.mu.Unlock()
-	if w != nil {
-		w.Wake()
-	}
-}
-
 // settle removes a stream that has ended in both directions, unless the
 // application has yet to be given it.
 func (t *table) settle(id uint32, e *entry) {
@@ -164,7 +149,7 @@ func (t *table) settle(id uint32, e *entry) {
 
 func (t *table) remove(id uint32, e *entry) {
 	t.answered(e)
-	t.accepted(e)
+	e.waits = false
 	if e.lingers {
 		t.lingering.Add(-1)
 	}
@@ -182,20 +167,6 @@ func (t *table) answered(e *entry) {
 	}
 }
 
-func (t *table) accepted(e *entry) {
-	if e.waits {
-		e.waits = false
-		t.waiting--
-	}
-}
-
-// isWaiting reports whether yamux has, or is about to have, a stream to accept.
-func (t *table) isWaiting() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.waiting > 0
-}
-
 // attach gives a stream its entry, unless the session has ended.
 func (t *table) attach(id uint32, s *stream) bool {
 	t.mu.Lock()
@@ -209,7 +180,7 @@ func (t *table) attach(id uint32, s *stream) bool {
 		return true
 	}
 	s.entry.stream = s
-	t.accepted(s.entry)
+	s.entry.waits = false
 	t.settle(id, s.entry)
 	return true
 }

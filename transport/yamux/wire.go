@@ -24,6 +24,7 @@ type wire struct {
 	conn   transport.Stream
 	hangUp func(*transport.CloseError) // closes the connection
 	ended  func(*transport.CloseError) // told when the session has ended
+	accept func()                      // takes a stream from yamux, which has one
 
 	table   *table
 	out     outbox
@@ -31,9 +32,8 @@ type wire struct {
 	parity  uint32 // of the numbers of the streams opened here
 
 	// What Read is in the middle of.
-	in     inbox
-	pings  meter
-	opened bool // the peer has opened streams, which yamux is reading of
+	in    inbox
+	pings meter
 
 	// What Write is in the middle of.
 	sending uint32 // bytes to come of a frame's body
@@ -54,6 +54,7 @@ func newWire(conn transport.Stream, parity uint32) *wire {
 	w := &wire{conn: conn, table: newTable(), parity: parity}
 	w.out.conn, w.out.failed = conn, func(err error) { w.fail(lost(err)) }
 	w.in.receive, w.in.announced = w.receive, w.table.announced
+	w.accept = func() {}
 	w.sweeper.sweep = w.sweep
 	w.heard.Store(parity == client.parity) // dialling includes the handshake
 	return w
@@ -104,7 +105,6 @@ func (w *wire) receive(h header) (drop bool, err error) {
 			w.setCause(lost(errProtocol))
 			return false, errProtocol
 		}
-		w.opened = w.opened || h.has(flagSYN)
 		drop, reset := w.table.received(h)
 		if reset {
 			w.reset(h.id(), 0)
@@ -156,7 +156,9 @@ func (w *wire) Write(p []byte) (int, error) {
 	control := false
 	if w.sending == 0 { // yamux writes headers by themselves
 		h := header(p)
-		w.table.sent(h)
+		if w.table.sent(h) {
+			return len(p), nil
+		}
 		w.sending = h.body()
 		control = w.sending == 0
 	} else {
@@ -189,6 +191,16 @@ func (w *wire) reset(id uint32, code uint64) {
 	w.comeRound()
 }
 
+// answer tells the peer that a stream was accepted, as yamux has wanted to.
+func (w *wire) answer(s *stream) {
+	if !w.table.answer(s.entry) {
+		return
+	}
+	if err := w.out.insert(newHeader(typeWindowUpdate, flagACK, s.inner.StreamID(), 0)); err != nil {
+		w.fail(lost(err))
+	}
+}
+
 // comeRound has Read do what is due. The lock is held.
 func (w *wire) comeRound() {
 	w.due.Store(true)
@@ -217,10 +229,13 @@ func (w *wire) interrupted(err error) bool {
 // it is done with that.
 func (w *wire) came() {
 	w.table.came()
-	if w.opened {
-		w.opened = false
-		w.table.wakeAcceptor()
+	if w.in.opened == 0 {
+		return
 	}
+	for ; w.in.opened > 0; w.in.opened-- {
+		w.accept()
+	}
+	w.table.wakeAcceptor()
 }
 
 // tell prepares a frame for yamux if it is time for one: between two others, as

@@ -1,0 +1,176 @@
+package yamux
+
+import (
+	"context"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/yamux"
+
+	"github.com/livenet/livenet/transport/tcp"
+)
+
+// Neither end has more streams open without an answer than it may, and it is
+// accepting that answers.
+func TestUnanswered(t *testing.T) {
+	client, server := connect(t)
+	for _, test := range []struct {
+		name     string
+		from, to *session
+		most     int
+	}{
+		{"client", client, server, backlog},
+		{"server", server, client, serverBacklog},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for i := range test.most {
+				if _, err := test.from.OpenStream(t.Context()); err != nil {
+					t.Fatalf("stream %d: %v", i, err)
+				}
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), stillness)
+			defer cancel()
+			if _, err := test.from.OpenStream(ctx); err != context.DeadlineExceeded {
+				t.Fatalf("one too many: %v", err)
+			}
+			for i := range test.most {
+				if _, err := test.to.AcceptStream(t.Context()); err != nil {
+					t.Fatalf("stream %d: %v", i, err)
+				}
+				if _, err := test.from.OpenStream(t.Context()); err != nil {
+					t.Fatalf("in the place of stream %d: %v", i, err)
+				}
+			}
+		})
+	}
+}
+
+// raw is a connection to an accepted session.
+func raw(t *testing.T) (net.Conn, *session) {
+	t.Helper()
+	l, err := Transport{Inner: tcp.Transport{}}.Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(patience))
+	s, err := l.Accept(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close(0, "") })
+	return conn, s.(*session)
+}
+
+// A peer that opens more than it may, in one go, has what it may, and the others
+// are reset.
+func TestTooManyUnanswered(t *testing.T) {
+	conn, server := raw(t)
+	const more = 50
+	var all []byte
+	for i := range uint32(backlog + more) {
+		all = append(all, newHeader(typeWindowUpdate, flagSYN, 2*i+1, 0)...)
+	}
+	conn.Write(all)
+	h := make(header, headerSize)
+	for i := range uint32(more) {
+		if _, err := io.ReadFull(conn, h); err != nil {
+			t.Fatal(err)
+		}
+		if want := 2*(backlog+i) + 1; h.typ() != typeWindowUpdate || h.flags() != flagRST || h.id() != want || h.length() != 0 {
+			t.Fatalf("% x, not a reset of %d", []byte(h), want)
+		}
+	}
+	for i := range uint32(backlog) {
+		s, err := server.AcceptStream(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id := s.(*stream).inner.StreamID(); id != 2*i+1 {
+			t.Fatalf("stream %d came instead of %d", id, 2*i+1)
+		}
+		if _, err := io.ReadFull(conn, h); err != nil {
+			t.Fatal(err)
+		}
+		if h.typ() != typeWindowUpdate || h.flags() != flagACK || h.id() != 2*i+1 || h.length() != 0 {
+			t.Fatalf("% x, not an answer to %d", []byte(h), 2*i+1)
+		}
+	}
+	if _, err := server.AcceptStream(cancelled()); err != context.Canceled {
+		t.Errorf("then %v", err)
+	}
+}
+
+// What comes with a stream, before it is accepted, is there to be read; a reset
+// takes its place in the queue, and is not answered.
+func TestAcceptedLate(t *testing.T) {
+	conn, server := raw(t)
+	conn.Write(dataFrame(flagSYN|flagFIN, 1, "whole"))
+	conn.Write(dataFrame(flagSYN, 3, "half"))
+	conn.Write(newHeader(typeWindowUpdate, flagSYN, 5, 0))
+	conn.Write(newHeader(typeWindowUpdate, flagRST, 5, 0))
+	conn.Write(newHeader(typePing, flagSYN, 0, 9))
+	h := make(header, headerSize)
+	if _, err := io.ReadFull(conn, h); err != nil || h.typ() != typePing {
+		t.Fatalf("% x, %v: something was said before a stream was accepted", []byte(h), err)
+	}
+	for _, want := range []string{"whole", "half", ""} {
+		s, err := server.AcceptStream(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := make([]byte, 10)
+		if n, err := s.Read(p); string(p[:n]) != want || (err != nil) != (want == "") {
+			t.Errorf("read %q, %v, not %q", p[:n], err, want)
+		}
+	}
+	conn.Write(newHeader(typePing, flagSYN, 0, 10))
+	answered := map[uint32]bool{}
+	for {
+		if _, err := io.ReadFull(conn, h); err != nil {
+			t.Fatal(err)
+		}
+		if h.typ() == typePing && h.length() == 10 {
+			break
+		}
+		if h.has(flagACK) {
+			answered[h.id()] = true
+		}
+	}
+	if answered[5] || !answered[3] {
+		t.Errorf("answered: %v", answered)
+	}
+}
+
+// The library sees the same of a session of this package as of its own.
+func TestLibraryIsAnswered(t *testing.T) {
+	conn, server := raw(t)
+	theirs, err := yamux.Client(conn, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	for range 2 * backlog {
+		their, err := theirs.OpenStream()
+		if err != nil {
+			t.Fatal(err)
+		}
+		our, err := server.AcceptStream(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(our, "x")
+		if _, err := io.ReadFull(their, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		their.Close()
+		our.Close()
+	}
+}
