@@ -28,7 +28,9 @@ const (
 )
 
 // A session is a QUIC connection. It has no goroutine of its own: what is left
-// to do at the connection's end runs off its context.
+// to do at the connection's end runs off its context. It is no
+// transport.Acceptor, nor are its streams transport.Pollable, since quic-go
+// tells of streams and of input only to those who block.
 type session struct {
 	conn   *quicgo.Conn
 	ctx    context.Context

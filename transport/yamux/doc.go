@@ -24,7 +24,9 @@
 //   - Nothing is sent on a session that is silent, and no timer of the library
 //     ends one.
 //   - An idle session has no goroutines but the library's two, and its streams
-//     hold no buffers, from a second or so after what has come was read.
+//     hold no buffers, from a second or so after what has come was read. Both can
+//     be waited for without a goroutine: sessions are [transport.Acceptor]s, and
+//     streams [transport.Pollable].
 //
 // Session.Close sends a Go Away frame before it closes the connection, and
 // waits for that at most a tenth of a second. Codes up to 65535 travel in it,
