@@ -30,7 +30,7 @@ func TestUnanswered(t *testing.T) {
 					t.Fatalf("stream %d: %v", i, err)
 				}
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), stillness)
+			ctx, cancel := context.WithTimeout(t.Context(), calm)
 			defer cancel()
 			if _, err := test.from.OpenStream(ctx); err != context.DeadlineExceeded {
 				t.Fatalf("one too many: %v", err)

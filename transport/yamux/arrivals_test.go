@@ -16,6 +16,9 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
+// calm is how long what must not happen is given.
+const calm = 20 * time.Millisecond
+
 // woken is a Waker that says so.
 type woken chan struct{}
 
@@ -36,7 +39,7 @@ func (w woken) not(t *testing.T) {
 	select {
 	case <-w:
 		t.Error("woken for nothing")
-	case <-time.After(stillness):
+	case <-time.After(calm):
 	}
 }
 
