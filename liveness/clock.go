@@ -121,7 +121,7 @@ func (e *Engine) sleep() time.Duration {
 // stalled: since it last ran, for all it knows.
 func (e *Engine) wake(now time.Duration) {
 	if now-e.due > (stallTicks-1)*e.step {
-		e.stall(now, now-e.woke-e.step)
+		e.stall(now, now-e.woke-e.step, now-e.due)
 	}
 	e.woke, e.due = now, now+e.step
 }
@@ -150,14 +150,14 @@ func (e *Engine) turn() bool {
 	return true
 }
 
-// stall takes note that the process has not run for d. What is left of an
-// earlier stall's grace adds to it.
-func (e *Engine) stall(now, d time.Duration) {
+// stall takes note that the process has not run for late, and perhaps for d.
+// What is left of an earlier stall's grace adds to what is certain of it.
+func (e *Engine) stall(now, d, late time.Duration) {
 	left := max(0, e.resumed+e.stalled-now)
 	if left == 0 {
 		e.behind = now
 	}
-	e.resumed, e.stalled = now, d+left
+	e.resumed, e.stalled = now, max(d, left+late)
 	e.stats.stalls.Add(1)
 }
 
@@ -209,8 +209,9 @@ func (e *Engine) judge(l *Lease, now time.Duration) time.Duration {
 		case released, expired:
 			return Never
 		case renewed:
+			over := newer(e.epoch.Load(), w>>stateBits)
 			l.hear(e.dateOf(l, w>>stateBits))
-			if !newer(e.epoch.Load(), w>>stateBits) {
+			if !over {
 				break // who renews now finds this stamp, and leaves it as it is
 			}
 			if !l.word.CompareAndSwap(w, quiet) {
@@ -232,6 +233,13 @@ func (e *Engine) judge(l *Lease, now time.Duration) time.Duration {
 					}
 					return again
 				}
+			}
+			if w != quiet {
+				// A renewal by now would have left no trace. One from here on does.
+				if l.word.CompareAndSwap(w, quiet) {
+					l.hear(e.dateOf(l, w>>stateBits))
+				}
+				continue
 			}
 			if !l.word.CompareAndSwap(w, expired) {
 				continue // heard, or released, at the last moment

@@ -113,7 +113,7 @@ func (c *Conn) fault(err error) error {
 // Renew records a sign of the peer's life that the application has seen by
 // itself. It reports whether the connection is live.
 func (c *Conn) Renew() bool {
-	c.life.renew()
+	c.life.vouch()
 	return c.life.ended.Load() == nil
 }
 

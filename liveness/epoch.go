@@ -53,9 +53,10 @@ var _ [ringSize - horizon - nearSlots - horizon/calmAfter - 1]struct{}
 // endOf is a time at or after everything that was stamped with epoch, and not
 // after now: its recorded end, or now if that is still to come.
 func (e *Engine) endOf(epoch uint32) time.Duration {
+	over := newer(e.epoch.Load(), epoch+1)
 	end := time.Duration(e.ends[epoch%ringSize].Load())
-	if newer(e.epoch.Load(), epoch+1) {
-		return end // long ago
+	if over && end != Never { // which is another epoch's by now
+		return end
 	}
 	return min(end, e.now())
 }

@@ -42,7 +42,8 @@ const (
 
 // Renew records that the peer has been heard, now. It reports whether the
 // lease is live: false means that it has ended, and that the evidence came too
-// late. It takes nanoseconds, and may be called from any goroutine.
+// late. It takes nanoseconds, and may be called from any goroutine. If that is just
+// after a stall of this process, [Subject].Arrived may know better when it was.
 func (l *Lease) Renew() bool {
 	return l.word.Load() == l.shard.stamp.Load() || renew(l)
 }

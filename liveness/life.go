@@ -10,15 +10,16 @@ import (
 // A life is one session or stream from its grant to its one end. Whoever wants
 // to end it calls end; the first caller's reason is the reason.
 type life struct {
-	cfg    *Config
-	policy Policy  // nil: the parent's lease answers for this one, too
-	parent *life   // of a stream: its session
-	ledger *ledger // nil: nobody counts
-	holder holder
-	id     uint64
-	began  time.Duration // on the engine's clock
-	kind   Kind
-	lease  Lease // granted if there is a policy
+	cfg     *Config
+	policy  Policy  // nil: the parent's lease answers for this one, too
+	parent  *life   // of a stream: its session
+	ledger  *ledger // nil: nobody counts
+	holder  holder
+	id      uint64
+	began   time.Duration // on the engine's clock
+	kind    Kind
+	vouched atomic.Bool // the application has heard of the peer in a way of its own
+	lease   Lease       // granted if there is a policy
 
 	noted  atomic.Pointer[Error] // the first sign of why it will end
 	ended  atomic.Pointer[Error]
@@ -95,6 +96,15 @@ func (l *life) renew() {
 	if l.parent != nil {
 		l.parent.renew()
 	}
+}
+
+// vouch renews for a sign of life that has not come by the connection, on whose
+// arrivals the kernel can be asked.
+func (l *life) vouch() {
+	for p := l; p != nil; p = p.parent {
+		p.vouched.Store(true)
+	}
+	l.renew()
 }
 
 // read, wrote and beaten count, for this life and the session that carries it.
@@ -203,7 +213,12 @@ func (l *life) Heard() (time.Duration, bool) {
 	return l.holder.witness().heard(l.cfg.Evidence)
 }
 
-func (l *life) Arrived() (time.Duration, bool) { return l.holder.witness().arrived() }
+func (l *life) Arrived() (time.Duration, bool) {
+	if l.vouched.Load() {
+		return 0, false
+	}
+	return l.holder.witness().arrived()
+}
 
 func (l *life) Probe() { l.holder.probe() }
 

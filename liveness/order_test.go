@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -344,4 +345,90 @@ func TestRule1AJudgementLosesNoRenewal(t *testing.T) {
 			wg.Wait()
 		})
 	}
+}
+
+// The clock may be held up between dating a stamp and looking whether its epoch
+// is over. Who renews in between, in the same epoch, leaves no other trace than
+// that stamp.
+func TestRule1AnEpochThatEndsDuringAJudgementLosesNoRenewal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := calm()
+		e.running.Store(true) // by this test, which is the clock
+		w, other := &watched{policy: Sliding(sec)}, &watched{policy: Sliding(time.Hour)}
+		l, lo := e.Watch(w), e.Watch(other)
+		time.Sleep(108 * ms)
+		l.Renew()
+		time.Sleep(ms)
+		var last time.Time
+		w.arrived = func() (time.Duration, bool) { // holds it up
+			time.Sleep(8 * ms)
+			last = time.Now()
+			l.Renew()
+			time.Sleep(2 * ms)
+			lo.Renew() // opens the next
+			return 0, false
+		}
+		e.behind, e.resumed, e.stalled = 1, e.now(), sec // so that the witness is asked
+		e.judge(l, e.now())
+		w.arrived, e.stalled = nil, 0
+		for w.expired.Load() == nil {
+			time.Sleep(e.sleep())
+			e.turn()
+			synctest.Wait()
+		}
+		if early := last.Add(sec).Sub(time.Unix(0, w.at.Load())); early > 0 {
+			t.Errorf("early by %v", early)
+		}
+	})
+}
+
+// A witness that dates a renewal back does not make it one that never was: if
+// the peer is heard again while it testifies, it lives.
+func TestRule7ARenewalDuringTheTestimonyCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := calm()
+		e.running.Store(true) // by this test, which is the clock
+		start := time.Now()
+		last := start
+		w := &watched{policy: Sliding(sec)}
+		l := e.Watch(w)
+		w.arrived = func() (time.Duration, bool) { return time.Since(last), true }
+		renewed := false
+		w.heard = func() (time.Duration, bool) { // something arrives right after that
+			ago := time.Since(last)
+			last = time.Now()
+			renewed = l.Renew() || renewed
+			return ago, true
+		}
+		time.Sleep(1005 * ms)
+		l.Renew()
+		e.behind, e.resumed, e.stalled = 1, e.now(), sec
+		e.judge(l, e.now())
+		synctest.Wait()
+		if !renewed || w.expired.Load() != nil {
+			t.Errorf("told that it had renewed: %v; then expired: %v", renewed, w.expired.Load() != nil)
+		}
+	})
+}
+
+// An epoch's number says where its end stands, for so long: who is held up while
+// he looks it up does not find another's.
+func TestAnEpochsEndIsNeverInTheFuture(t *testing.T) {
+	e := new(Engine)
+	e.once.Do(e.init)
+	var wg sync.WaitGroup
+	var done atomic.Bool
+	wg.Go(func() {
+		for !done.Load() {
+			e.nextEpoch()
+		}
+	})
+	for start := time.Now(); time.Since(start) < 100*ms; {
+		if at := e.endOf(e.epoch.Load() & epochMask); at > e.now() {
+			t.Errorf("it ends in %v", at-e.now())
+			break
+		}
+	}
+	done.Store(true)
+	wg.Wait()
 }

@@ -63,7 +63,7 @@ func (x *session) accept(ctx context.Context) {
 		switch {
 		case err == nil:
 			x.serve(stream)
-		case ctx == passed && err == context.Canceled:
+		case ctx == passed && errors.Is(err, context.Canceled) && x.sess.Context().Err() == nil:
 			x.start()
 			return
 		default:

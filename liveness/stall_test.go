@@ -2,6 +2,7 @@ package liveness
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -163,4 +164,32 @@ func TestRule11WithoutAStallNobodyAsksTheWitness(t *testing.T) {
 		l.Renew()
 		wantLife(t, w, time.Now().Add(2*sec), Silent)
 	})
+}
+
+// Of a clock that wakes late only the delay is certain. Again and again a little
+// late, it does not put off a verdict for as long as all its sleeps.
+func TestRule10HiccupsOfASleepingClockDoNotAddUp(t *testing.T) {
+	const timeout, hiccup = time.Minute, 4 * DefaultTick
+	for hiccups := range 6 {
+		synctest.Test(t, func(t *testing.T) {
+			e := calm()
+			e.running.Store(true) // by this test, which is the clock
+			start := time.Now()
+			w := &watched{policy: Sliding(timeout)}
+			e.Watch(w)
+			for i := 0; w.expired.Load() == nil; i++ {
+				nap := e.sleep()
+				if i < hiccups {
+					nap += hiccup
+				}
+				time.Sleep(nap)
+				e.turn()
+				synctest.Wait()
+			}
+			late := time.Unix(0, w.at.Load()).Sub(start) - timeout
+			if most := 2*DefaultTick + time.Duration(hiccups)*hiccup; late < 0 || late > most {
+				t.Errorf("after %d hiccups late by %v, want at most %v", hiccups, late, most)
+			}
+		})
+	}
 }

@@ -90,3 +90,41 @@ func TestRule4OnTCPWhatCameBeforeTheAcceptCounts(t *testing.T) {
 		t.Errorf("ended %v", e)
 	}
 }
+
+// What the application knows of its peer has not come by the connection: the
+// kernel has no say in when that was, not even after a stall.
+func TestRule11TheApplicationsWordIsNotDatedByTheKernel(t *testing.T) {
+	const timeout = 500 * ms
+	a, b := tcpPair(t)
+	defer b.Close()
+	e := new(Engine)
+	c := NewConn(a, &Config{Policy: Sliding(timeout), Engine: e})
+	defer c.Close()
+	if _, err := b.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	e.Grant(holdUp(timeout/2), func(Expiry) {})
+	time.Sleep(timeout * 3 / 5)
+	renewed := time.Now()
+	if !c.Renew() {
+		t.Fatal("it has ended already")
+	}
+	<-ended(c)
+	if d := time.Since(renewed); d < timeout {
+		t.Errorf("ended %v after the application had heard of the peer: %v", d, c.End())
+	}
+}
+
+// holdUp is a policy that holds up who judges by it, once, for so long.
+type holdUp time.Duration
+
+func (h holdUp) Judge(e Evidence) Verdict {
+	if e.Age < 10*ms {
+		return JudgeAgain(10 * ms)
+	}
+	time.Sleep(time.Duration(h))
+	return Expired(FixedDeadline, 10*ms)
+}
