@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -264,6 +265,8 @@ func TestPeerMisbehaves(t *testing.T) {
 		{"pings", bytes.Repeat(newHeader(typePing, flagSYN, 0, 1), pingBurst+pingRate), ErrPingFlood},
 		{"our numbers", newHeader(typeWindowUpdate, flagSYN, 2, 0), errProtocol},
 		{"the same number twice", bytes.Repeat(newHeader(typeWindowUpdate, flagSYN, 1, 0), 2), errProtocol},
+		{"a number again before its stream was accepted", slices.Concat(newHeader(typeWindowUpdate, flagSYN, 1, 0),
+			newHeader(typeWindowUpdate, flagRST, 1, 0), newHeader(typeWindowUpdate, flagSYN, 1, 0)), errProtocol},
 		{"another version", append([]byte{1}, newHeader(typePing, flagACK, 0, 0)[1:]...), errProtocol},
 		{"another type", newHeader(9, 0, 0, 0), errProtocol},
 		{"more than the window", append(append([]byte(nil), newHeader(typeWindowUpdate, flagSYN, 1, 0)...),

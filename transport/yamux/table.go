@@ -175,7 +175,7 @@ func (t *table) attach(id uint32, s *stream) bool {
 		return false
 	}
 	s.entry = t.streams[id]
-	if s.entry == nil { // a peer that takes a number again is on its own: whoever reads, waits
+	if s.entry == nil { // it was reset before anybody had it
 		s.entry = &entry{arrivals: arrivals{over: true}}
 		return true
 	}
@@ -183,6 +183,13 @@ func (t *table) attach(id uint32, s *stream) bool {
 	s.entry.waits = false
 	t.settle(id, s.entry)
 	return true
+}
+
+// has reports whether a stream of that number is there.
+func (t *table) has(id uint32) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.streams[id] != nil
 }
 
 // end returns the streams that are to hear of the session's end, and has those

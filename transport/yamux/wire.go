@@ -99,9 +99,9 @@ func (w *wire) receive(h header) (drop bool, err error) {
 	case typeGoAway:
 		w.goAway(h.length())
 	case typeData, typeWindowUpdate:
-		if h.has(flagSYN) && h.id()%2 == w.parity {
-			// The number may be that of the next stream opened here, and yamux
-			// would take the one for the other.
+		if h.has(flagSYN) && (h.id()%2 == w.parity || w.table.has(h.id())) {
+			// The number may be that of the next stream opened here, or of one that
+			// is there already, and yamux would take the one for the other.
 			w.setCause(lost(errProtocol))
 			return false, errProtocol
 		}
