@@ -42,6 +42,7 @@ func TestDialBadUsage(t *testing.T) {
 		{"--tls --tls-cert " + files.cert + " a", "--tls-cert is without its key: add --tls-key"},
 		{"--tls --tls-key " + files.key + " a", "--tls-key is without its certificate: add --tls-cert"},
 		{"--tls-cert " + files.cert + " --tls-key " + files.key + " a", "--tls-cert needs TLS: add --tls"},
+		{"a -t quic", "unknown flag -t: see --help"},
 		{"a --transprot quic", "unknown flag --transprot: did you mean --transport?"},
 	} {
 		status, stdout, stderr := try(t, nil, append([]string{"dial"}, strings.Fields(test.args)...)...)

@@ -187,6 +187,9 @@ func flagError(err error, known []cli.Flag) error {
 	text := err.Error()
 	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
 		name = strings.TrimLeft(name, "-")
+		if len(name) == 1 {
+			return usage("unknown flag -%s: see --help", name)
+		}
 		if near := settings.Nearest(name, flagNames(known)); near != "" {
 			return usage("unknown flag --%s: did you mean --%s?", name, near)
 		}

@@ -39,6 +39,10 @@ const quietQUIC = "QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING"
 // patience is how long a command may take to end when it is told to hurry.
 const patience = time.Second
 
+// repeats is how soon after the first signal another one says nothing new: timeout(1)
+// for one signals the process, and then the process's group.
+const repeats = 50 * time.Millisecond
+
 // interrupts returns a context that ends with the first signal to end, and a
 // channel that is closed by the second. Its goroutine is the process's.
 func interrupts() (context.Context, <-chan struct{}) {
@@ -48,8 +52,13 @@ func interrupts() (context.Context, <-chan struct{}) {
 	hurry := make(chan struct{})
 	go func() {
 		<-signals
+		first := time.Now()
 		cancel()
-		<-signals
+		for range signals {
+			if time.Since(first) > repeats {
+				break
+			}
+		}
 		close(hurry)
 		time.AfterFunc(patience, func() { os.Exit(statusHurried) })
 	}()

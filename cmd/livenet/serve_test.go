@@ -124,7 +124,7 @@ func TestWhyNotListen(t *testing.T) {
 		want string
 	}{
 		{os.NewSyscallError("bind", syscall.EACCES), "permission denied: port 80 needs privileges: take one from 1024 on, or grant CAP_NET_BIND_SERVICE"},
-		{os.NewSyscallError("bind", syscall.EADDRNOTAVAIL), "this machine does not have that address: 0.0.0.0 is all that it has"},
+		{os.NewSyscallError("bind", syscall.EADDRNOTAVAIL), "this machine does not have that address: 0.0.0.0 stands for all that it has"},
 		{&net.DNSError{Name: "foo"}, "no address is known for foo"},
 		{errors.New("no reason"), "no reason"},
 	} {

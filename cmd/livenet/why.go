@@ -30,7 +30,7 @@ func whyNotListen(l *settings.Listener, err error) string {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Sprintf("permission denied: port %s needs privileges: take one from 1024 on, or grant CAP_NET_BIND_SERVICE", port)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return "this machine does not have that address: 0.0.0.0 is all that it has"
+		return "this machine does not have that address: 0.0.0.0 stands for all that it has"
 	}
 	return innermost(err)
 }
