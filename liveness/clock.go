@@ -298,7 +298,7 @@ func (e *Engine) reprieve(l *Lease, p Policy, ev Evidence, v Verdict) (again tim
 		// before: stalls that come again and again are no excuse any more, but what
 		// has come during the last one is to be read. Only of a stall that is longer
 		// than that the looks before tell nothing.
-		grace = min(grace, e.step)
+		grace = min(grace, 1) // to the next tick
 	}
 	grace += e.resumed - l.granted
 	if e.stalled == 0 || grace <= ev.Age || l.deferred >= mostDeferred {
