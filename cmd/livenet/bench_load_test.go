@@ -319,6 +319,10 @@ func TestBenchDoesNotFit(t *testing.T) {
 	for args, want := range map[string]string{
 		"hold --sessions 200 --servers 1": "livenet bench hold: --sessions 200 does not fit: a process may have 200 descriptors (RLIMIT_NOFILE), and a server would need 264; " +
 			"ulimit -n 264, or more --servers, would raise that; the largest run that fits is --sessions 136",
+		"stall --sessions 200": "livenet bench stall: --sessions 200 does not fit: a process may have 200 descriptors (RLIMIT_NOFILE), and a server would need 264; " +
+			"ulimit -n 264 would raise that; the largest run that fits is --sessions 136",
+		"fail --sessions 150 --neighbours 50": "livenet bench fail: --sessions 150 beside --neighbours 50 does not fit: a process may have 200 descriptors (RLIMIT_NOFILE), and a server would need 264; " +
+			"ulimit -n 264 would raise that; the largest run that fits is --sessions 86 beside --neighbours 50",
 		"churn --parallel 200": "livenet bench churn: --parallel 200 does not fit: a process may have 200 descriptors (RLIMIT_NOFILE), and a server would need 264; " +
 			"ulimit -n 264 would raise that; the largest run that fits is --parallel 136",
 	} {

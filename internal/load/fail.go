@@ -42,7 +42,11 @@ var FailWays = []string{FailSilent, FailSlow, FailKilled}
 const failCodec = "frame"
 
 // Shape is what the run asks the machine for.
-func (f *Fail) Shape() Shape { return f.shape(f.Sessions + f.Neighbours) }
+func (f *Fail) Shape() Shape {
+	s := f.shape(f.Sessions + f.Neighbours)
+	s.Neighbours = f.Neighbours
+	return s
+}
 
 func (f *Fail) shape(sessions int) Shape {
 	return Shape{Transport: f.Transport, Codec: failCodec, IO: f.IO, Sessions: sessions, Servers: 1, Flag: FlagSessions}

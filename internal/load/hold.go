@@ -34,7 +34,7 @@ type Hold struct {
 func (h *Hold) Shape() Shape {
 	return Shape{
 		Transport: h.Transport, Codec: h.Codec, IO: h.IO, Sessions: h.Sessions, Servers: h.Servers, Clients: h.Clients,
-		ReusePort: h.ReusePort, Flag: FlagSessions,
+		Divisible: true, ReusePort: h.ReusePort, Flag: FlagSessions,
 	}
 }
 

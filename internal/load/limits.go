@@ -56,19 +56,24 @@ func (l Limits) sessionsOf(descriptors int) int {
 
 // A LimitError is a run that does not fit.
 type LimitError struct {
-	Asked int    // sessions
-	Flag  string // that asks for them
-	Limit string // which limit, its value, and what the run needs
-	Raise string // what would raise it
-	Most  int    // sessions that fit
+	Asked      int    // sessions
+	Flag       string // that asks for them
+	Neighbours int    // sessions beside, which --neighbours asks for
+	Limit      string // which limit, its value, and what the run needs
+	Raise      string // what would raise it
+	Most       int    // sessions that fit
 }
 
 func (e *LimitError) Error() string {
+	beside := ""
+	if e.Neighbours > 0 {
+		beside = fmt.Sprintf(" beside --neighbours %d", e.Neighbours)
+	}
 	offer := fmt.Sprintf("the largest run that fits is --%s %d", e.Flag, e.Most)
 	if e.Most == 0 {
 		offer = "not one session fits"
 	}
-	return fmt.Sprintf("--%s %d does not fit: %s; %s would raise that; %s", e.Flag, e.Asked, e.Limit, e.Raise, offer)
+	return fmt.Sprintf("--%s %d%s does not fit: %s; %s would raise that; %s", e.Flag, e.Asked, beside, e.Limit, e.Raise, offer+beside)
 }
 
 // admit is the machine's limits, if a run of that shape is possible here, and
@@ -88,7 +93,7 @@ func (l Limits) Check(s Shape) error {
 		return nil
 	}
 	most := func(fits func(Shape) bool) int {
-		return sort.Search(s.Sessions, func(i int) bool { return !fits(s.of(i + 1)) })
+		return sort.Search(s.asked(), func(i int) bool { return !fits(s.of(i + 1)) })
 	}
 	var worst *LimitError
 	for _, kind := range limitKinds {
@@ -96,7 +101,7 @@ func (l Limits) Check(s Shape) error {
 			continue
 		}
 		limit, raise := kind.say(l, l.Plan(s))
-		e := &LimitError{Asked: s.Sessions, Flag: s.Flag, Limit: limit, Raise: raise}
+		e := &LimitError{Asked: s.asked(), Flag: s.Flag, Neighbours: s.Neighbours, Limit: limit, Raise: raise}
 		e.Most = most(func(s Shape) bool { return kind.fits(l, l.Plan(s)) })
 		if worst == nil || e.Most < worst.Most {
 			worst = e
@@ -149,7 +154,7 @@ func sayDescriptors(l Limits, p *Plan) (limit, raise string) {
 	}
 	need += spareDescriptors
 	raise = fmt.Sprintf("ulimit -n %d", need)
-	if p.Flag == FlagSessions && given > 0 {
+	if p.Divisible && given > 0 {
 		raise += fmt.Sprintf(", or more --%ss,", who)
 	}
 	return fmt.Sprintf("a process may have %d descriptors (RLIMIT_NOFILE), and a %s would need %d", l.Descriptors, who, need), raise

@@ -29,17 +29,30 @@ func TestLimits(t *testing.T) {
 			Shape{Transport: "tcp", Codec: "raw", Flag: FlagSessions, Sessions: 1_000_000}, ""},
 		{"NothingIsKnown", func(l *Limits) { *l = Limits{} }, quic.of(1_000_000), ""},
 		{"Descriptors", func(*Limits) {},
-			Shape{Transport: "tcp", Codec: "frame", Flag: FlagSessions, Sessions: 50_000, Servers: 2},
+			Shape{Transport: "tcp", Codec: "frame", Flag: FlagSessions, Sessions: 50_000, Servers: 2, Divisible: true},
 			"--sessions 50000 does not fit: a process may have 20000 descriptors (RLIMIT_NOFILE), and a server would need 25064; " +
 				"ulimit -n 25064, or more --servers, would raise that; the largest run that fits is --sessions 39872"},
 		{"DescriptorsOfClients", func(*Limits) {},
-			Shape{Transport: "quic", Codec: "frame", Flag: FlagSessions, Sessions: 25_000, Clients: 1},
+			Shape{Transport: "quic", Codec: "frame", Flag: FlagSessions, Sessions: 25_000, Clients: 1, Divisible: true},
 			"--sessions 25000 does not fit: a process may have 20000 descriptors (RLIMIT_NOFILE), and a client would need 25064; " +
 				"ulimit -n 25064, or more --clients, would raise that; the largest run that fits is --sessions 19936"},
 		{"DescriptorsOfChurn", func(*Limits) {},
 			Shape{Transport: "tcp", Codec: "frame", Flag: FlagParallel, Sessions: 20_000, Servers: 1, Clients: 1},
 			"--parallel 20000 does not fit: a process may have 20000 descriptors (RLIMIT_NOFILE), and a server would need 20064; " +
 				"ulimit -n 20064 would raise that; the largest run that fits is --parallel 19936"},
+		// Who can't have more servers is not told to.
+		{"DescriptorsOfOneServer", func(*Limits) {},
+			Shape{Transport: "tcp", Codec: "frame", Flag: FlagSessions, Sessions: 20_000, Servers: 1},
+			"--sessions 20000 does not fit: a process may have 20000 descriptors (RLIMIT_NOFILE), and a server would need 20064; " +
+				"ulimit -n 20064 would raise that; the largest run that fits is --sessions 19936"},
+		{"Neighbours", func(l *Limits) { l.Descriptors = 2000 },
+			Shape{Transport: "tcp", Codec: "frame", Flag: FlagSessions, Sessions: 6000, Neighbours: 1000, Servers: 1},
+			"--sessions 5000 beside --neighbours 1000 does not fit: a process may have 2000 descriptors (RLIMIT_NOFILE), and a server would need 6064; " +
+				"ulimit -n 6064 would raise that; the largest run that fits is --sessions 936 beside --neighbours 1000"},
+		{"NeighboursAlone", func(l *Limits) { l.Descriptors = 1000 },
+			Shape{Transport: "tcp", Codec: "frame", Flag: FlagSessions, Sessions: 1010, Neighbours: 1000, Servers: 1},
+			"--sessions 10 beside --neighbours 1000 does not fit: a process may have 1000 descriptors (RLIMIT_NOFILE), and a server would need 1074; " +
+				"ulimit -n 1074 would raise that; not one session fits beside --neighbours 1000"},
 		{"NotOneSession", func(l *Limits) { l.Descriptors = 60 }, tcp.of(10),
 			"--sessions 10 does not fit: a process may have 60 descriptors (RLIMIT_NOFILE), and a server would need 74; " +
 				"ulimit -n 74 would raise that; not one session fits"},

@@ -7,14 +7,16 @@ import (
 
 // A Shape is what a run asks for, from which a [Plan] is made.
 type Shape struct {
-	Transport string
-	Codec     string
-	IO        string // Goroutine or Parked
-	Sessions  int
-	Servers   int    // processes; 0: as many as it takes
-	Clients   int    // likewise
-	ReusePort bool   // the servers share one port
-	Flag      string // what the command calls Sessions: FlagSessions or FlagParallel
+	Transport  string
+	Codec      string
+	IO         string // Goroutine or Parked
+	Sessions   int
+	Neighbours int    // of Sessions: those that Flag does not ask for, but --neighbours
+	Servers    int    // processes; 0: as many as it takes
+	Clients    int    // likewise
+	Divisible  bool   // the command has --servers and --clients
+	ReusePort  bool   // the servers share one port
+	Flag       string // what the command calls the other sessions: FlagSessions or FlagParallel
 }
 
 // What waits for what a session sends next.
@@ -29,9 +31,12 @@ const (
 	FlagParallel = "parallel"
 )
 
-// of is the same shape with another number of sessions.
+// asked is how many sessions Flag asks for.
+func (s Shape) asked() int { return s.Sessions - s.Neighbours }
+
+// of is the same shape where Flag asks for another number of sessions.
 func (s Shape) of(sessions int) Shape {
-	s.Sessions = sessions
+	s.Sessions = sessions + s.Neighbours
 	return s
 }
 
