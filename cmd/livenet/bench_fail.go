@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/livenet/livenet/internal/load"
 	"github.com/livenet/livenet/internal/stack"
 )
@@ -48,5 +50,8 @@ func readFail(f *flags) measurement {
 		fail.Beat = fail.Timeout / 4
 	}
 	f.checkBeat(fail.Transport, "frame", fail.Beat, fail.Timeout)
+	if _, given := f.given("slow"); given && !slices.Contains(fail.Ways, load.FailSlow) && f.err == nil {
+		f.fail("%s has no effect with %s: it is for --peers %s", f.with("slow"), f.with("peers"), load.FailSlow)
+	}
 	return byWorkers(fail.Run, &fail.Command)
 }

@@ -75,6 +75,13 @@ func readHold(f *flags) measurement {
 		h.Timeout = 3 * h.Beat
 	}
 	f.checkBeat(h.Transport, h.Codec, h.Beat, h.Timeout)
+	switch {
+	case f.err != nil:
+	case h.Servers > h.Sessions:
+		f.fail("%s is too many for %s: some would hold none", f.with("servers"), f.with("sessions"))
+	case h.Clients > h.Sessions:
+		f.fail("%s is too many for %s: some would hold none", f.with("clients"), f.with("sessions"))
+	}
 	return byWorkers(h.Run, &h.Command)
 }
 

@@ -64,6 +64,14 @@ func readStall(f *flags) measurement {
 		s.Beat = s.Timeout / 4
 	}
 	f.checkBeat(s.Transport, s.Codec, s.Beat, s.Timeout)
+	_, stops := f.given("stops")
+	switch {
+	case f.err != nil:
+	case s.Dead >= s.Sessions:
+		f.fail("%s must be below %s: none would go on beating", f.with("dead"), f.with("sessions"))
+	case stops && s.Starve != load.StarveStop:
+		f.fail("%s has no effect with %s: it is for --starve %s", f.with("stops"), f.with("starve"), load.StarveStop)
+	}
 	return byWorkers(s.Run, &s.Command)
 }
 
@@ -74,7 +82,7 @@ func (f *flags) checkBeat(transport, codec string, beat, timeout time.Duration) 
 	case codec == "raw" && transport != "tcp":
 		f.fail("%s raw is for tcp: over %s, clients beat as livenet dial does, in frames", f.spell("codec"), transport)
 	case timeout <= beat:
-		f.fail("%s %v must be longer than %s %v: a session in good health would be ended", f.spell("timeout"), timeout, f.spell("beat"), beat)
+		f.fail("%s must be longer than %s: a session in good health would be ended", f.with("timeout"), f.with("beat"))
 	}
 }
 

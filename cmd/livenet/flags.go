@@ -103,6 +103,9 @@ func (f *flags) spell(name string) string {
 	return "--" + name
 }
 
+// with is a flag and its value, as the user wrote them, or would have.
+func (f *flags) with(name string) string { return f.spell(name) + " " + f.text(name) }
+
 func (f *flags) getenv(name string) string {
 	value, _ := f.lookupEnv(name)
 	return value
