@@ -131,7 +131,7 @@ func (f *flags) durationUpTo(name string, most time.Duration) time.Duration {
 		return f.duration(name) // which says so
 	}
 	if d < settings.MinDuration || d > most {
-		f.fail("%s %s: out of range: from %v to %v", f.spell(name), f.text(name), settings.MinDuration, most)
+		f.fail("%s %s: out of range: from %v to %s", f.spell(name), f.text(name), settings.MinDuration, settings.Text(most))
 	}
 	return d
 }

@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/livenet/livenet/internal/settings"
 )
 
 // A Report is what a benchmark found, or as much as there was time for.
@@ -29,7 +31,7 @@ type Field struct {
 // text is the field for people. A duration is as one would give it to a flag.
 func (f Field) text() string {
 	if d, ok := f.Value.(time.Duration); ok {
-		return f.Head + " " + d.String()
+		return f.Head + " " + settings.Text(d)
 	}
 	return f.Head + " " + f.Kind.text(f.Value)
 }
@@ -48,12 +50,12 @@ func (r *Report) Rows() int {
 func (r *Report) WriteText(w io.Writer) error {
 	b := new(strings.Builder)
 	fmt.Fprintf(b, "%s/%s, %s, %s\n", runtime.GOOS, runtime.GOARCH, plural(runtime.GOMAXPROCS(0), "core"), runtime.Version())
-	var settings []string
+	var list []string
 	for _, f := range r.Settings {
-		settings = append(settings, f.text())
+		list = append(list, f.text())
 	}
-	if len(settings) > 0 {
-		fill(b, strings.Join(settings, ", "))
+	if len(list) > 0 {
+		fill(b, strings.Join(list, ", "))
 	}
 	for _, t := range r.Tables {
 		if len(t.Rows) > 0 {
@@ -84,11 +86,11 @@ func (r *Report) WriteJSON(w io.Writer) error {
 			{"go", runtime.Version()},
 		}},
 	}
-	settings := object{}
+	set := object{}
 	for _, f := range r.Settings {
-		settings = append(settings, member{f.Key, f.Kind.json(f.Value)})
+		set = append(set, member{f.Key, f.Kind.json(f.Value)})
 	}
-	o = append(o, member{"settings", settings})
+	o = append(o, member{"settings", set})
 	for _, t := range r.Tables {
 		o = append(o, member{t.Key, t.objects()})
 	}

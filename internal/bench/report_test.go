@@ -66,6 +66,15 @@ line of a terminal.
 	}
 }
 
+// Durations stand there as one would give them to a flag.
+func TestTextOfDurations(t *testing.T) {
+	for d, want := range map[time.Duration]string{time.Hour: "for 1h", 5 * time.Minute: "for 5m", 90 * time.Second: "for 1m30s"} {
+		if got := (Field{Head: "for", Value: d}).text(); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
 func TestTextOfAnInterruption(t *testing.T) {
 	r := sample()
 	r.Interrupted = true

@@ -2,6 +2,7 @@ package settings
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/livenet/livenet/liveness"
@@ -14,6 +15,18 @@ const (
 	MinDuration = 2 * liveness.DefaultTick
 	MaxDuration = 10 * 365 * 24 * time.Hour
 )
+
+// Text is a duration as one would write it: 1h, and not 1h0m0s.
+func Text(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
 
 // Duration reads a duration and refuses what makes no sense. The error begins
 // with the text, to be put after the name of whatever asked for it.
