@@ -55,7 +55,7 @@ func (r *Report) WriteText(w io.Writer) error {
 		list = append(list, f.text())
 	}
 	if len(list) > 0 {
-		fill(b, strings.Join(list, ", "))
+		enumerate(b, list)
 	}
 	for _, t := range r.Tables {
 		if len(t.Rows) > 0 {

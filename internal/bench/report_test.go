@@ -66,6 +66,25 @@ line of a terminal.
 	}
 }
 
+// A line is broken between settings, and not within one.
+func TestTextOfManySettings(t *testing.T) {
+	r := new(Report)
+	for _, head := range []string{"transport tcp, codec frame, io parked, sessions 150, beat 10s, timeout", "for", "and"} {
+		r.Settings = append(r.Settings, Field{Head: head, Key: "for_s", Kind: Seconds, Value: 30 * time.Second})
+	}
+	var b strings.Builder
+	if err := r.WriteText(&b); err != nil {
+		t.Fatal(err)
+	}
+	_, got, _ := strings.Cut(b.String(), "\n")
+	const want = `transport tcp, codec frame, io parked, sessions 150, beat 10s, timeout 30s,
+for 30s, and 30s
+`
+	if got != want {
+		t.Errorf("\n%s\nwant\n%s", got, want)
+	}
+}
+
 // Durations stand there as one would give them to a flag.
 func TestTextOfDurations(t *testing.T) {
 	for d, want := range map[time.Duration]string{time.Hour: "for 1h", 5 * time.Minute: "for 5m", 90 * time.Second: "for 1m30s"} {

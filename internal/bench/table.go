@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -78,9 +79,21 @@ func (t *Table) text(b *strings.Builder) {
 const width = 80
 
 // fill writes a paragraph.
-func fill(b *strings.Builder, text string) {
+func fill(b *strings.Builder, text string) { wrap(b, strings.Fields(text)) }
+
+// enumerate writes items with commas between them, and breaks none of them.
+func enumerate(b *strings.Builder, items []string) {
+	words := slices.Clone(items)
+	for i := range len(words) - 1 {
+		words[i] += ","
+	}
+	wrap(b, words)
+}
+
+// wrap writes words, as many into a line as it takes.
+func wrap(b *strings.Builder, words []string) {
 	column := 0
-	for _, word := range strings.Fields(text) {
+	for _, word := range words {
 		n := utf8.RuneCountInString(word)
 		switch {
 		case column == 0:
