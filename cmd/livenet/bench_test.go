@@ -58,6 +58,12 @@ func TestBenchJSON(t *testing.T) {
 			if name, _, _ := strings.Cut(test.args, " "); got["bench"] != name || got["interrupted"] != false {
 				t.Errorf("got %s", stdout)
 			}
+			if name, _, _ := strings.Cut(test.args, " "); name == "echo" {
+				want := map[bool][2]any{false: {"all", "all"}, true: {"tls", "frame"}}[strings.Contains(test.args, "tls")]
+				if set := got["settings"].(map[string]any); [2]any{set["transport"], set["codec"]} != want {
+					t.Errorf("the settings are %v, want %v", set, want)
+				}
+			}
 			for key, n := range test.tables {
 				if rows, _ := got[key].([]any); len(rows) != n {
 					t.Errorf("%s has %d rows, want %d", key, len(rows), n)

@@ -38,6 +38,8 @@ func (e Echo) Run(ctx context.Context, p Progress) (*Report, error) {
 	report := &Report{
 		Bench: "echo",
 		Settings: []Field{
+			{Head: "transport", Key: "transport", Value: OneOrAll(e.Transports, EchoTransports)},
+			{Head: "codec", Key: "codec", Value: OneOrAll(e.Codecs, EchoCodecs)},
 			{Head: "messages of", Key: "size_bytes", Kind: Size, Value: e.Size},
 			{Head: "each row for", Key: "for_s", Kind: Seconds, Value: e.For},
 		},

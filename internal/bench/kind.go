@@ -10,7 +10,7 @@ import (
 
 // A Kind is what sort of value a column holds, which says how it is shown. A
 // value is a string or a [Label], an int, an int64, a float64, or a
-// [time.Duration]; nil stands for none: an empty cell, and null in JSON.
+// [time.Duration], but for List; nil stands for none: an empty cell, and null in JSON.
 type Kind int
 
 // The kinds of values. In JSON all but Text are numbers.
@@ -25,6 +25,7 @@ const (
 	Micros              // the same, with microseconds in JSON
 	Millis              // the same, with milliseconds in JSON
 	Seconds             // the same, with seconds in JSON
+	List                // a []float64: 0.5,1,2 for people, an array in JSON
 )
 
 // A Label is a text that has another form in JSON, one that stays the same when
@@ -57,6 +58,8 @@ func (k Kind) text(v any) string {
 		return digits(float(v)) + " %"
 	case Size:
 		return size(float(v))
+	case List:
+		return strings.Trim(strings.ReplaceAll(fmt.Sprint(v), " ", ","), "[]")
 	}
 	return Duration(v.(time.Duration))
 }

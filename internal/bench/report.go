@@ -36,6 +36,15 @@ func (f Field) text() string {
 	return f.Head + " " + f.Kind.text(f.Value)
 }
 
+// OneOrAll is what a flag says that asks for some of the names: one of them, or
+// all.
+func OneOrAll(some, names []string) string {
+	if len(some) == len(names) {
+		return "all"
+	}
+	return strings.Join(some, ",")
+}
+
 // Rows is how many rows the report has.
 func (r *Report) Rows() int {
 	n := 0

@@ -191,6 +191,7 @@ func TestKinds(t *testing.T) {
 		{Millis, 19500 * time.Microsecond, "19.5 ms", 19.5},
 		{Millis, -time.Millisecond, "-1.00 ms", -1.0},
 		{Seconds, 90 * time.Second, "90.0 s", 90.0},
+		{List, nil, "", nil},
 	} {
 		if got := test.kind.text(test.value); got != test.text {
 			t.Errorf("%v: %q, want %q", test.value, got, test.text)
@@ -198,6 +199,16 @@ func TestKinds(t *testing.T) {
 		if got := test.kind.json(test.value); got != test.json {
 			t.Errorf("%v in JSON: %v, want %v", test.value, got, test.json)
 		}
+	}
+}
+
+func TestList(t *testing.T) {
+	some := []float64{0.5, 1, 10}
+	if got := List.text(some); got != "0.5,1,10" {
+		t.Errorf("got %s", got)
+	}
+	if got, err := json.Marshal(List.json(some)); err != nil || string(got) != "[0.5,1,10]" {
+		t.Errorf("got %s, %v", got, err)
 	}
 }
 

@@ -14,6 +14,7 @@ func (r *failRun) report() *bench.Report {
 		setting("neighbours", r.Neighbours),
 		setting("timeout", r.Timeout),
 		setting("beat", r.Beat),
+		setting("peers", bench.OneOrAll(r.Ways, FailWays)),
 		setting("slow", r.Slow),
 	}}
 	rep.Tables = []*bench.Table{r.failuresTable(), r.connectingTable(), r.reasonsTable()}

@@ -15,6 +15,8 @@ func setting(name string, v any) bench.Field {
 	switch v.(type) {
 	case int:
 		return bench.Field{Head: name, Key: name, Kind: bench.Count, Value: v}
+	case []float64:
+		return bench.Field{Head: name, Key: name, Kind: bench.List, Value: v}
 	case time.Duration:
 		return bench.Field{Head: name, Key: name + "_s", Kind: bench.Seconds, Value: v}
 	}

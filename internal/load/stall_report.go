@@ -38,8 +38,12 @@ func (r *stallRun) report() *bench.Report {
 		setting("timeout", r.Timeout),
 		setting("beat", r.Beat),
 		setting("starve", r.Starve),
+		setting("trials", r.Trials),
 		setting("dead", r.Dead),
 	}}
+	if r.Starve == StarveStop {
+		rep.Settings = append(rep.Settings, setting("stops", r.Stops))
+	}
 	reasons := make(map[string]int)
 	for _, t := range r.trials {
 		if t.protected {
