@@ -24,6 +24,13 @@ func BenchmarkRenew(b *testing.B) {
 			l.Renew()
 		}
 	})
+	b.Run("Calm", func(b *testing.B) {
+		l := calm().unfiled(Sliding(time.Hour)) // no clock finds out that this is a crowd
+		b.ReportAllocs()
+		for b.Loop() {
+			l.Renew()
+		}
+	})
 	b.Run("TimerReset", func(b *testing.B) {
 		t := time.AfterFunc(time.Hour, func() {})
 		defer t.Stop()

@@ -94,6 +94,7 @@ func TestRule4OnTCPWhatCameBeforeTheAcceptCounts(t *testing.T) {
 // What the application knows of its peer has not come by the connection: the
 // kernel has no say in when that was, not even after a stall.
 func TestRule11TheApplicationsWordIsNotDatedByTheKernel(t *testing.T) {
+	t.Parallel()
 	const timeout = 500 * ms
 	a, b := tcpPair(t)
 	defer b.Close()
