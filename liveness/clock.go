@@ -95,6 +95,7 @@ func (e *Engine) run(kicks <-chan struct{}) {
 // to catch up, before the first is judged.
 func (e *Engine) sleep() time.Duration {
 	now := e.now()
+	e.wake(now) // it ran until now, or has stalled since it last knew the time
 	tick := int64(now / e.step)
 	ticks := int64(1)
 	if e.calm && !e.crowded.Load() {

@@ -108,6 +108,24 @@ func TestRule10NoVerdictAtTheMomentOfAResume(t *testing.T) {
 	})
 }
 
+// A stall counts wherever it catches the clock, also when it has done its work
+// and goes to sleep.
+func TestRule10AStallBeforeASleepCounts(t *testing.T) {
+	bubble(t, func(t *testing.T, e *Engine) {
+		e.once.Do(e.init)
+		e.running.Store(true) // by this test, which is the clock
+		e.wake(e.now())
+		e.Watch(&watched{policy: Sliding(time.Minute)})
+		e.turn()
+		time.Sleep(10 * sec)
+		time.Sleep(e.sleep())
+		e.turn()
+		if e.stalled < 10*sec-DefaultTick {
+			t.Errorf("a stall of %v, want 10 s", e.stalled)
+		}
+	})
+}
+
 // A clock that wakes too late has seen nothing since it last woke: it counts the
 // whole of its sleep as a stall, since it may have been one.
 func TestRule10AStallDuringASleepCountsFromItsBeginning(t *testing.T) {
