@@ -2,6 +2,7 @@ package liveness_test
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -96,36 +97,43 @@ func TestRule4OnTCPWhatCameBeforeTheAcceptCounts(t *testing.T) {
 func TestRule11TheApplicationsWordIsNotDatedByTheKernel(t *testing.T) {
 	t.Parallel()
 	const timeout = 500 * ms
-	a, b := tcpPair(t)
-	defer b.Close()
-	e := new(Engine)
-	c := NewConn(a, &Config{Policy: Sliding(timeout), Engine: e})
-	defer c.Close()
-	if _, err := b.Write([]byte("x")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Read(make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
-	e.Grant(holdUp(timeout/2), func(Expiry) {})
-	time.Sleep(timeout * 3 / 5)
-	renewed := time.Now()
-	if !c.Renew() {
-		t.Fatal("it has ended already")
-	}
-	<-ended(c)
-	if d := time.Since(renewed); d < timeout {
-		t.Errorf("ended %v after the application had heard of the peer: %v", d, c.End())
-	}
+	undisturbed(t, timeout/4, func(p *pulse) error {
+		defer p.every(20 * ms)()
+		a, b := tcpPair(t)
+		defer b.Close()
+		e := new(Engine)
+		c := NewConn(a, &Config{Policy: Sliding(timeout), Engine: e})
+		defer c.Close()
+		if _, err := b.Write([]byte("x")); err != nil {
+			return err
+		}
+		if _, err := c.Read(make([]byte, 1)); err != nil {
+			return err
+		}
+		e.Grant(&holdUp{d: timeout / 2}, func(Expiry) {})
+		time.Sleep(timeout * 3 / 5)
+		renewed := time.Now()
+		if !c.Renew() {
+			return fmt.Errorf("it has ended already: %v", c.End())
+		}
+		<-ended(c)
+		if d := time.Since(renewed); d < timeout {
+			return fmt.Errorf("ended %v after the application had heard of the peer: %v", d, c.End())
+		}
+		return nil
+	})
 }
 
 // holdUp is a policy that holds up who judges by it, once, for so long.
-type holdUp time.Duration
+type holdUp struct {
+	d    time.Duration
+	once sync.Once
+}
 
-func (h holdUp) Judge(e Evidence) Verdict {
+func (h *holdUp) Judge(e Evidence) Verdict {
 	if e.Age < 10*ms {
 		return JudgeAgain(10 * ms)
 	}
-	time.Sleep(time.Duration(h))
+	h.once.Do(func() { time.Sleep(h.d) })
 	return Expired(FixedDeadline, 10*ms)
 }
