@@ -52,6 +52,7 @@ func TestStall(t *testing.T) {
 		{"quic", "frame", Goroutine},
 	} {
 		t.Run(test.transport+","+test.codec, func(t *testing.T) {
+			t.Parallel()
 			s := tinyStall(t, test.transport)
 			s.Codec, s.IO, s.Stops, s.Trials = test.codec, test.io, []float64{2, 0.5}, 2
 			var said steps
@@ -182,6 +183,7 @@ func TestClientWakesUp(t *testing.T) {
 	for _, transport := range []string{"yamux", "quic"} {
 		for _, dies := range []string{"later", "meanwhile"} {
 			t.Run(transport+","+dies, func(t *testing.T) {
+				t.Parallel()
 				limits := ReadLimits()
 				c := newCrew(limits, Shape{Transport: transport, Codec: "frame", IO: Goroutine, Sessions: sessions, Servers: 1}, ourselves(t))
 				defer c.fleet.end()
