@@ -249,7 +249,11 @@ func (c *Conn) shut(e *Error) {
 		c.linger()
 	}
 	c.cut(e, said)
-	if c.sess != nil {
+	switch {
+	case c.sess == nil:
+	case c.muxed && e.Initiator == Peer: // it has ended the stream; the session ends because it is not needed any more
+		c.sess.Close(Done.Code(), "")
+	default:
 		c.sess.Close(e.Reason.Code(), e.Text)
 	}
 }

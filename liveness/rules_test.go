@@ -323,6 +323,33 @@ func TestRule6AStreamIsToldItsReasonAndTheSessionLives(t *testing.T) {
 	}
 }
 
+// A client whose stream was ended by the server is done with the session: the
+// stream's reason is not the session's.
+func TestRule6AStreamsReasonIsNotTheSessions(t *testing.T) {
+	for _, c := range []codec.Codec{codec.Raw, codec.Frame} {
+		t.Run(c.Name(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Streams: Fixed(sec), Codec: c}, memory())
+				defer w.end()
+				conn := w.client(Client{Codec: c})
+				say(t, conn, "hello")
+				io.Copy(io.Discard, conn)
+				conn.Close()
+				if e := conn.End(); e.Reason != FixedDeadline || e.Initiator != Peer {
+					t.Errorf("the client says %v", e)
+				}
+				w.awaitClosed(KindSession)
+				if e := w.one(KindStream).End; e.Reason != FixedDeadline || e.Initiator != Local {
+					t.Errorf("the server's stream ended %v", e)
+				}
+				if e := w.one(KindSession).End; e.Reason != Done || e.Initiator != Peer {
+					t.Errorf("the server's session ended %v", e)
+				}
+			})
+		})
+	}
+}
+
 func TestRule8TheApplicationsDeadlinesStayItsOwn(t *testing.T) {
 	bothKinds(t, func(t *testing.T, tr transport.Transport) {
 		result := make(chan error, 2)
