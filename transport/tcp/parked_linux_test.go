@@ -3,7 +3,9 @@ package tcp_test
 import (
 	"io"
 	"net"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -78,4 +80,47 @@ func TestDescriptorsAreReused(t *testing.T) {
 	}
 	wg.Wait()
 	serving.Wait()
+}
+
+// crowd counts those who have been woken and have not run yet.
+type crowd struct {
+	ready, most atomic.Int32
+	woken       sync.WaitGroup
+}
+
+func (c *crowd) Wake() {
+	c.most.Store(max(c.most.Load(), c.ready.Add(1))) // by the poller only
+	go func() {
+		c.ready.Add(-1)
+		c.woken.Done()
+	}()
+}
+
+// When a thousand sockets have something at once, those that were woken first
+// get to run before the others are woken: whoever else wants to run need not
+// stand in line behind all of them.
+func TestACrowdIsWokenBitByBit(t *testing.T) {
+	const sockets, atOnce = 1000, 256
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // nobody runs beside the poller
+	l := listen(t, tcp.Transport{Parked: true})
+	var c crowd
+	peers := make([]net.Conn, sockets)
+	for i := range peers {
+		raw, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer raw.Close()
+		peers[i] = raw
+		_, st := accept(t, l)
+		c.woken.Add(1)
+		poll(t, st).WakeOnRead(&c)
+	}
+	for _, raw := range peers {
+		raw.Write([]byte("x"))
+	}
+	c.woken.Wait()
+	if most := c.most.Load(); most > 2*atOnce {
+		t.Errorf("%d had been woken and did not run yet, want no more than %d", most, 2*atOnce)
+	}
 }

@@ -2,6 +2,7 @@ package tcp
 
 import (
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 
@@ -119,6 +120,12 @@ func (p *poller) run(conn syscall.RawConn) {
 				s.changed(events[i].Events)
 				sockets[i] = nil
 			}
+		}
+		if n == len(events) {
+			// There may be thousands more. Those that were woken run first: the scheduler
+			// has one queue, and whoever else is in it, such as a clock that judges,
+			// would have to wait for all of them.
+			runtime.Gosched()
 		}
 	}
 }
