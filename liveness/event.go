@@ -1,7 +1,9 @@
 package liveness
 
 import (
+	"fmt"
 	"net"
+	"strings"
 	"time"
 )
 
@@ -31,6 +33,36 @@ type Event struct {
 	RTT      time.Duration // the latest measured; 0: not known
 
 	Err error // of AcceptFailed
+}
+
+// String is the event in one line, for a log: what happened to whom, and of an
+// end why.
+func (e Event) String() string {
+	s := e.What.String()
+	switch e.What {
+	case Opened, Closed:
+		s += fmt.Sprintf(" %v %d", e.Kind, e.ID)
+		if e.Session != 0 {
+			s += fmt.Sprintf(" of session %d", e.Session)
+		}
+		if e.Remote != nil {
+			s += fmt.Sprintf(" with %v", e.Remote)
+		}
+		switch {
+		case e.End != nil:
+			s += ": " + strings.TrimLeft(strings.TrimPrefix(e.End.Error(), "closed"), ": ")
+		case e.Policy != "":
+			s += ": " + e.Policy
+		}
+	default:
+		if e.Addr != nil {
+			s += fmt.Sprintf(" %v", e.Addr)
+		}
+		if e.Err != nil {
+			s += fmt.Sprintf(": %v", e.Err)
+		}
+	}
+	return s
 }
 
 // EventKind says what happened.
