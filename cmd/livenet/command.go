@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -47,6 +48,7 @@ func commands() []*command {
 
 // run is the program: it returns the exit status.
 func run(ctx context.Context, p *process, args []string) int {
+	args = spelt(args)
 	line := []string{"livenet"}
 	for c := commandOf(commands(), args); c != nil; c = commandOf(c.commands, args) {
 		line = append(line, c.word())
@@ -56,6 +58,17 @@ func run(ctx context.Context, p *process, args []string) int {
 		}
 	}
 	return report(p, newApp(p).RunContext(ctx, append(line, args...)))
+}
+
+// spelt turns the commands that people try for help into the flags that give it.
+func spelt(args []string) []string {
+	switch {
+	case len(args) > 0 && args[0] == flagHelp:
+		return append(slices.Clone(args[1:]), "--"+flagHelp)
+	case len(args) == 1 && args[0] == flagVersion:
+		return []string{"--" + flagVersion}
+	}
+	return args
 }
 
 func commandOf(list []*command, args []string) *command {

@@ -123,6 +123,18 @@ func TestDialWrongServer(t *testing.T) {
 	}
 }
 
+// Nor does a server without TLS leave whoever wants it without a hint.
+func TestDialTLSToAServerWithout(t *testing.T) {
+	t.Parallel()
+	server := serveJSON(t, "--listener", "tcp://127.0.0.1:0?timeout=10s", "--listener", "yamux://127.0.0.1:0?timeout=10s")
+	for _, transport := range []string{"tcp", "yamux"} {
+		status, _, stderr := try(t, nil, "dial", "--tls", "--insecure", server.addr(transport))
+		if status != statusFailed || !strings.Contains(stderr, ": TLS handshake: ") || !strings.HasSuffix(stderr, "leave --tls out\n") {
+			t.Errorf("%s: exit status %d: %s", transport, status, stderr)
+		}
+	}
+}
+
 // Trust in a server's certificate can come from this machine, an authority, a
 // pin, or be waived in so many words.
 func TestDialTrust(t *testing.T) {

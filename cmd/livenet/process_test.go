@@ -110,6 +110,7 @@ func TestExitStatusOfTheProcess(t *testing.T) {
 		"serve --help":                  0,
 		"serve --transport foo":         statusUsage,
 		"srve":                          statusUsage,
+		"help srve":                     statusUsage,
 		"--vers":                        statusUsage,
 		"serve --listen host.invalid:1": statusFailed,
 	} {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/livenet/livenet/internal/devtls"
 	"github.com/livenet/livenet/internal/settings"
+	"github.com/livenet/livenet/internal/stack"
 	"github.com/livenet/livenet/liveness"
 )
 
@@ -51,6 +52,8 @@ func whyNotReached(o dialOptions, err error) string {
 		return "it does not speak TLS: leave --tls out"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection refused: no server listens there"
+	case o.trust.tls && !stack.AlwaysTLS(o.transport) && !isNetwork(err):
+		return err.Error() + ": if it does not speak TLS leave --tls out"
 	case isTimeout(err):
 		return fmt.Sprintf("no answer within %s", o.connectTimeout)
 	}
@@ -72,6 +75,14 @@ func whyNotGreeted(err error) string {
 		what = end.Reason.String()
 	}
 	return what + ": is it a livenet server on this transport? For another one see --transport, --codec raw and --tls"
+}
+
+// isNetwork reports whether the network failed, or the peer said why it did,
+// as by an alert of TLS.
+func isNetwork(err error) bool {
+	_, op := errors.AsType[*net.OpError](err)
+	_, cert := errors.AsType[*tls.CertificateVerificationError](err)
+	return op || cert || isTimeout(err)
 }
 
 func isTimeout(err error) bool {
