@@ -76,6 +76,8 @@ var kinds = []kind{
 	{name: "hashicorp/yamux", beat: bothPing, beatsItself: true, serve: serveYamux, dial: dialYamux},
 	{name: "livenet yamux", ours: true, beat: ownPing, beatsItself: true,
 		serve: serveLivenet(overYamux, codec.Frame, handled), dial: dialLivenet(overYamux)},
+	{name: "livenet yamux, fed", ours: true, beat: ownPing, beatsItself: true,
+		serve: serveLivenet(overYamux, codec.Frame, fed), dial: dialLivenet(overYamux)},
 	{name: "xtaci/smux", beat: "both ends say NOP, unanswered", beatsItself: true, serve: serveSmux, dial: dialSmux},
 	{name: "grpc-go", beat: "the server's PING, acknowledged", beatsItself: true, serve: serveGRPC, dial: dialGRPC},
 	{name: "quic-go", udp: true, beat: "the client's PING, acknowledged", beatsItself: true, serve: serveQUIC, dial: dialQUIC},
