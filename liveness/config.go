@@ -12,8 +12,8 @@ type Config struct {
 	// Policy judges every session. It is required.
 	Policy Policy
 
-	// Opening is the time from accept, handshakes included, within which a peer
-	// must be heard for the first time; 0 means [DefaultOpening].
+	// Opening is the time from accept within which a peer must be heard for the
+	// first time, a handshake of TLS included; 0 means [DefaultOpening].
 	Opening time.Duration
 
 	// Evidence is what counts as a sign of life: any byte (the default), a

@@ -73,7 +73,7 @@ const (
 	Opened                        // a session or stream was granted
 	Closed                        // it ended
 	AcceptFailed                  // accepting failed, and is tried again
-	DrainBegan                    // a listener stopped accepting and told its peers
+	DrainBegan                    // a listener stopped accepting and tells its peers
 )
 
 var eventNames = [...]string{"listening", "opened", "closed", "accept-failed", "draining"}

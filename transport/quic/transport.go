@@ -19,10 +19,9 @@ type Transport struct {
 	// unless it is set.
 	TLS *tls.Config
 
-	// Config is quic-go's own. MaxIdleTimeout, HandshakeIdleTimeout and
-	// KeepAlivePeriod are taken from it as they are. Where it leaves them zero,
-	// MaxIncomingStreams is 1024 and unidirectional streams, which no session
-	// of this package would accept, are refused.
+	// Config is quic-go's own, and taken as it is. Where it leaves them zero,
+	// MaxIdleTimeout is 5 minutes, MaxIncomingStreams is 1024, and unidirectional
+	// streams, which no session of this package would accept, are refused.
 	Config *quicgo.Config
 
 	// ReusePort lets listeners of several processes of one user share a port
