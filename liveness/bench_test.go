@@ -31,6 +31,16 @@ func BenchmarkRenew(b *testing.B) {
 			l.Renew()
 		}
 	})
+	b.Run("CalmOpens", func(b *testing.B) {
+		e := calm()
+		l := e.unfiled(Sliding(time.Hour))
+		b.ReportAllocs()
+		for b.Loop() {
+			e.promised = 0 // the epoch is over
+			e.ends[e.epoch.Load()%ringSize].Store(0)
+			l.Renew()
+		}
+	})
 	b.Run("TimerReset", func(b *testing.B) {
 		t := time.AfterFunc(time.Hour, func() {})
 		defer t.Stop()

@@ -98,7 +98,7 @@ func (e *Engine) calmDown() {
 		e.shards[i].stamp.Store(unknown)
 	}
 	// Whoever has seen the last stamp did so before now.
-	e.promise(e.epoch.Load())
+	e.promise(e.epoch.Load(), e.now())
 	e.crowded.Store(false)
 	e.calm = true
 }
@@ -113,35 +113,37 @@ func (e *Engine) gather() (now time.Duration) {
 	return e.nextEpoch()
 }
 
-// promise opens an epoch that ends in a tick. The lock is held.
-func (e *Engine) promise(epoch uint32) {
-	e.promised = e.now() + e.step
+// promise opens an epoch that ends a tick after now. The lock is held.
+func (e *Engine) promise(epoch uint32, now time.Duration) {
+	e.promised = now + e.step
 	e.ends[epoch%ringSize].Store(int64(e.promised))
 	e.epoch.Store(epoch)
 	e.asked.Store(0)
 }
 
-// ask is the stamp for a renewal by now.
+// ask is the stamp for a renewal by now: of the current epoch, if that is not
+// over, or of one that it opens.
 func (s *shard) ask() (stamp uint32) {
 	e := s.engine
-	for {
-		epoch := e.epoch.Load()
-		end := time.Duration(e.ends[epoch%ringSize].Load())
-		// The end is this epoch's for sure if the epoch is still the same.
-		if end != Never && e.now() <= end && e.epoch.Load() == epoch {
-			if e.asked.Add(1) == crowd {
-				e.crowded.Store(true)
-				e.kick()
-			}
-			return epoch<<stateBits | renewed
-		}
+	epoch := e.epoch.Load()
+	end := time.Duration(e.ends[epoch%ringSize].Load())
+	now := e.now()
+	// The end is this epoch's for sure if the epoch is still the same.
+	if end == Never || now > end || e.epoch.Load() != epoch {
 		e.opening.Lock()
-		if e.calm && e.now() > e.promised {
-			e.promise(e.epoch.Load() + 1)
+		defer e.opening.Unlock()
+		if !e.calm {
+			return s.stamp.Load() // the clock has let it out
 		}
-		e.opening.Unlock()
-		if stamp := s.stamp.Load(); stamp != unknown {
-			return stamp
+		epoch = e.epoch.Load()
+		if now > e.promised {
+			epoch++
+			e.promise(epoch, now)
 		}
 	}
+	if e.asked.Add(1) == crowd {
+		e.crowded.Store(true)
+		e.kick()
+	}
+	return epoch<<stateBits | renewed
 }
