@@ -95,7 +95,6 @@ func (e *Engine) run(kicks <-chan struct{}) {
 // to catch up, before the first is judged.
 func (e *Engine) sleep() time.Duration {
 	now := e.now()
-	e.wake(now) // it ran until now, or has stalled since it last knew the time
 	tick := int64(now / e.step)
 	ticks := int64(1)
 	if e.calm && !e.crowded.Load() {
@@ -114,6 +113,7 @@ func (e *Engine) sleep() time.Duration {
 		e.asleep.Store(0)
 		return time.Duration(tick+1)*e.step - now
 	}
+	e.wake(now) // it has run until now, or has stalled on its way to bed
 	e.due = time.Duration(tick+ticks) * e.step
 	return e.due - now
 }

@@ -122,7 +122,8 @@ func (e *Engine) promise(epoch uint32, now time.Duration) {
 }
 
 // ask is the stamp for a renewal by now: of the current epoch, if that is not
-// over, or of one that it opens.
+// over, or of one that it opens. That epoch ends after the call, though perhaps
+// before the return, of one that is held up.
 func (s *shard) ask() (stamp uint32) {
 	e := s.engine
 	epoch := e.epoch.Load()

@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // An Event is one thing that happened to a listener, a session or a stream.
@@ -37,7 +38,21 @@ type Event struct {
 
 // String is the event in one line, for a log: what happened to whom, and of an
 // end why.
-func (e Event) String() string {
+func (e Event) String() string { return inLine(e.text()) }
+
+// inLine is the first line of what may hold a peer's words, or a handler's stack,
+// without characters that would do something to a terminal.
+func inLine(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+func (e Event) text() string {
 	s := e.What.String()
 	switch e.What {
 	case Opened, Closed:

@@ -20,6 +20,9 @@ func TestEventInALine(t *testing.T) {
 		"closed stream 8 of session 7: by peer: kicked: enough": {
 			What: Closed, ID: 8, Session: 7, Kind: KindStream, End: &Error{Reason: Kicked, Initiator: Peer, Text: "enough"},
 		},
+		"closed session 9: by peer: kicked: see ?[2J": {
+			What: Closed, ID: 9, End: &Error{Reason: Kicked, Initiator: Peer, Text: "see \x1b[2J\nopened session 10"},
+		},
 		"accept-failed: too many open files": {What: AcceptFailed, Err: errors.New("too many open files")},
 		"draining 192.0.2.1:7373":            {What: DrainBegan, Addr: addr},
 	} {

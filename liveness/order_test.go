@@ -354,6 +354,7 @@ func TestRule1AnEpochThatEndsDuringAJudgementLosesNoRenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := calm()
 		e.running.Store(true) // by this test, which is the clock
+		e.wake(e.now())
 		w, other := &watched{policy: Sliding(sec)}, &watched{policy: Sliding(time.Hour)}
 		l, lo := e.Watch(w), e.Watch(other)
 		time.Sleep(108 * ms)

@@ -339,6 +339,7 @@ func TestRule6AStreamsReasonIsNotTheSessions(t *testing.T) {
 					t.Errorf("the client says %v", e)
 				}
 				w.awaitClosed(KindSession)
+				w.awaitClosed(KindStream) // which may be told a moment later
 				if e := w.one(KindStream).End; e.Reason != FixedDeadline || e.Initiator != Local {
 					t.Errorf("the server's stream ended %v", e)
 				}

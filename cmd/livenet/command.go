@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -61,12 +60,21 @@ func run(ctx context.Context, p *process, args []string) int {
 }
 
 // spelt turns the commands that people try for help into the flags that give it.
+// What follows the command that help is wanted for is of no use to it.
 func spelt(args []string) []string {
 	switch {
-	case len(args) > 0 && args[0] == flagHelp:
-		return append(slices.Clone(args[1:]), "--"+flagHelp)
-	case len(args) == 1 && args[0] == flagVersion:
+	case len(args) == 0:
+	case args[0] == flagVersion:
 		return []string{"--" + flagVersion}
+	case args[0] == flagHelp:
+		words, rest := []string{}, args[1:]
+		for c := commandOf(commands(), rest); c != nil; c = commandOf(c.commands, rest) {
+			words, rest = append(words, rest[0]), rest[1:]
+		}
+		if len(words) == 0 && len(rest) > 0 && rest[0] != flagHelp && rest[0] != flagVersion {
+			return rest // which will say that there is no such command
+		}
+		return append(words, "--"+flagHelp)
 	}
 	return args
 }

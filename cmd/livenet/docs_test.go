@@ -117,7 +117,7 @@ func TestHelp(t *testing.T) {
 	if status != 0 || !strings.Contains(stdout, "\n  serve ") || !strings.Contains(stdout, "\n  dial ") || !strings.Contains(stdout, "\n  demo ") || !strings.Contains(stdout, "\n  bench ") {
 		t.Errorf("exit status %d:\n%s", status, stdout)
 	}
-	for said, meant := range map[string]string{"help": "--help", "help bench hold": "bench hold --help", "version": "--version"} {
+	for said, meant := range map[string]string{"help": "--help", "help bench hold": "bench hold --help", "help help": "--help", "help serve --listen": "serve --help", "version": "--version"} {
 		_, want, _ := try(t, nil, strings.Fields(meant)...)
 		if status, got, _ := try(t, nil, strings.Fields(said)...); status != 0 || got != want {
 			t.Errorf("%s: exit status %d:\n%s", said, status, got)

@@ -80,9 +80,9 @@ func whyNotGreeted(err error) string {
 // isNetwork reports whether the network failed, or the peer said why it did,
 // as by an alert of TLS.
 func isNetwork(err error) bool {
-	_, op := errors.AsType[*net.OpError](err)
+	op, isOp := errors.AsType[*net.OpError](err)
 	_, cert := errors.AsType[*tls.CertificateVerificationError](err)
-	return op || cert || isTimeout(err)
+	return isOp && op.Op != "local error" || cert || isTimeout(err)
 }
 
 func isTimeout(err error) bool {

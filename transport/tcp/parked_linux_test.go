@@ -119,7 +119,13 @@ func TestACrowdIsWokenBitByBit(t *testing.T) {
 	for _, raw := range peers {
 		raw.Write([]byte("x"))
 	}
-	c.woken.Wait()
+	all := make(chan struct{})
+	go func() { c.woken.Wait(); close(all) }()
+	select {
+	case <-all:
+	case <-time.After(20 * time.Second):
+		t.Fatal("somebody is not woken")
+	}
 	if most := c.most.Load(); most > 2*atOnce {
 		t.Errorf("%d had been woken and did not run yet, want no more than %d", most, 2*atOnce)
 	}

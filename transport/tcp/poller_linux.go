@@ -122,9 +122,9 @@ func (p *poller) run(conn syscall.RawConn) {
 			}
 		}
 		if n == len(events) {
-			// There may be thousands more. Those that were woken run first: the scheduler
-			// has one queue, and whoever else is in it, such as a clock that judges,
-			// would have to wait for all of them.
+			// There may be thousands more. Those that were woken run first: whoever else
+			// is in the scheduler's queue, such as a clock that judges, would have to
+			// wait for all of them.
 			runtime.Gosched()
 		}
 	}
