@@ -98,10 +98,10 @@ func TestRule10NoVerdictAtTheMomentOfAResume(t *testing.T) {
 			l := e.Watch(&watched{policy: Sliding(timeout)})
 			for range missed { // and had no time to read
 				stopClock(e, stall)
-				time.Sleep(DefaultTick / 4)
+				time.Sleep(DefaultTick / 2)
 			}
 			if !l.Renew() {
-				t.Errorf("killed %d ms after the resume from stall %d", DefaultTick.Milliseconds()/4, missed)
+				t.Errorf("killed %d ms after the resume from stall %d", DefaultTick.Milliseconds()/2, missed)
 			}
 			l.Release()
 		}
