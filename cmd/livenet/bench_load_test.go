@@ -373,6 +373,7 @@ func TestBenchLoadBadUsage(t *testing.T) {
 		"hold x":                             `hold: unexpected argument "x": see livenet bench hold --help`,
 		"stall --starve x":                   `stall: unknown starve "x": there are stop, cpu, gomaxprocs, gc, cgroup and ticks`,
 		"stall --stops 1,,2":                 `stall: --stops "1,,2": want numbers above 0 and up to 1000, with commas between them`,
+		"stall --stops 1,2,3 --trials 2":     "stall: --trials 2 is too few for the 3 of --stops 1,2,3: each trial takes the next of them",
 		"stall --stops 0":                    `stall: --stops "0": want numbers above 0 and up to 1000, with commas between them`,
 		"stall --stops NaN":                  `stall: --stops "NaN": want numbers above 0 and up to 1000, with commas between them`,
 		"stall --trials 0":                   `stall: --trials "0": want a whole number from 1 to 10000`,

@@ -71,6 +71,8 @@ func readStall(f *flags) measurement {
 		f.fail("%s must be below %s: none would go on beating", f.with("dead"), f.with("sessions"))
 	case stops && s.Starve != load.StarveStop:
 		f.fail("%s has no effect with %s: it is for --starve %s", f.with("stops"), f.with("starve"), load.StarveStop)
+	case stops && len(s.Stops) > s.Trials:
+		f.fail("%s is too few for the %d of %s: each trial takes the next of them", f.with("trials"), len(s.Stops), f.with("stops"))
 	}
 	return byWorkers(s.Run, &s.Command)
 }

@@ -56,7 +56,13 @@ func run(ctx context.Context, p *process, args []string) int {
 			args = flagsFirst(args, c.options)
 		}
 	}
-	return report(p, newApp(p).RunContext(ctx, append(line, args...)))
+	inner, out := *p, &output{w: p.stdout}
+	inner.stdout = out
+	err := newApp(&inner).RunContext(ctx, append(line, args...))
+	if lost := out.failed(); err == nil && lost != nil {
+		err = named(strings.Join(line, " "), fmt.Errorf("can't write: %w", lost))
+	}
+	return report(p, err)
 }
 
 // spelt turns the commands that people try for help into the flags that give it.
@@ -156,8 +162,8 @@ func newApp(p *process) *cli.App {
 		Action: func(c *cli.Context) error {
 			switch {
 			case c.Bool(flagVersion):
-				_, err := fmt.Fprintln(p.stdout, "livenet "+version())
-				return err
+				fmt.Fprintln(p.stdout, "livenet "+version())
+				return nil
 			case c.Args().Present():
 				return named("livenet", unknownCommand(c.Args().First(), commands()))
 			}

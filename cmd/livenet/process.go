@@ -26,6 +26,9 @@ func (p *process) getenv(name string) string {
 // terminal reports whether w is a terminal that can be drawn on, and how wide
 // it is.
 func (p *process) terminal(w io.Writer) (columns int, ok bool) {
+	if o, ok := w.(*output); ok {
+		w = o.w
+	}
 	f, isFile := w.(*os.File)
 	if !isFile || !term.IsTerminal(int(f.Fd())) || !p.drawable() {
 		return 0, false

@@ -17,6 +17,9 @@ func (r *holdRun) report() *bench.Report {
 		setting("timeout", r.Timeout),
 		setting("for", r.For),
 	}}
+	if r.ReusePort {
+		rep.Settings = append(rep.Settings, setting("reuse-port", "on"))
+	}
 	rep.Tables = []*bench.Table{r.sessionsTable(), r.memoryTable(), r.processorTable(), r.endsTable(), r.failedTable()}
 	return rep
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/livenet/livenet/internal/bench"
@@ -20,7 +21,7 @@ func setting(name string, v any) bench.Field {
 	case time.Duration:
 		return bench.Field{Head: name, Key: name + "_s", Kind: bench.Seconds, Value: v}
 	}
-	return bench.Field{Head: name, Key: name, Value: v}
+	return bench.Field{Head: name, Key: strings.ReplaceAll(name, "-", "_"), Value: v}
 }
 
 // or is v, or no value where it is not known.
