@@ -24,7 +24,7 @@ func Median(figures []float64) float64 {
 		return 0
 	}
 	sorted := slices.Sorted(slices.Values(figures))
-	return sorted[len(sorted)/2]
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }
 
 // A Latency is the distribution of a time: to three digits, from a microsecond

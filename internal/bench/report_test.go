@@ -216,7 +216,7 @@ func TestMedian(t *testing.T) {
 	for _, test := range []struct {
 		of   []float64
 		want float64
-	}{{nil, 0}, {[]float64{3}, 3}, {[]float64{9, 1, 5}, 5}} {
+	}{{nil, 0}, {[]float64{3}, 3}, {[]float64{9, 1, 5}, 5}, {[]float64{9, 1, 4, 5}, 4.5}} {
 		if got := Median(test.of); got != test.want {
 			t.Errorf("%v: %v", test.of, got)
 		}

@@ -193,7 +193,8 @@ func (r *churnRun) churn(ctx context.Context) error {
 	}
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), measureTime)
 	defer cancel()
-	if failed := r.fleet.ask(within, both, reportOrder{Restart: true}); failed != nil {
+	// A connection that hangs is waited for.
+	if failed := r.fleet.ask(within, both, reportOrder{Stop: true, Restart: true}); failed != nil {
 		return failed
 	}
 	r.churned = r.client.churn
@@ -205,9 +206,6 @@ func (r *churnRun) churn(ctx context.Context) error {
 // leftOver takes the server's figures when all is over.
 func (r *churnRun) leftOver(ctx context.Context) error {
 	r.step(warmUp+r.For, "settling")
-	if err := r.fleet.ask(ctx, []*hand{r.client}, reportOrder{Stop: true}); err != nil {
-		return err
-	}
 	if err := r.idle(ctx, &r.before); err != nil {
 		return err
 	}

@@ -16,12 +16,13 @@ import (
 // would: by a liveness.Client, which beats, and a goroutine that reads, for
 // each.
 type client struct {
-	way    *way
-	codec  codec.Codec
-	dialer liveness.Client // but for the codec
-	notes  *noter
-	beats  atomic.Int64
-	wanted chan connectOrder // sessions to be opened, each by one send
+	way     *way
+	codec   codec.Codec
+	dialer  liveness.Client // but for the codec
+	notes   *noter
+	beats   atomic.Int64
+	timeout time.Duration     // the servers'
+	wanted  chan connectOrder // sessions to be opened, each by one send
 
 	mu    sync.Mutex
 	held  map[*held]struct{}
@@ -33,6 +34,7 @@ type client struct {
 type held struct {
 	conn  *liveness.Conn
 	codec *counted
+	late  bool // silent since before the last report that said Restart
 }
 
 // dialling is how many sessions are being opened at once.
@@ -44,12 +46,13 @@ func newClient(o holdOrder, notes *noter) (role, error) {
 		return nil, err
 	}
 	c := &client{
-		way:    newWay(o.Transport, o.Timeout, o.Sources),
-		codec:  code,
-		held:   make(map[*held]struct{}),
-		notes:  notes,
-		wanted: make(chan connectOrder),
-		state:  holding{Failed: make(map[string]int)},
+		way:     newWay(o.Transport, o.Timeout, o.Sources),
+		codec:   code,
+		timeout: o.Timeout,
+		held:    make(map[*held]struct{}),
+		notes:   notes,
+		wanted:  make(chan connectOrder),
+		state:   holding{Failed: make(map[string]int)},
 	}
 	c.dialer = liveness.Client{Beat: o.Beat}
 	if o.Judge > 0 {
@@ -80,8 +83,11 @@ func (c *client) report(o reportOrder, answer *note) {
 	answer.Client = &h
 	if o.Restart {
 		c.mu.Lock()
+		defer c.mu.Unlock()
 		c.state.Ends = nil
-		c.mu.Unlock()
+		for h := range c.held {
+			h.late = h.codec.coder.quiet.Load()
+		}
 	}
 }
 
@@ -178,8 +184,8 @@ func (c *client) hold(h *held) {
 				s.Lost++
 				end, _ := errors.AsType[*liveness.Error](err)
 				switch {
-				case h.codec.coder.quiet.Load():
-					s.end()
+				case h.codec.coder.quiet.Load() && time.Since(h.codec.coder.last()) >= c.timeout:
+					s.end(h.late)
 				case end != nil && wrong(end.Reason):
 					s.FalseKills++
 				}

@@ -64,8 +64,12 @@ func (c *counted) Client(hello codec.Hello) codec.Coder {
 type countedCoder struct {
 	codec.Coder
 	beats *atomic.Int64
+	beat  atomic.Int64 // when the last one was made: in nanoseconds since 1970
 	quiet atomic.Bool
 }
+
+// last is when the last beat was made: a little before it was sent.
+func (c *countedCoder) last() time.Time { return time.Unix(0, c.beat.Load()) }
 
 func (c *countedCoder) AppendPing(dst []byte, seq uint32) ([]byte, bool) {
 	if c.quiet.Load() {
@@ -74,6 +78,7 @@ func (c *countedCoder) AppendPing(dst []byte, seq uint32) ([]byte, bool) {
 	dst, ok := c.Coder.AppendPing(dst, seq)
 	if ok {
 		c.beats.Add(1)
+		c.beat.Store(time.Now().UnixNano())
 	}
 	return dst, ok
 }

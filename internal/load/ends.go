@@ -21,7 +21,9 @@ type ends struct {
 	marked atomic.Uint64 // sessions, by their numbers
 
 	mu     sync.Mutex
-	told   []time.Time // of those that were marked
+	told   []time.Time     // of those that were marked
+	known  map[uint64]bool // and which they are
+	again  int
 	closed time.Duration
 	base   int64
 	peak   atomic.Int64
@@ -34,7 +36,7 @@ const (
 )
 
 func newEnds(slow time.Duration) *ends {
-	s := &ends{slow: slow}
+	s := &ends{slow: slow, known: make(map[uint64]bool)}
 	s.log = eventlog.New(&s.lines, eventlog.Options{Format: eventlog.JSON, Rate: logRate})
 	return s
 }
@@ -57,6 +59,11 @@ func (s *ends) event(e liveness.Event) {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		if s.known[e.ID] {
+			s.again++
+			return
+		}
+		s.known[e.ID] = true
 		s.told = append(s.told, time.Now())
 		s.closed = max(s.closed, e.Late)
 	}
@@ -85,7 +92,7 @@ func (s *ends) read(e *liveness.Engine) *endings {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := &endings{
-		Told: len(s.told), Late: e.Stats().LateMax, Closed: s.closed,
+		Told: len(s.told), Again: s.again, Late: e.Stats().LateMax, Closed: s.closed,
 		Base: s.base, Peak: s.peak.Load(), Lines: int(s.lines.n.Load()),
 	}
 	if v.Told == 0 {

@@ -43,25 +43,10 @@ const failCodec = "frame"
 
 // Shape is what the run asks the machine for.
 func (f *Fail) Shape() Shape {
-	s := f.shape(f.Sessions + f.Neighbours)
-	s.Neighbours = f.Neighbours
-	return s
-}
-
-func (f *Fail) shape(sessions int) Shape {
-	return Shape{Transport: f.Transport, Codec: failCodec, IO: f.IO, Sessions: sessions, Servers: 1, Flag: FlagSessions}
-}
-
-// plan has processes of their own for those that fail.
-func (f *Fail) plan(l Limits) *Plan {
-	p := l.Plan(f.shape(f.Sessions))
-	p.Shape = f.Shape()
-	p.Servers[0] += f.Neighbours
-	p.Clients = append(p.Clients, Dialler{
-		Sources: Sources{p.sources(), max(1, ceil(f.Neighbours, l.perSource()))},
-		Targets: []Target{{0, f.Neighbours}},
-	})
-	return p
+	return Shape{
+		Transport: f.Transport, Codec: failCodec, IO: f.IO, Sessions: f.Sessions + f.Neighbours, Neighbours: f.Neighbours,
+		Servers: 1, Flag: FlagSessions,
+	}
 }
 
 // Run has them fail, each time with processes of their own. It fails with a
@@ -130,7 +115,7 @@ func (r *failRun) step(share float64, what string) {
 }
 
 func (r *failRun) run(ctx context.Context) error {
-	r.crew = &crew{limits: r.limits, plan: r.Fail.plan(r.limits), fleet: newFleet(r.Command)}
+	r.crew = newCrew(r.limits, r.Shape(), r.Command)
 	r.step(0, "connecting")
 	serve := serveOrder{Timeout: r.Timeout, Echo: true, Ends: true}
 	if r.way == FailSlow {
@@ -157,10 +142,17 @@ func (r *failRun) run(ctx context.Context) error {
 
 func (r *failRun) server() []*hand { return r.servers[:1] }
 
-// victims are the clients whose sessions are to fail, and neighbour the other.
+// victims are the clients whose sessions are to fail, and neighbour the other,
+// if there are any.
 
-func (r *failRun) victims() []*hand { return r.clients[:len(r.clients)-1] }
-func (r *failRun) neighbour() *hand { return r.clients[len(r.clients)-1] }
+func (r *failRun) victims() []*hand { return r.clients[:len(r.clients)-len(r.neighbour())] }
+
+func (r *failRun) neighbour() []*hand {
+	if r.Neighbours == 0 {
+		return nil
+	}
+	return r.clients[len(r.clients)-1:]
+}
 
 // measureUsual measures how long it takes to connect while nothing is amiss.
 func (r *failRun) measureUsual(ctx context.Context) (err error) {
@@ -183,18 +175,19 @@ func (r *failRun) measureUsual(ctx context.Context) (err error) {
 	if err := pause(ctx, usualTime/4); err != nil {
 		return err
 	}
-	if err := r.probe(ctx, nil); err != nil {
+	if err := r.probe(ctx, nil, false); err != nil {
 		return err
 	}
 	if err := pause(ctx, usualTime); err != nil {
 		return err
 	}
-	return r.probe(ctx, &r.usual)
+	return r.probe(ctx, &r.usual, false)
 }
 
-// probe gets what the prober has measured since the last time.
-func (r *failRun) probe(ctx context.Context, to *churning) error {
-	err := r.fleet.ask(ctx, []*hand{r.prober}, reportOrder{Restart: true})
+// probe gets what the prober has measured since the last time. The last time it
+// stops: a connection that hangs is waited for.
+func (r *failRun) probe(ctx context.Context, to *churning, last bool) error {
+	err := r.fleet.ask(ctx, []*hand{r.prober}, reportOrder{Restart: true, Stop: last})
 	if to != nil {
 		*to = r.prober.churn
 	}
@@ -204,7 +197,10 @@ func (r *failRun) probe(ctx context.Context, to *churning) error {
 // fail has them fail, and measures.
 func (r *failRun) fail(ctx context.Context) error {
 	r.step(0.6, "failing")
-	before, lost := maps.Clone(r.servers[0].server.Closed), r.neighbour().client.Lost
+	if err := r.fleet.ask(ctx, r.server(), reportOrder{}); err != nil {
+		return err
+	}
+	before, lost := maps.Clone(r.servers[0].server.Closed), r.lost()
 	if err := r.breakAll(ctx); err != nil {
 		return err
 	}
@@ -215,19 +211,28 @@ func (r *failRun) fail(ctx context.Context) error {
 	if err := pause(ctx, usualTime/2); err != nil {
 		return err
 	}
-	if err := r.probe(ctx, &r.meantime); err != nil {
+	if err := r.probe(ctx, &r.meantime, true); err != nil {
 		return err
 	}
-	if err := r.fleet.ask(ctx, []*hand{r.servers[0], r.neighbour()}, reportOrder{}); err != nil {
+	if err := r.fleet.ask(ctx, append(r.neighbour(), r.server()...), reportOrder{}); err != nil {
 		return err
 	}
 	r.ends = *r.servers[0].server.Ends
-	r.neighbours = r.neighbour().client.Lost - lost
+	r.neighbours = r.lost() - lost
 	r.reasons = maps.Clone(r.servers[0].server.Closed)
 	for reason, n := range before {
 		r.reasons[reason] -= n
 	}
 	return nil
+}
+
+// lost is how many neighbours have been lost.
+func (r *failRun) lost() int {
+	n := 0
+	for _, h := range r.neighbour() {
+		n += h.client.Lost
+	}
+	return n
 }
 
 // breakAll breaks the connections, or what keeps them alive.
@@ -237,7 +242,7 @@ func (r *failRun) breakAll(ctx context.Context) error {
 		if r.Transport != "quic" { // of which nobody tells the server
 			due = 0
 		}
-		if err := r.probe(ctx, nil); err != nil {
+		if err := r.probe(ctx, nil, false); err != nil {
 			return err
 		}
 		for _, h := range r.victims() {
@@ -259,7 +264,7 @@ func (r *failRun) breakAll(ctx context.Context) error {
 	if err := pause(ctx, due-ahead); err != nil {
 		return err
 	}
-	return r.probe(ctx, nil)
+	return r.probe(ctx, nil, false)
 }
 
 // await waits until the server has told of all the ends.
@@ -283,6 +288,8 @@ func (r *failRun) judge() error {
 		switch {
 		case f.ends.Told != r.Sessions:
 			return fmt.Errorf("%s: %d of %d ends were told of", f.way, f.ends.Told, r.Sessions)
+		case f.ends.Again > 0:
+			return fmt.Errorf("%s: %d ends were told of again", f.way, f.ends.Again)
 		case f.neighbours > 0:
 			return fmt.Errorf("%s: %d of %d neighbours were lost", f.way, f.neighbours, r.Neighbours)
 		case sum(f.meantime.Failed) > 0:

@@ -146,11 +146,20 @@ func (h *hand) note(n note) error {
 	if n.Usage != nil {
 		h.usage = *n.Usage
 	}
+	// What nobody has asked for tells of no ends; it does not make those of the
+	// last answer untold.
+	asked := n.Report > 0
 	if n.Server != nil {
-		h.server = *n.Server
+		ends := h.server.Ends
+		if h.server = *n.Server; !asked {
+			h.server.Ends = ends
+		}
 	}
 	if n.Client != nil {
-		h.client = *n.Client
+		ends := h.client.Ends
+		if h.client = *n.Client; !asked {
+			h.client.Ends = ends
+		}
 	}
 	if n.Churn != nil {
 		h.churn = *n.Churn

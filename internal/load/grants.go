@@ -52,6 +52,9 @@ func (c *crew) newGrants(want [][]Target) *grants {
 	}
 	for i, targets := range want {
 		for _, t := range targets {
+			if t.Sessions == 0 {
+				continue
+			}
 			to := g.groups[t.Server]
 			to.total += t.Sessions
 			to.due = append(to.due, &grant{c.clients[i], t.Sessions})

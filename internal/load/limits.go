@@ -37,6 +37,10 @@ const (
 	// a handle on the process.
 	workerDescriptors = 4
 
+	// sparePorts are for whoever else has one: those who connect while others fail,
+	// other programs.
+	sparePorts = 16
+
 	// spareMemory is not promised to anyone: what the kernel says is available
 	// is an estimate, and a machine that has used it all is a slow one.
 	spareMemory = 256 << 20
@@ -191,12 +195,15 @@ func sayFiles(l Limits, p *Plan) (limit, raise string) {
 // fitPorts is about transports whose sessions have a port of this machine for
 // themselves. The others share ports by being from different addresses.
 func fitPorts(l Limits, p *Plan) bool {
-	return l.ports() == 0 || !p.demand().ownPort || p.Sessions <= l.ports()
+	return l.ports() == 0 || !p.demand().ownPort || p.Sessions <= l.portsFor(p)
 }
 
+// portsFor is how many ports are left to the sessions.
+func (l Limits) portsFor(p *Plan) int { return l.ports() - len(p.Servers) - sparePorts }
+
 func sayPorts(l Limits, p *Plan) (limit, raise string) {
-	return fmt.Sprintf("each %s session takes a port, and there are %d, %d to %d (net.ipv4.ip_local_port_range)",
-			p.Transport, l.ports(), l.FirstPort, l.LastPort),
+	return fmt.Sprintf("each %s session takes a port, and of those from %d to %d (net.ipv4.ip_local_port_range) %d can be had",
+			p.Transport, l.FirstPort, l.LastPort, max(0, l.portsFor(p))),
 		"sysctl -w net.ipv4.ip_local_port_range='1024 65535'"
 }
 

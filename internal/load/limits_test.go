@@ -63,8 +63,13 @@ func TestLimits(t *testing.T) {
 			"--sessions 500000 does not fit: the machine may have 1000000 files open (fs.file-max) and has 100000, and the run would need 1003328 more; " +
 				"sysctl -w fs.file-max=1103328 would raise that; the largest run that fits is --sessions 448528"},
 		{"Ports", func(*Limits) {}, quic.of(30_000),
-			"--sessions 30000 does not fit: each quic session takes a port, and there are 28232, 32768 to 60999 (net.ipv4.ip_local_port_range); " +
-				"sysctl -w net.ipv4.ip_local_port_range='1024 65535' would raise that; the largest run that fits is --sessions 28232"},
+			"--sessions 30000 does not fit: each quic session takes a port, and of those from 32768 to 60999 (net.ipv4.ip_local_port_range) 28215 can be had; " +
+				"sysctl -w net.ipv4.ip_local_port_range='1024 65535' would raise that; the largest run that fits is --sessions 28215"},
+		// They are a process's by themselves.
+		{"NeighboursOverQUIC", func(l *Limits) { l.Descriptors = 500 },
+			Shape{Transport: "quic", Codec: "frame", Flag: FlagSessions, Sessions: 1050, Neighbours: 1000, Servers: 1},
+			"--sessions 50 beside --neighbours 1000 does not fit: a process may have 500 descriptors (RLIMIT_NOFILE), and a client would need 1064; " +
+				"ulimit -n 1064 would raise that; not one session fits beside --neighbours 1000"},
 		{"Tracked", func(l *Limits) { l.Tracked, l.TrackedMost = 60_000, 65_536 }, tcp.of(100_000),
 			"--sessions 100000 does not fit: the firewall tracks loopback connections, 65536 at most (net.netfilter.nf_conntrack_max), of which 60000 are left; " +
 				"sysctl -w net.netfilter.nf_conntrack_max=105536 would raise that; the largest run that fits is --sessions 60000"},

@@ -148,9 +148,18 @@ func connecting(t *testing.T, f *fleet, transport string, n int, to net.Addr) *h
 	return h
 }
 
-// A server that ends a session that has just beaten is found out.
+// A server that ends a session that has just beaten is found out, be it one that
+// is to be ended later.
 func TestFalseKill(t *testing.T) {
-	t.Parallel()
+	for _, silent := range []int{0, 1} {
+		t.Run(fmt.Sprintf("%d silent", silent), func(t *testing.T) {
+			t.Parallel()
+			testFalseKill(t, silent)
+		})
+	}
+}
+
+func testFalseKill(t *testing.T, silent int) {
 	f := newFleet(ourselves(t))
 	defer f.end()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -170,6 +179,10 @@ func TestFalseKill(t *testing.T) {
 	if n, err := conn.Read(hello); err != nil || !strings.HasPrefix(string(hello[:n]), "\xfeLN") {
 		t.Errorf("it says %q, %v", hello[:n], err)
 	}
+	if err := f.await(within(t), func() bool { return h.client.Connected == 1 }); err != nil {
+		t.Fatal(err)
+	}
+	h.send(order{Silence: &silenceOrder{N: silent}})
 	conn.Close()
 	for h.client.Lost == 0 {
 		if err := f.ask(within(t), []*hand{h}, reportOrder{}); err != nil {

@@ -129,6 +129,7 @@ type serving struct {
 // it was told to mark them.
 type endings struct {
 	Told        int           // of how many it was told
+	Again       int           // and how often of one of which it had been told before
 	First, Last int64         // when: in nanoseconds since 1970
 	Fastest     int           // in any hundred milliseconds
 	Late        time.Duration // after its deadline the latest verdict fell
@@ -146,14 +147,17 @@ type holding struct {
 	FalseKills int // and those among them that the server ended for its policy
 	Late       time.Duration
 	Silent     int     // sessions that fell silent as they were told to
-	Ended      int     // and those among them that the server ended
-	Ends       []int64 `json:",omitempty"` // when: in nanoseconds since 1970
+	Ended      int     // and those among them that the server ended, in its time
+	Ends       []int64 `json:",omitempty"` // when, of those that fell silent since the last report that said Restart: in nanoseconds since 1970
 }
 
-// end takes note that a silent session has ended.
-func (h *holding) end() {
+// end takes note that a silent session has ended. If it fell silent before the
+// last report that said Restart, whoever waited for that does so no more.
+func (h *holding) end(late bool) {
 	h.Ended++
-	h.Ends = append(h.Ends, time.Now().UnixNano())
+	if !late {
+		h.Ends = append(h.Ends, time.Now().UnixNano())
+	}
 }
 
 func (h *holding) failed() int { return sum(h.Failed) }

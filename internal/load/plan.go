@@ -3,6 +3,7 @@ package load
 import (
 	"math"
 	"net/netip"
+	"slices"
 )
 
 // A Shape is what a run asks for, from which a [Plan] is made.
@@ -65,8 +66,25 @@ func (d *Dialler) sessions() int {
 	return n
 }
 
-// Plan plans a run of that shape.
+// Plan plans a run of that shape. Neighbours have a client of their own, which
+// is the last.
 func (l Limits) Plan(s Shape) *Plan {
+	if s.Neighbours == 0 {
+		return l.plan(s)
+	}
+	others := s
+	others.Sessions, others.Neighbours = s.asked(), 0
+	p := l.plan(others)
+	p.Shape = s
+	p.Servers[0] += s.Neighbours
+	p.Clients = append(p.Clients, Dialler{
+		Sources: Sources{p.sources(), max(1, ceil(s.Neighbours, l.perSource()))},
+		Targets: []Target{{0, s.Neighbours}},
+	})
+	return p
+}
+
+func (l Limits) plan(s Shape) *Plan {
 	d := s.demand()
 	servers := s.Servers
 	if servers == 0 {
@@ -157,10 +175,16 @@ func (p *Plan) mostServed() int {
 	if n := len(p.Servers); p.ReusePort && n > 1 {
 		return min(p.Sessions, hashed(p.Sessions, n))
 	}
-	return ceil(p.Sessions, len(p.Servers))
+	return slices.Max(p.Servers)
 }
 
-func (p *Plan) mostDialled() int { return ceil(p.Sessions, len(p.Clients)) }
+func (p *Plan) mostDialled() int {
+	most := 0
+	for _, d := range p.Clients {
+		most = max(most, d.sessions())
+	}
+	return most
+}
 
 // A demand is what a session takes.
 type demand struct {

@@ -63,6 +63,7 @@ const (
 	rawConnecting rawState = iota
 	rawUp
 	rawSilent
+	rawForgotten // silent since before the last report that said Restart
 	rawGone
 )
 
@@ -150,6 +151,11 @@ func (c *rawClient) report(o reportOrder, answer *note) {
 		}
 		if o.Restart {
 			c.state.Late, c.state.Ends = 0, nil
+			for i := range c.sessions {
+				if s := &c.sessions[i]; s.state == rawSilent {
+					s.state = rawForgotten
+				}
+			}
 		}
 		done <- h
 	})
@@ -417,10 +423,10 @@ func (c *rawClient) lost(s *rawSession, index int) {
 	c.state.Lost++
 	silent := time.Duration(c.millis()-s.beat) * time.Millisecond
 	switch {
-	case s.state == rawSilent:
-		c.state.end()
-	case silent < c.order.Timeout:
+	case silent < c.order.Timeout: // be it one that is to be ended later
 		c.state.FalseKills++
+	case s.state == rawSilent, s.state == rawForgotten:
+		c.state.end(s.state == rawForgotten)
 	}
 	c.close(s, index)
 }

@@ -68,9 +68,17 @@ type stallRun struct {
 	protected bool // the server of now
 	number    int  // of the trial under way; -1: none yet
 	began     time.Time
+	charged   counts // to the trials that there were
 	burner    *hand
 	cgroup    *cgroup
 	trials    []*trial
+}
+
+// counts are what clients and server have counted since they began.
+type counts struct {
+	clients holding
+	closed  map[string]int // by the server
+	stalls  int
 }
 
 // A trial is one stall, and what came of it.
@@ -82,6 +90,7 @@ type trial struct {
 	kills     int // of sessions that beat
 	lost      int // others that ended, of those that beat
 	dead      int
+	reaped    int             // of them, in time
 	ends      []time.Duration // of the dead: after the server went on, or was starved
 	reasons   map[string]int  // of all ends
 	stalls    int             // that the engine noticed
@@ -159,7 +168,7 @@ func (r *stallRun) half(ctx context.Context) (err error) {
 			r.cgroup = nil
 		}
 	}()
-	r.number = -1
+	r.number, r.charged = -1, counts{}
 	r.step("starting the server and %d client processes", len(r.plan.Clients))
 	err = r.start(ctx, serveOrder{Timeout: r.Timeout, Unprotected: !r.protected},
 		holdOrder{Beat: r.Beat, Timeout: r.Timeout, Judge: patience})
@@ -178,7 +187,11 @@ func (r *stallRun) half(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	return nil
+	// What has come of it only now is the last trial's.
+	if err := r.settle(ctx, nil); err != nil {
+		return err
+	}
+	return r.charge(ctx, r.trials[len(r.trials)-1])
 }
 
 func (r *stallRun) server() *hand { return r.servers[0] }
@@ -219,7 +232,7 @@ func (r *stallRun) try(ctx context.Context) error {
 	if err := r.fleet.ask(ctx, r.fleet.workers, reportOrder{Restart: true}); err != nil {
 		return err
 	}
-	before, ends, stalls := r.sum(), maps.Clone(r.server().server.Closed), r.server().server.Stalls
+	before := r.sum().Beats
 	if err := r.silence(ctx, t.dead); err != nil {
 		return err
 	}
@@ -227,24 +240,42 @@ func (r *stallRun) try(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := r.fleet.ask(ctx, []*hand{r.server()}, reportOrder{}); err != nil {
+	if err := r.charge(ctx, t); err != nil {
 		return err
 	}
-	after := r.sum()
-	t.kills = after.FalseKills - before.FalseKills
-	t.lost = after.Lost - before.Lost - (after.Ended - before.Ended) - t.kills
-	t.beats = after.Beats - before.Beats
-	for _, at := range after.Ends {
-		t.ends = append(t.ends, max(0, time.Unix(0, at).Sub(from)))
-	}
-	t.reasons = maps.Clone(r.server().server.Closed)
-	for reason, n := range ends {
-		if t.reasons[reason] -= n; t.reasons[reason] == 0 {
-			delete(t.reasons, reason)
+	t.beats = r.charged.clients.Beats - before
+	for _, at := range r.charged.clients.Ends {
+		after := time.Unix(0, at).Sub(from)
+		t.ends = append(t.ends, after)
+		if after <= r.timeouts(waitsFor) {
+			t.reaped++
 		}
 	}
-	t.stalls = r.server().server.Stalls - stalls
 	r.trials = append(r.trials, t)
+	return nil
+}
+
+// charge adds to a trial what has ended since the last one was charged, be it
+// between the two of them: what is left of a stall may take its time.
+func (r *stallRun) charge(ctx context.Context, t *trial) error {
+	if err := r.fleet.ask(ctx, r.fleet.workers, reportOrder{Ends: true}); err != nil {
+		return err
+	}
+	server := r.server().server
+	now, before := counts{r.sum(), maps.Clone(server.Closed), server.Stalls}, r.charged
+	lost := func(h holding) int { return h.Lost - h.Ended - h.FalseKills }
+	t.kills += now.clients.FalseKills - before.clients.FalseKills
+	t.lost += lost(now.clients) - lost(before.clients)
+	t.stalls += now.stalls - before.stalls
+	if t.reasons == nil {
+		t.reasons = make(map[string]int)
+	}
+	for reason, n := range now.closed {
+		if n -= before.closed[reason]; n > 0 {
+			t.reasons[reason] += n
+		}
+	}
+	r.charged = now
 	return nil
 }
 

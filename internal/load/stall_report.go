@@ -6,25 +6,36 @@ import (
 	"time"
 
 	"github.com/livenet/livenet/internal/bench"
+	"github.com/livenet/livenet/liveness"
 )
+
+// guarded is all trials of the server that is protected, together.
+func (r *stallRun) guarded() *trial {
+	all := new(trial)
+	for _, t := range r.trials {
+		if t.protected {
+			all.add(t)
+		}
+	}
+	return all
+}
 
 // judge finds what should not have happened.
 func (r *stallRun) judge() error {
-	kills, kept, lost := 0, 0, 0
-	for _, t := range r.trials {
-		if t.protected {
-			kills += t.kills
-			kept += t.dead - len(t.ends)
-			lost += t.lost
-		}
-	}
+	all := r.guarded()
+	silent := all.reasons[liveness.Silent.String()]
+	delete(all.reasons, liveness.Silent.String())
 	switch {
-	case kills > 0:
-		return fmt.Errorf("%d sessions were ended for silence although they beat", kills)
-	case kept > 0:
-		return fmt.Errorf("%d silent sessions were not ended in time", kept)
-	case lost > 0:
-		return fmt.Errorf("%d sessions that beat were lost", lost)
+	case all.kills > 0:
+		return fmt.Errorf("%d sessions were ended for silence although they beat", all.kills)
+	case silent > all.dead: // whatever the clients have heard of it
+		return fmt.Errorf("the server ended %d sessions for silence, and %d were silent", silent, all.dead)
+	case all.reaped < all.dead:
+		return fmt.Errorf("%d silent sessions were not ended in time", all.dead-all.reaped)
+	case sum(all.reasons) > 0:
+		return fmt.Errorf("%d sessions were ended, but not for silence: %s", sum(all.reasons), mostly(all.reasons))
+	case all.lost > 0:
+		return fmt.Errorf("%d sessions that beat were lost", all.lost)
 	}
 	return nil
 }
@@ -44,13 +55,7 @@ func (r *stallRun) report() *bench.Report {
 	if r.Starve == StarveStop {
 		rep.Settings = append(rep.Settings, setting("stops", r.Stops))
 	}
-	reasons := make(map[string]int)
-	for _, t := range r.trials {
-		if t.protected {
-			merge(reasons, t.reasons)
-		}
-	}
-	rep.Tables = []*bench.Table{r.trialsTable(), tableOf("ends", "Sessions that ended, as the server saw it", "reason", "sessions", reasons)}
+	rep.Tables = []*bench.Table{r.trialsTable(), tableOf("ends", "Sessions that ended, as the server saw it", "reason", "sessions", r.guarded().reasons)}
 	return rep
 }
 
@@ -107,7 +112,7 @@ func (r *stallRun) trialsTable() *bench.Table {
 				p50, most = all.ends[len(all.ends)/2], all.ends[len(all.ends)-1]
 			}
 			t.Add(nameOf(protected, stall), or(stall > 0, stall), n, all.beating, all.beats, all.kills, all.lost, all.stalls,
-				all.dead, len(all.ends), or(known, p50), or(known, most))
+				all.dead, all.reaped, or(known, p50), or(known, most))
 		}
 	}
 	return t
@@ -120,6 +125,11 @@ func (t *trial) add(u *trial) {
 	t.kills += u.kills
 	t.lost += u.lost
 	t.dead += u.dead
+	t.reaped += u.reaped
 	t.stalls += u.stalls
 	t.ends = append(t.ends, u.ends...)
+	if t.reasons == nil {
+		t.reasons = make(map[string]int)
+	}
+	merge(t.reasons, u.reasons)
 }

@@ -14,8 +14,8 @@ import (
 // cgroupPercent is what a control group grants of a CPU.
 const cgroupPercent = 5
 
-// waitsFor is for how long one waits for the ends of the dead, in timeouts, from
-// when the server went on, or was starved.
+// waitsFor is how long the ends of the dead may take, in timeouts, from when the
+// server went on, or was starved.
 const waitsFor = 3
 
 // prepare makes what it takes to starve the server.
