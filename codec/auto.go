@@ -114,6 +114,13 @@ func (c *autoCoder) AppendDataHeader(dst, p []byte) []byte {
 	return c.frame.AppendDataHeader(dst, p)
 }
 
+func (c *autoCoder) Retract(header []byte) []byte {
+	if !c.isFrame() {
+		return nil
+	}
+	return c.frame.Retract(header)
+}
+
 func (c *autoCoder) AppendEnd(dst []byte) ([]byte, bool) {
 	if c.settle(modeRaw) == modeRaw {
 		return dst, false
@@ -127,6 +134,8 @@ func (c *autoCoder) AppendPing(dst []byte, seq uint32) ([]byte, bool) {
 	}
 	return c.frame.AppendPing(dst, seq)
 }
+
+func (c *autoCoder) Tells() bool { return c.isFrame() }
 
 func (c *autoCoder) AppendBye(dst []byte, code uint64, text string) ([]byte, bool) {
 	if !c.isFrame() {

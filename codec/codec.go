@@ -66,6 +66,11 @@ type Coder interface {
 	// bytes. None may follow AppendEnd or AppendBye.
 	AppendDataHeader(dst, p []byte) []byte
 
+	// Retract takes the latest AppendDataHeader back, since nothing of what it
+	// appended, which is header, nor of its data has been sent. It returns the
+	// part of header that is to be sent all the same, before anything else.
+	Retract(header []byte) []byte
+
 	// AppendEnd appends the end of this direction's data and reports true, if
 	// the codec can say it and go on beating; false means that only the
 	// transport's CloseWrite can.
@@ -74,6 +79,10 @@ type Coder interface {
 	// AppendPing appends a beat that asks for an answer; false: the codec has
 	// none, or can't send it now.
 	AppendPing(dst []byte, seq uint32) ([]byte, bool)
+
+	// Tells reports whether AppendBye can say the reason, as far as is known now.
+	// It may be called by anyone.
+	Tells() bool
 
 	// AppendBye appends the reason of the end; false: the codec can't say it.
 	// Nothing may follow it. The text is made fit to be sent: cut to MaxText,

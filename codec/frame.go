@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -140,6 +141,18 @@ func (c *frameCoder) AppendDataHeader(dst, p []byte) []byte {
 	return binary.AppendUvarint(dst, uint64(len(p)))
 }
 
+// Retract leaves the Hello, which is said but once.
+func (c *frameCoder) Retract(header []byte) []byte {
+	n := 0
+	if bytes.HasPrefix(header, []byte(preface)) {
+		n = len(preface)
+	}
+	if len(header) > n && header[n] == kindHello {
+		n += 2 + int(header[n+1])
+	}
+	return header[:n]
+}
+
 func (c *frameCoder) AppendEnd(dst []byte) ([]byte, bool) {
 	if c.endSaid || c.byed.Load() {
 		return dst, true
@@ -158,6 +171,8 @@ func (c *frameCoder) AppendPing(dst []byte, seq uint32) ([]byte, bool) {
 func appendBeat(dst []byte, kind byte, seq uint32) []byte {
 	return binary.BigEndian.AppendUint32(append(dst, kind), seq)
 }
+
+func (c *frameCoder) Tells() bool { return true }
 
 // AppendBye lets the first Bye win: a second one adds nothing.
 func (c *frameCoder) AppendBye(dst []byte, code uint64, text string) ([]byte, bool) {

@@ -31,8 +31,8 @@ type lineCoder struct {
 	err    *Error
 
 	// The write lock's holder's: our own output is within a line, where no beat
-	// can be put.
-	within bool
+	// can be put; and whether it was before the latest data.
+	within, before bool
 
 	// Set by the reader, cleared by the writer. One PONG answers all the PINGs
 	// before it, so that a flood of them is not answered by a flood.
@@ -189,9 +189,14 @@ func (c *lineCoder) AppendOwed(dst []byte) []byte {
 
 func (c *lineCoder) AppendDataHeader(dst, p []byte) []byte {
 	if len(p) > 0 {
-		c.within = p[len(p)-1] != '\n'
+		c.before, c.within = c.within, p[len(p)-1] != '\n'
 	}
 	return dst
+}
+
+func (c *lineCoder) Retract([]byte) []byte {
+	c.within = c.before
+	return nil
 }
 
 func (c *lineCoder) AppendEnd(dst []byte) ([]byte, bool) { return dst, false }
@@ -202,5 +207,7 @@ func (c *lineCoder) AppendPing(dst []byte, _ uint32) ([]byte, bool) {
 	}
 	return append(dst, ping+"\n"...), true
 }
+
+func (c *lineCoder) Tells() bool { return false }
 
 func (c *lineCoder) AppendBye(dst []byte, _ uint64, _ string) ([]byte, bool) { return dst, false }

@@ -20,7 +20,10 @@ func (rawCoder) Finish() ([]byte, error)                      { return nil, nil 
 func (rawCoder) Owes() bool                                   { return false }
 func (rawCoder) AppendOwed(dst []byte) []byte                 { return dst }
 func (rawCoder) AppendDataHeader(dst, _ []byte) []byte        { return dst }
+func (rawCoder) Retract([]byte) []byte                        { return nil }
 func (rawCoder) AppendEnd(dst []byte) ([]byte, bool)          { return dst, false }
 func (rawCoder) AppendPing(b []byte, _ uint32) ([]byte, bool) { return b, false }
+
+func (rawCoder) Tells() bool { return false }
 
 func (rawCoder) AppendBye(dst []byte, _ uint64, _ string) ([]byte, bool) { return dst, false }

@@ -28,7 +28,7 @@ func (c *Conn) writeCoded(p []byte) (n int, err error) {
 		return 0, nil
 	}
 	if err := c.flush(); err != nil {
-		return 0, c.fault(err)
+		return 0, c.unwritten(err)
 	}
 	b := buffers.Get().(*[]byte)
 	defer buffers.Put(b)
@@ -36,11 +36,20 @@ func (c *Conn) writeCoded(p []byte) (n int, err error) {
 		m, err := c.writeChunk((*b)[:0], p[n:])
 		n += m
 		if err != nil {
-			return n, c.fault(err)
+			return n, c.unwritten(err)
 		}
 	}
 	c.sentBeat(false)
 	return n, nil
+}
+
+// unwritten is what an error of the stream means to who writes. It may be that
+// the farewell made him return.
+func (c *Conn) unwritten(err error) error {
+	if timedOut(err) && c.leaving.Load() {
+		return c.writable()
+	}
+	return c.fault(err)
 }
 
 // writable is the error of a direction that has ended.
@@ -67,32 +76,31 @@ func (c *Conn) writeChunk(buf, p []byte) (int, error) {
 	buf = c.appendPing(c.coder.AppendOwed(buf))
 	own := len(buf)
 	buf = c.coder.AppendDataHeader(buf, part)
+	header := buf[own:]
 	if len(buf) == 0 {
 		buf = part
 	} else {
 		buf = append(buf, part...)
 	}
-	n, err := c.send(buf, own)
+	n, err := c.send(buf)
 	if n == 0 {
+		// What goes out all the same is not the application's: the codec has settled
+		// its debts and will not say them again.
+		c.keep(buf[:own+len(c.coder.Retract(header))])
 		return 0, err
 	}
 	return len(part), err // what was cut short goes out before anything else
 }
 
 // send writes frames. If a deadline cuts them short, the rest is kept: half a
-// frame would garble all that follows. If nothing went out at all, only the
-// first own bytes are kept, which are not the application's: the codec has
-// settled its debts and will not say them again.
-func (c *Conn) send(b []byte, own int) (int, error) {
+// frame would garble all that follows.
+func (c *Conn) send(b []byte) (int, error) {
 	n, err := c.stream.Write(b)
 	c.life.wrote(n)
-	switch {
-	case err == nil:
+	if err == nil {
 		c.clogged.Store(false)
-	case n > 0:
+	} else {
 		c.keep(b[n:])
-	default:
-		c.keep(b[:own])
 	}
 	return n, err
 }
@@ -141,7 +149,7 @@ func (c *Conn) control(d time.Duration, add func([]byte) []byte) bool {
 	if len(msg) == 0 {
 		return false
 	}
-	_, err := c.send(msg, len(msg))
+	_, err := c.send(msg)
 	c.clogged.Store(err != nil)
 	return err == nil
 }
@@ -190,15 +198,15 @@ func (c *Conn) closeWriteCoded() error {
 		return err
 	}
 	if err := c.flush(); err != nil {
-		return c.fault(err)
+		return c.unwritten(err)
 	}
 	c.finished = true
 	end, ok := c.coder.AppendEnd(nil)
 	if !ok {
 		return closeWrite(c.stream)
 	}
-	if _, err := c.send(end, len(end)); err != nil {
-		return c.fault(err) // it goes out with the next beat
+	if _, err := c.send(end); err != nil {
+		return c.unwritten(err) // it goes out with the next beat
 	}
 	return nil
 }
@@ -248,9 +256,12 @@ const farewellTime = 10 * time.Millisecond
 
 // farewell tells the peer why, if the codec can, and reports whether it did. A
 // peer that was never heard may be in the middle of a handshake, which is not
-// to be waited for.
+// to be waited for; nor is one that takes nothing, once for each of its streams.
 func (c *Conn) farewell(e *Error) bool {
 	if !c.hasCodec() || e.Initiator == Peer || c.life.in.Load() == 0 {
+		return false
+	}
+	if x := c.session(); x != nil && x.clogged.Load() {
 		return false
 	}
 	// Whoever is writing returns: nothing of the application's comes after the

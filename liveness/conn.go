@@ -332,7 +332,7 @@ func (c *Conn) drain() {
 func (c *Conn) drainNow() bool {
 	e := &Error{Reason: Draining}
 	c.life.note(e)
-	if c.farewell(e) {
+	if c.hasCodec() && c.coder.Tells() && c.farewell(e) {
 		closeWrite(c.stream)
 	}
 	return c.life.in.Load() > 0

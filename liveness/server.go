@@ -44,6 +44,11 @@ type Server struct {
 	// on a transport whose streams are [transport.Pollable] no goroutine.
 	Data func(c *Conn, p []byte) error
 
+	// MaxStreams is how many streams of a session are served at a time; 0 means
+	// [DefaultMaxStreams]. Further ones wait to be accepted, as long as the
+	// transport lets them.
+	MaxStreams int
+
 	// Drain is how long Serve waits for peers to leave by themselves once its
 	// context has ended; 0 means [DefaultDrain].
 	Drain time.Duration
@@ -61,7 +66,17 @@ type Server struct {
 	serving  sync.WaitGroup
 }
 
-const DefaultDrain = 5 * time.Second
+const (
+	DefaultDrain      = 5 * time.Second
+	DefaultMaxStreams = 1024
+)
+
+func (s *Server) maxStreams() int {
+	if s.MaxStreams <= 0 {
+		return DefaultMaxStreams
+	}
+	return s.MaxStreams
+}
 
 // Counts are the sessions, or the streams, since the server began.
 func (s *Server) Counts(k Kind) Counts {
@@ -319,13 +334,13 @@ func (s *Server) drain() {
 	s.mu.Unlock()
 	s.emit(Event{What: DrainBegan})
 	if !closed {
-		each(left, func(l *life) { l.holder.drain() })
 		wait := s.Drain
 		if wait <= 0 {
 			wait = DefaultDrain
 		}
-		timer := time.NewTimer(wait)
+		timer := time.NewTimer(wait) // telling them may take its time, too
 		defer timer.Stop()
+		each(left, func(l *life) { l.holder.drain() })
 		select {
 		case <-s.idle:
 		case <-timer.C:

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"github.com/livenet/livenet/transport"
 )
@@ -19,10 +20,13 @@ type session struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc // of ctx; nil: nobody has it
 
+	clogged atomic.Bool // the peer does not take the farewells of its streams
+
 	mu       sync.Mutex
 	conns    map[*Conn]struct{}
 	draining bool
-	holds    int // its life, accepting, and each stream; without any the server is done with it
+	full     bool // no more streams are accepted until one has ended
+	holds    int  // its life, accepting, and each stream; without any the server is done with it
 }
 
 func newSession(ctx context.Context, s *Server, sess transport.Session) *session {
@@ -58,7 +62,7 @@ var passed = func() context.Context {
 
 // accept serves the streams that there are until ctx ends.
 func (x *session) accept(ctx context.Context) {
-	for {
+	for x.hasRoom() {
 		stream, err := x.sess.AcceptStream(ctx)
 		switch {
 		case err == nil:
@@ -72,6 +76,15 @@ func (x *session) accept(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// hasRoom reports whether the session may have one more stream. If not, accepting
+// goes on when one has ended.
+func (x *session) hasRoom() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.full = len(x.conns) >= x.srv.maxStreams()
+	return !x.full
 }
 
 // release lets go of one of the holds.
@@ -136,10 +149,14 @@ func (x *session) leave(c *Conn) {
 	defer x.release()
 	x.mu.Lock()
 	delete(x.conns, c)
-	last := x.draining && len(x.conns) == 0
+	last, wasFull := x.draining && len(x.conns) == 0, x.full
+	x.full = false
 	x.mu.Unlock()
 	if last {
 		x.life.close()
+	}
+	if wasFull {
+		x.start()
 	}
 }
 
@@ -176,6 +193,7 @@ func (x *session) drain() {
 	waiting := false
 	for _, c := range x.list() {
 		waiting = c.drainNow() || waiting
+		x.told(c)
 	}
 	if !waiting {
 		x.life.close()
@@ -207,10 +225,19 @@ func (x *session) probe() {
 	}
 }
 
+// told takes note of whether the peer has taken c's farewell. If it has not, it
+// is not waited for again at each of the other streams: there may be very many.
+func (x *session) told(c *Conn) {
+	if c.hasCodec() && c.clogged.Load() {
+		x.clogged.Store(true)
+	}
+}
+
 // shut ends the session: each stream with its farewell, then the whole.
 func (x *session) shut(e *Error) {
 	for _, c := range x.list() {
 		c.life.end(*e)
+		x.told(c)
 	}
 	if x.cancel != nil {
 		x.cancel(e)
