@@ -74,11 +74,13 @@ func (t *table) wakeAcceptor() {
 	}
 }
 
-// answer reports whether the peer is to be told that a stream was accepted.
+// answer reports whether the peer is to be told that a stream was accepted. That
+// does not depend on yamux's answer, which has none for a stream whose opener had
+// already ended its half of it.
 func (t *table) answer(e *entry) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	held := e.held && !e.resetIn
-	e.held = false
-	return held
+	waits := e.waits && !e.resetIn
+	e.waits = false
+	return waits
 }

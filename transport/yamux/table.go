@@ -39,8 +39,7 @@ type table struct {
 // An entry is one stream. The table's mutex guards it.
 type entry struct {
 	stream     *stream // as the application knows it, once it does
-	waits      bool    // opened by the peer, and not accepted
-	held       bool    // so is the answer that yamux has given
+	waits      bool    // opened by the peer, and not answered
 	unanswered bool    // opened here; a token is to come back
 	finIn      bool
 	finOut     bool
@@ -87,7 +86,6 @@ func (t *table) sent(h header) (hold bool) {
 		return false
 	}
 	if h.has(flagACK) && e.waits {
-		e.held = true
 		return true
 	}
 	if h.has(flagFIN) {
@@ -180,7 +178,6 @@ func (t *table) attach(id uint32, s *stream) bool {
 		return true
 	}
 	s.entry.stream = s
-	s.entry.waits = false
 	t.settle(id, s.entry)
 	return true
 }

@@ -191,7 +191,7 @@ func (w *wire) reset(id uint32, code uint64) {
 	w.comeRound()
 }
 
-// answer tells the peer that a stream was accepted, as yamux has wanted to.
+// answer tells the peer that a stream was accepted, if it opened it.
 func (w *wire) answer(s *stream) {
 	if !w.table.answer(s.entry) {
 		return
