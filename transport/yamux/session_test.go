@@ -282,6 +282,71 @@ func TestCloseCutsWrite(t *testing.T) {
 	}
 }
 
+// CloseWrite resets a stream whose Write it cuts. Whoever waits for input there
+// hears of it, and that it was this end that did so.
+func TestCloseWriteCutsWrite(t *testing.T) {
+	client, server := connect(t)
+	opened, accepted := streams(t, client, server)
+	wrote := make(chan error, 1)
+	go func() {
+		_, err := opened.Write(make([]byte, 4*window))
+		wrote <- err
+	}()
+	if _, err := io.ReadFull(accepted, make([]byte, window)); err != nil { // it is under way
+		t.Fatal(err)
+	}
+	w := make(woken, 2)
+	opened.WakeOnRead(w)
+	read := make(chan error, 1)
+	go func() {
+		_, err := opened.Read(make([]byte, 1))
+		read <- err
+	}()
+	opened.CloseWrite()
+	if err := <-wrote; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Write: %v", err)
+	}
+	err := <-read
+	if ce, ok := errors.AsType[*transport.CloseError](err); !ok || ce.Origin != transport.Local || !ce.Reset {
+		t.Errorf("Read: %v", err)
+	}
+	w.wait(t)
+	if n, tryErr := opened.TryRead(make([]byte, 1)); n != 0 || tryErr != err {
+		t.Errorf("TryRead: %d, %v; Read: %v", n, tryErr, err)
+	}
+	w.not(t)
+	if _, err := io.Copy(io.Discard, accepted); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the peer read to %v, want a reset", err)
+	}
+	settled(t, client)
+	settled(t, server)
+}
+
+// A Write that ended because the stream did, or the session, leaves nothing for
+// CloseWrite to reset, nor another cause.
+func TestCloseWriteAfterTheEnd(t *testing.T) {
+	for name, test := range map[string]struct {
+		end  func(there *stream)
+		code uint64
+	}{
+		"the peer's reset":         {func(there *stream) { there.Reset(9) }, 9},
+		"the peer's session's end": {func(there *stream) { there.session.Close(3, "") }, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, server := connect(t)
+			opened, accepted := streams(t, client, server)
+			test.end(accepted)
+			opened.WaitRead()
+			opened.cut = true // as a Write leaves it that ends when CloseWrite has begun
+			opened.CloseWrite()
+			_, err := opened.Read(make([]byte, 1))
+			if ce, ok := errors.AsType[*transport.CloseError](err); !ok || ce.Origin != transport.Peer || ce.Code != test.code {
+				t.Errorf("Read: %v", err)
+			}
+		})
+	}
+}
+
 // silentPeer accepts a connection, and neither reads nor writes.
 func silentPeer(t *testing.T) (*session, net.Conn) {
 	t.Helper()

@@ -310,15 +310,17 @@ func (s *stream) CloseWrite() error {
 	return nil
 }
 
-// finish ends the writing half once no Write runs any more.
+// finish ends the writing half once no Write runs any more. If one was cut, that
+// ends the reading half too, unless the peer or the session has done so.
 func (s *stream) finish() {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if s.cut {
-		s.session.wire.reset(s.inner.StreamID(), 0)
-		return
+	switch {
+	case !s.cut:
+		s.inner.Close()
+	case s.wasReset() == nil && s.session.ctx.Err() == nil:
+		s.Reset(0)
 	}
-	s.inner.Close()
 }
 
 // Reset tells the peer a code of up to 65535. After Close it still drops what
