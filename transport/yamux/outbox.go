@@ -44,8 +44,8 @@ type outbox struct {
 	room    chan struct{} // closed when there is room again; nil if nobody waits
 	since   time.Time     // the start of the Write that runs; zero if none does
 	writing bool          // the goroutine runs
-	closing bool          // and starts no more
-	stopped chan struct{} // closed when it has returned; nil if nobody waits
+	closed  bool          // and starts no more
+	stopped chan struct{} // closed when it is so, and has returned; nil if nobody waits
 	err     error
 }
 
@@ -96,7 +96,7 @@ func (o *outbox) check() error {
 	if o.control > maxControl {
 		o.err = errUnread
 	}
-	if !o.writing && !o.closing {
+	if !o.writing && !o.closed {
 		o.writing = true
 		go o.run()
 	}
@@ -151,11 +151,15 @@ func (o *outbox) take() *[]byte {
 	return p
 }
 
-// stop is the last that the goroutine does. The lock is held.
+// stop is the last that the goroutine does. If somebody waits for that, it is not
+// started again, unless there are frames yet to come after the rest of another:
+// yamux is about to put that, as it does even when the session ends. The lock is
+// held.
 func (o *outbox) stop() {
 	o.writing = false
-	if o.stopped != nil {
+	if o.stopped != nil && (len(o.after) == 0 || o.err != nil) {
 		close(o.stopped)
+		o.closed, o.stopped = true, nil
 	}
 }
 
@@ -186,13 +190,11 @@ func (o *outbox) roomAgain() {
 // close has what is there written, for as long as a farewell takes, and then
 // hangs up, which stops the goroutine in any case.
 func (o *outbox) close(hangUp func()) {
-	o.mu.Lock()
-	o.closing = true
 	stopped := make(chan struct{})
-	if o.writing {
-		o.stopped = stopped
-	} else {
-		close(stopped)
+	o.mu.Lock()
+	o.stopped = stopped
+	if !o.writing {
+		o.stop()
 	}
 	patience := farewell
 	if !o.since.IsZero() {
@@ -211,6 +213,9 @@ func (o *outbox) close(hangUp func()) {
 	o.mu.Lock()
 	if o.err == nil {
 		o.err = net.ErrClosed
+	}
+	if !o.writing {
+		o.stop()
 	}
 	o.roomAgain()
 	o.mu.Unlock()

@@ -149,3 +149,45 @@ func TestOutboxClose(t *testing.T) {
 		}
 	})
 }
+
+// A farewell that has to wait for the rest of a frame is written after it, if
+// that comes in time.
+func TestOutboxCloseMeetsHalfFrame(t *testing.T) {
+	for name, body := range map[string]string{"the rest comes": "body", "nothing comes": ""} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o, conn, _ := running(t)
+				o.put(newHeader(typeData, 0, 1, 4), false, false)
+				if _, err := io.ReadFull(conn, make([]byte, headerSize)); err != nil {
+					t.Fatal(err)
+				}
+				o.insert(goAwayFrame(3))
+				synctest.Wait()
+				if o.isWriting() {
+					t.Fatal("there is something to write")
+				}
+				start := time.Now()
+				closed := make(chan time.Duration, 1)
+				go func() {
+					o.close(func() { o.conn.(net.Conn).Close() })
+					closed <- time.Since(start)
+				}()
+				synctest.Wait()
+				want, takes := "", farewell
+				if body != "" {
+					o.put([]byte(body), false, true)
+					want, takes = body+string(goAwayFrame(3)), 0
+				}
+				if got, err := io.ReadAll(conn); string(got) != want || err != nil {
+					t.Errorf("read %q, %v, want %q", got, err, want)
+				}
+				if took := <-closed; took != takes {
+					t.Errorf("took %v, want %v", took, takes)
+				}
+				if err := o.put([]byte("more"), false, true); err == nil || o.isWriting() {
+					t.Errorf("afterwards it takes more: %v, %v", err, o.isWriting())
+				}
+			})
+		})
+	}
+}
