@@ -182,6 +182,7 @@ func (c *tlsConn) Close() error {
 	if c.ready.Load() && c.mu.TryLock() {
 		c.SetWriteDeadline(time.Now().Add(farewell))
 		c.Conn.CloseWrite()
+		c.wire.flush() // where there was a CloseWrite before, that one does nothing
 		c.mu.Unlock()
 	}
 	return c.wire.Close()

@@ -237,13 +237,39 @@ func TestTLSCloseWriteWithStuckPeer(t *testing.T) {
 	}
 }
 
-// fill writes until there is no room, and leaves a deadline that has passed.
-func fill(t *testing.T, st transport.Stream) {
+// Close after such a CloseWrite sends what was left over, too, if there is room
+// by then.
+func TestTLSCloseSendsTheRest(t *testing.T) {
+	serverTLS, clientTLS := transporttest.Certificates(t)
+	opened, accepted := connect(t, tcp.Transport{TLS: clientTLS}, listen(t, tcp.Transport{TLS: serverTLS}))
+	opened.SetDeadline(time.Now().Add(patience))
+	counted := fill(t, accepted)
+	if err := accepted.CloseWrite(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("CloseWrite: %v, want os.ErrDeadlineExceeded", err)
+	}
+	// All but the last records can be read, after which there is room for those.
+	early, err := io.CopyN(io.Discard, opened, int64(counted-16<<10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := accepted.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	late, err := io.Copy(io.Discard, opened)
+	if got := int(early + late); err != nil || got != counted {
+		t.Errorf("read %d bytes, %v; %d were counted as written", got, err, counted)
+	}
+}
+
+// fill writes until there is no room, and leaves a deadline that has passed, and
+// a rest. It returns how much it has written.
+func fill(t *testing.T, st transport.Stream) (written int) {
 	t.Helper()
 	// Once may be a machine that was too busy to write in time.
 	for stuck := 0; stuck < 3; {
 		st.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
 		n, err := st.Write(make([]byte, 64<<10))
+		written += n
 		switch {
 		case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
 			t.Fatalf("Write: %v", err)
@@ -253,4 +279,5 @@ func fill(t *testing.T, st transport.Stream) {
 			stuck++
 		}
 	}
+	return written
 }
