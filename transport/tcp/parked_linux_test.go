@@ -1,6 +1,7 @@
 package tcp_test
 
 import (
+	"cmp"
 	"io"
 	"net"
 	"runtime"
@@ -8,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/livenet/livenet/transport"
 	"github.com/livenet/livenet/transport/tcp"
@@ -35,6 +38,49 @@ func TestPollable(t *testing.T) {
 		if _, ok := transport.Poll(stream); ok != parked {
 			t.Errorf("parked %v: pollable %v", parked, ok)
 		}
+	}
+}
+
+// What a Read of the raw connection has left is not lost on whoever was told
+// meanwhile that there is nothing.
+func TestParkedAfterARawRead(t *testing.T) {
+	_, _, stream, peer := rawPeer(t, tcp.Transport{Parked: true})
+	conn, err := kernel(stream).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	looked := make(chan struct{}, 100)
+	reading := make(chan error, 1)
+	go func() {
+		var failed error
+		err := conn.Read(func(fd uintptr) bool {
+			_, failed = unix.Read(int(fd), make([]byte, 1))
+			looked <- struct{}{}
+			return failed != unix.EAGAIN
+		})
+		reading <- cmp.Or(err, failed)
+	}()
+	<-looked
+	p := poll(t, stream)
+	if _, err := p.TryRead(make([]byte, 1)); err != transport.ErrWouldBlock {
+		t.Fatalf("TryRead beside a raw Read: %v", err)
+	}
+	if _, err := peer.Write([]byte("two")); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-reading; err != nil {
+		t.Fatalf("raw Read: %v", err)
+	}
+	w := make(woken, 1)
+	p.WakeOnRead(w)
+	select {
+	case <-w:
+	case <-time.After(patience):
+		t.Fatal("nobody is woken")
+	}
+	got := make([]byte, 10)
+	if n, err := p.TryRead(got); err != nil || string(got[:n]) != "wo" {
+		t.Errorf("TryRead: %q, %v", got[:n], err)
 	}
 }
 

@@ -25,7 +25,8 @@ type socket struct {
 	remote netip.AddrPort
 	fd     int
 
-	rmu, wmu sync.Mutex // held by the one Read and the one Write that is on
+	rmu turn
+	wmu sync.Mutex // held by the one Write that is on
 
 	mu     sync.Mutex // guards the rest
 	users  int32      // calls that are using fd
@@ -164,7 +165,7 @@ func (s *socket) changed(events uint32) {
 
 // TryRead is Read that does not wait.
 func (s *socket) TryRead(p []byte) (int, error) {
-	if !s.rmu.TryLock() {
+	if !s.rmu.try() {
 		return 0, transport.ErrWouldBlock // someone else is waiting for it
 	}
 	defer s.rmu.Unlock()
@@ -177,7 +178,7 @@ func (s *socket) TryRead(p []byte) (int, error) {
 
 func (s *socket) Read(p []byte) (int, error) {
 	s.rmu.Lock()
-	defer s.rmu.Unlock()
+	defer s.doneReading()
 	for {
 		n, err := s.read(p, true)
 		if err == unix.EAGAIN {
@@ -188,6 +189,18 @@ func (s *socket) Read(p []byte) (int, error) {
 		return n, s.opError("read", err)
 	}
 }
+
+// doneReading ends a Read's turn.
+func (s *socket) doneReading() {
+	if s.rmu.done() {
+		s.lookAgain()
+	}
+}
+
+// lookAgain has what a Read has left count as a change: the poller has told of it
+// before, and won't again. The next Read, if it waits already, looks again, too:
+// until it did, WakeOnRead would wake at once, over and over.
+func (s *socket) lookAgain() { s.changed(unix.EPOLLIN) }
 
 // read tries once.
 func (s *socket) read(p []byte, deadlines bool) (int, error) {
@@ -354,7 +367,7 @@ func (r rawSocket) Control(f func(fd uintptr)) error {
 
 func (r rawSocket) Read(f func(fd uintptr) bool) error {
 	r.rmu.Lock()
-	defer r.rmu.Unlock()
+	defer r.doneReading()
 	return r.until("raw-read", &r.in, f)
 }
 

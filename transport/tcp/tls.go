@@ -73,7 +73,7 @@ type tlsConn struct {
 	wire  *wire
 	ready atomic.Bool // the handshake is done
 	mu    sync.Mutex  // held by the one Write or CloseWrite that is on
-	rmu   sync.Mutex  // held by the one Read or TryRead of a polledTLS
+	rmu   turn        // of a polledTLS
 }
 
 func (c *tlsConn) NetConn() net.Conn { return c.Conn }
@@ -107,17 +107,22 @@ func (c *tlsConn) Read(p []byte) (int, error) {
 type polledTLS struct{ *tlsConn }
 
 // Read is the tlsConn's, one call of Read or TryRead at a time: the wire must
-// know whose it is.
+// know whose it is. What it leaves may be in the tlsConn, of which the
+// connection beneath knows nothing.
 func (c polledTLS) Read(p []byte) (int, error) {
 	c.rmu.Lock()
-	defer c.rmu.Unlock()
+	defer func() {
+		if c.rmu.done() {
+			c.wire.parked.lookAgain()
+		}
+	}()
 	return c.tlsConn.Read(p)
 }
 
 // TryRead waits for the handshake, if that is still to be done. After that it
 // returns what has been decrypted, or can be from what has arrived.
 func (c polledTLS) TryRead(p []byte) (int, error) {
-	if !c.rmu.TryLock() {
+	if !c.rmu.try() {
 		return 0, transport.ErrWouldBlock
 	}
 	defer c.rmu.Unlock()

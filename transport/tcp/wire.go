@@ -19,6 +19,7 @@ import (
 type wire struct {
 	net.Conn                    // the stream of the plain connection
 	poll     transport.Pollable // the same; nil: it is not
+	parked   parked             // that connection, if it is pollable
 
 	try bool // Read must not wait; its callers take turns
 
@@ -47,8 +48,17 @@ func newWire(conn net.Conn) *wire {
 		panic(err) // the first stream is always there
 	}
 	w := &wire{Conn: st}
-	w.poll, _ = transport.Poll(st)
+	if w.parked, _ = conn.(parked); w.parked != nil {
+		w.poll, _ = transport.Poll(st)
+	}
 	return w
+}
+
+// A parked is a connection that is Pollable, and whose waker can be told of what
+// lies above it.
+type parked interface {
+	transport.Pollable
+	lookAgain()
 }
 
 func (w *wire) Read(p []byte) (int, error) {

@@ -218,5 +218,31 @@ func testPoll(t *testing.T, n *network) {
 				t.Errorf("Read: %v", err)
 			}
 		})
+		// Whoever was told that there is nothing, because a Read was on, is woken
+		// for what that Read has left.
+		t.Run("AfterRead", func(t *testing.T) {
+			here, there := n.pair(t).ends(name)
+			for _, order := range []string{"Parked", "Late"} {
+				p := newParker(here.Stream)
+				reading := read(t, here)
+				p.empty(t)
+				if order == "Parked" {
+					p.park()
+				}
+				sent := message[:100] // all at once: no more news after the Read
+				there.Write(sent)
+				if err := awaitFor(t, patience, "Read", reading); err != nil {
+					t.Fatalf("%s: Read: %v", order, err)
+				}
+				if order == "Late" {
+					p.park()
+				}
+				p.await(t)
+				if got, err := p.read(t, len(sent)-1); err != nil || string(got) != string(sent[1:]) {
+					t.Fatalf("%s: read %d bytes, %v", order, len(got), err)
+				}
+				p.done(t)
+			}
+		})
 	})
 }
