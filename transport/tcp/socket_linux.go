@@ -3,6 +3,7 @@ package tcp
 import (
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -339,10 +340,18 @@ func (s *socket) setDeadline(d *side, t time.Time) error {
 	}
 	d.deadline = 0
 	if !t.IsZero() {
-		d.deadline = max(1, int64(t.Sub(start))) // before the start is as good as at it
+		now := time.Now()
+		d.deadline = deadlineAt(t, now, now.Sub(start))
 	}
 	d.signal()
 	return nil
+}
+
+// deadlineAt is t by the clock of sinceStart, which says passed when it is now. It
+// counts from now: t may have nothing but the time of day, and the clock for that
+// may have been set since the start. What is before the start is as good as at it.
+func deadlineAt(t, now time.Time, passed time.Duration) int64 {
+	return int64(max(1, passed+min(t.Sub(now), math.MaxInt64-passed)))
 }
 
 // opError is err with the words that package net adds.
