@@ -116,8 +116,8 @@ func (c *Conn) feedAll() (more bool) {
 	b := meals.Get().(*[]byte)
 	defer meals.Put(b)
 	for {
-		if err := c.feedPiece(*b, p.TryRead); err != nil {
-			return err == transport.ErrWouldBlock
+		if fed, err := c.feedPiece(*b, p.TryRead); !fed || err != nil {
+			return fed && err == transport.ErrWouldBlock
 		}
 	}
 }
@@ -134,12 +134,14 @@ func (c *Conn) feedWaiting() {
 		if b == nil {
 			b = meals.Get().(*[]byte)
 		}
-		err := c.feedPiece(*b, c.stream.Read)
-		if ok || err != nil {
+		fed, err := c.feedPiece(*b, c.stream.Read)
+		if ok || !fed || err != nil {
 			meals.Put(b)
 			b = nil
 		}
 		switch {
+		case !fed:
+			return
 		case err == nil:
 		case timedOut(err) && c.End() == nil: // its end may say that, too
 			c.SetReadDeadline(time.Time{}) // it was for reads that Data has made
@@ -159,15 +161,17 @@ func (c *Conn) ready() bool {
 	return c.rest != nil || c.over.Load() != nil
 }
 
-// feedPiece reads once, and hands what it got to Data.
-func (c *Conn) feedPiece(b []byte, read func([]byte) (int, error)) error {
+// feedPiece reads once, and hands what it got to Data. It reports false if Data
+// has failed: whatever its error, that is the end. Err is reading's.
+func (c *Conn) feedPiece(b []byte, read func([]byte) (int, error)) (fed bool, err error) {
 	n, err := c.take(b, read)
 	if n > 0 {
 		if err := c.srv.Data(c, b[:n]); err != nil {
-			return c.failed(err)
+			c.failed(err)
+			return false, nil
 		}
 	}
-	return err
+	return true, err
 }
 
 // take reads a piece with one call of read.
@@ -183,12 +187,11 @@ func (c *Conn) take(b []byte, read func([]byte) (int, error)) (int, error) {
 }
 
 // failed takes note of Data's error, unless it is one that came from here.
-func (c *Conn) failed(err error) error {
+func (c *Conn) failed(err error) {
 	var known *Error
 	if !errors.As(err, &known) {
 		c.life.note(&Error{Reason: Internal, Err: err})
 	}
-	return err
 }
 
 // meals are the buffers that Data gets.

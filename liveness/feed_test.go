@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -179,6 +180,47 @@ func TestDataEnds(t *testing.T) {
 					t.Errorf("ended %v (%v)", e.End, e.End.Err)
 				}
 			})
+		}
+	}
+}
+
+// An error of Data's closes the connection, even one that would be a reason to
+// read on if reading had met with it.
+func TestDataEndsByAnErrorThatReadingSurvives(t *testing.T) {
+	for name, tr := range map[string]func() transport.Transport{
+		"multiplexed": memory,
+		"single":      func() transport.Transport { return newPipes() },
+		"parked":      func() transport.Transport { return newParkedPipes() },
+	} {
+		for _, code := range []codec.Codec{codec.Raw, codec.Line} {
+			for what, data := range map[string]func(c *Conn, p []byte) error{
+				"a write cut short": func(c *Conn, p []byte) error {
+					c.SetWriteDeadline(time.Now().Add(sec))
+					if _, err := c.Write(make([]byte, 1<<20)); err != nil {
+						return err
+					}
+					return os.ErrDeadlineExceeded // of a pipe without deadlines, too
+				},
+				"nothing to read": func(c *Conn, p []byte) error { return transport.ErrWouldBlock },
+			} {
+				t.Run(name+"/"+code.Name()+"/"+what, func(t *testing.T) {
+					inBubble(t, func(t *testing.T) {
+						w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Codec: code, Data: data}, tr())
+						defer w.end()
+						sess, st := w.dial()
+						defer sess.Close(0, "")
+						st.Write([]byte("hello\n"))
+						until(time.Now().Add(2 * sec)) // without reading
+						kind := KindSession
+						if sess.Multiplexed() {
+							kind = KindStream
+						}
+						if e := w.one(kind); e.End.Reason != Internal || e.End.Initiator != Local {
+							t.Errorf("ended %v", e.End)
+						}
+					})
+				})
+			}
 		}
 	}
 }
