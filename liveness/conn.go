@@ -96,7 +96,7 @@ func (c *Conn) fault(err error) error {
 	case err == io.EOF:
 		c.life.note(&Error{Reason: PeerClosed, Initiator: Peer})
 		return err
-	case errors.As(err, &closed):
+	case errors.As(err, &closed) && (closed.Origin != transport.Local || closed.Coded): // not just a half
 		e := explain(err)
 		c.life.note(e)
 		return e

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"testing"
 	"time"
@@ -144,6 +145,45 @@ func TestBeatsKeepEveryTransportAlive(t *testing.T) {
 				}
 				return errors.Join(errs...)
 			})
+		})
+	}
+}
+
+// Who has closed one half, and still tries to write, has not said why the rest
+// ends.
+func TestAWriteAfterCloseWriteIsNotTheEnd(t *testing.T) {
+	t.Parallel()
+	for name, n := range networks(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			wrote := make(chan struct{})
+			w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Handler: func(_ context.Context, c *Conn) {
+				io.Copy(io.Discard, c)
+				<-wrote
+				c.CloseWith(Kicked, "")
+			}}, n)
+			defer w.end()
+			c := w.client(Client{Codec: codec.Raw})
+			c.Write([]byte("hello"))
+			if err := c.CloseWrite(); err != nil {
+				t.Error(err)
+			}
+			if _, err := c.Write([]byte("more")); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("Write: %v", err)
+			}
+			close(wrote)
+			_, err := c.Read(make([]byte, 1))
+			if err == nil {
+				t.Error("read something")
+			}
+			want := PeerClosed
+			if n.codes {
+				want = Kicked
+			}
+			c.Close()
+			if e := c.End(); e.Reason != want || e.Initiator != Peer {
+				t.Errorf("ended %v after %v, want %v", e, err, want)
+			}
 		})
 	}
 }
