@@ -2,6 +2,7 @@ package liveness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -58,7 +59,7 @@ func (d *Client) Dial(ctx context.Context, t transport.Transport, addr string) (
 	c := d.newConn(sess, stream)
 	hello, err := c.greet(ctx)
 	if err != nil {
-		sess.Close(Done.Code(), "")
+		c.giveUp(err)
 		return nil, err
 	}
 	d.prepare(c, hello)
@@ -145,6 +146,17 @@ func (c *Conn) greet(ctx context.Context) (codec.Hello, error) {
 		return codec.Hello{}, greetError(ctx, ctx.Err())
 	}
 	return *c.hello.Load(), nil
+}
+
+// giveUp ends the session of a connection whose life has not begun. A server
+// that broke the codec's rules is told so.
+func (c *Conn) giveUp(err error) {
+	var breach *Error
+	if errors.As(err, &breach) && breach.Initiator == Local {
+		c.shut(breach)
+		return
+	}
+	c.sess.Close(Done.Code(), "")
 }
 
 func greetError(ctx context.Context, err error) error {

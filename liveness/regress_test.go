@@ -98,6 +98,48 @@ func TestAServersHelloCantPanicTheClient(t *testing.T) {
 	}
 }
 
+// A server whose first words break the codec's rules is told so, as it would be
+// later on.
+func TestAServerThatGreetsWronglyIsTold(t *testing.T) {
+	for _, tt := range []struct {
+		sends string
+		want  Reason
+	}{
+		{"\x01\x00", ProtocolError},
+		{"\x7f", ProtocolError},
+		{hello + "\x02\xff\xff\xff\xff\x0f", TooLarge},
+	} {
+		bothKinds(t, func(t *testing.T, tr transport.Transport) {
+			var said []byte
+			w := serve(t, &Server{
+				Config: Config{Policy: Sliding(time.Minute)},
+				Handler: func(_ context.Context, c *Conn) {
+					var wg sync.WaitGroup
+					wg.Go(func() { io.WriteString(c, tt.sends) })
+					said, _ = io.ReadAll(c)
+					wg.Wait()
+				},
+			}, tr)
+			defer w.end()
+			_, err := (&Client{Engine: new(Engine)}).Dial(t.Context(), w.net, w.addr)
+			var e *Error
+			if !errors.As(err, &e) || e.Reason != tt.want || e.Initiator != Local {
+				t.Errorf("Dial: %v", err)
+			}
+			synctest.Wait()
+			if _, single := tr.(*pipes); single { // which carries no code, so the codec says it
+				if bye := string([]byte{5, byte(tt.want.Code())}); !strings.Contains(string(said), bye) {
+					t.Errorf("the server is told %q, want a Bye for %v", said, tt.want)
+				}
+				return
+			}
+			if e := w.one(KindSession).End; e.Reason != tt.want || e.Initiator != Peer {
+				t.Errorf("the server's session ended %v, want %v", e, tt.want)
+			}
+		})
+	}
+}
+
 // Beats and probes get through a connection that is busy writing.
 func TestABusyWriterStillBeatsAndAsks(t *testing.T) {
 	for _, counts := range []codec.Evidence{codec.Bytes, codec.Beats} {
