@@ -77,6 +77,7 @@ func (d *Client) newConn(sess transport.Session, stream transport.Stream) *Conn 
 	cfg := &Config{Engine: d.Engine, Events: d.Events, Transport: d.Transport}
 	c := &Conn{stream: stream, coded: &coded{dialler: new(dialler)}, sess: sess, muxed: sess.Multiplexed()}
 	c.life.cfg, c.life.holder = cfg, c
+	c.life.began = cfg.engine().time() // anew when it does; the server may say an end before
 	if code := d.codec(); code != codec.Raw {
 		c.coder = code.Client(codec.Hello{})
 		c.allowed.rate = int32(cfg.maxBeats(0))

@@ -140,6 +140,28 @@ func TestAServerThatGreetsWronglyIsTold(t *testing.T) {
 	}
 }
 
+// An end that comes with the Hello, while it is still being dialled, is dated
+// from the dialling, and not from when the engine began.
+func TestTheAgeOfAnEndThatComesWithTheHello(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		e := new(Engine)
+		e.Grant(Sliding(time.Minute), func(Expiry) {}).Release()
+		time.Sleep(time.Hour)
+		tr, addr, stop := rawServer(t, hello+"\x05\x09\x00")
+		defer stop()
+		c, err := (&Client{Engine: e}).Dial(t.Context(), tr, addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_, err = c.Read(make([]byte, 1))
+		var end *Error
+		if !errors.As(err, &end) || end.Reason != Overload || end.Age > sec {
+			t.Errorf("Read: %v (%#v)", err, end)
+		}
+	})
+}
+
 // Beats and probes get through a connection that is busy writing.
 func TestABusyWriterStillBeatsAndAsks(t *testing.T) {
 	for _, counts := range []codec.Evidence{codec.Bytes, codec.Beats} {
