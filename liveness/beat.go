@@ -28,8 +28,13 @@ func newBeater(c *Conn, d time.Duration, kind codec.Evidence) *beater {
 }
 
 func (b *beater) start() {
-	if b != nil {
-		b.lease.Store(b.conn.life.cfg.engine().Watch(b))
+	if b == nil {
+		return
+	}
+	b.lease.Store(b.conn.life.cfg.engine().Watch(b))
+	// Whoever ends the connection says so before it looks for the lease.
+	if b.conn.life.ended.Load() != nil {
+		b.stop()
 	}
 }
 

@@ -2,12 +2,16 @@ package liveness
 
 import (
 	"math/rand/v2"
+	"net"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/livenet/livenet/codec"
+	"github.com/livenet/livenet/transport"
 )
 
 // What happens at one instant has an order, and these tests make it happen at
@@ -432,4 +436,28 @@ func TestAnEpochsEndIsNeverInTheFuture(t *testing.T) {
 	}
 	done.Store(true)
 	wg.Wait()
+}
+
+// A dialled connection may be judged before it has begun to beat. Then its beats,
+// which begin all the same, have nobody to end them but themselves.
+func TestRule12BeatsThatBeginAfterTheEndEnd(t *testing.T) {
+	bubble(t, func(t *testing.T, e *Engine) {
+		here, there := net.Pipe()
+		defer there.Close()
+		sess := transport.Single(here)
+		stream, err := sess.OpenStream(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := &Client{Engine: e, Beat: sec}
+		c := d.newConn(sess, stream)
+		d.prepare(c, codec.Hello{})
+		c.life.begin()
+		c.life.end(Error{Reason: Silent})
+		c.dialler.beat.start()
+		defer c.dialler.beat.stop()
+		if n := e.Stats().Live; n != 0 {
+			t.Errorf("%d leases are live after the end", n)
+		}
+	})
 }
