@@ -101,12 +101,16 @@ func (f *fedConn) Wake() {
 
 // feed hands what there is to Data, and parks.
 func (c *Conn) feed() {
-	if c.feedAll() {
-		c.park()
-	} else {
-		c.Close()
-		c.pause()
-	}
+	more := false
+	defer func() { // also when Data ends its goroutine
+		if more {
+			c.park()
+		} else {
+			c.Close()
+			c.pause()
+		}
+	}()
+	more = c.feedAll()
 }
 
 // feedAll reports false if the connection is to be closed.

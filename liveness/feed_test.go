@@ -268,6 +268,32 @@ func TestRule12ServeWaitsForData(t *testing.T) {
 	}
 }
 
+// Rule 12: Data that ends its goroutine, as a test does that fails, ends its
+// connection, and Serve does not wait for it.
+func TestRule12DataThatEndsItsGoroutine(t *testing.T) {
+	for name, tr := range map[string]func() transport.Transport{
+		"parked":   func() transport.Transport { return newParkedPipes() },
+		"unparked": func() transport.Transport { return newPipes() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Data: func(c *Conn, p []byte) error {
+					runtime.Goexit()
+					return nil
+				}}, tr())
+				_, st := w.dial()
+				defer st.Close()
+				st.Write([]byte("hello"))
+				synctest.Wait()
+				if e := w.one(KindSession); e.End.Reason != Done || e.End.Initiator != Local {
+					t.Errorf("ended %v", e.End)
+				}
+				w.end()
+			})
+		})
+	}
+}
+
 // Connections that come, talk and end in all ways at once: the books balance
 // and nobody is served twice at a time.
 func TestDataInAHurry(t *testing.T) {
