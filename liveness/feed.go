@@ -185,6 +185,7 @@ func (c *Conn) take(b []byte, read func([]byte) (int, error)) (int, error) {
 	}
 	n, err := read(b)
 	if err == transport.ErrWouldBlock {
+		c.took(n, nil) // TLS may have both
 		return n, err
 	}
 	return c.took(n, err)

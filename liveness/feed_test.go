@@ -294,6 +294,41 @@ func TestRule12DataThatEndsItsGoroutine(t *testing.T) {
 	}
 }
 
+// What comes together with the news that there is no more now is counted, and
+// keeps the connection alive.
+func TestRule2TheLastOfWhatThereIsCounts(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		tr := &pipes{make(chan net.Conn), func() (a, b net.Conn) {
+			a, b = parkedPair()
+			return a, lastPiece{b.(*parkedPipe)}
+		}}
+		w := serve(t, &Server{Config: Config{Policy: Sliding(sec)}, Data: echoData}, tr)
+		defer w.end()
+		_, st := w.dial()
+		defer st.Close()
+		for range 20 {
+			say(t, st, "hello")
+			time.Sleep(900 * ms)
+		}
+		w.wantEnd(time.Now().Add(100*ms), Silent)
+		if e := w.one(KindSession); e.BytesIn != 100 {
+			t.Errorf("%d bytes in", e.BytesIn)
+		}
+	})
+}
+
+// A lastPiece reads as TLS may that finds the beginning of an alert behind the
+// data: both at once.
+type lastPiece struct{ *parkedPipe }
+
+func (p lastPiece) TryRead(b []byte) (int, error) {
+	n, err := p.parkedPipe.TryRead(b)
+	if err == nil {
+		err = transport.ErrWouldBlock
+	}
+	return n, err
+}
+
 // Connections that come, talk and end in all ways at once: the books balance
 // and nobody is served twice at a time.
 func TestDataInAHurry(t *testing.T) {
