@@ -133,12 +133,17 @@ const (
 // written. A kernel that is asked to close a socket with unread bytes in it
 // sends a reset instead, and forgets what it had still to send. So the input is
 // shut down first, after which reading does not block, and what is there is
-// thrown away. (Windows answers the shutting down itself with a reset.)
+// thrown away. (Windows answers the shutting down itself with a reset.) What
+// comes between that and closing makes the kernel send a reset all the same: so
+// the FIN goes first, behind what was written, and a reset can only follow it.
 func (s *single) hangUp() error {
 	r, ok := s.conn.(interface{ CloseRead() error })
 	if ok && runtime.GOOS != "windows" && r.CloseRead() == nil {
 		s.conn.SetReadDeadline(time.Now().Add(unreadTime))
 		io.Copy(io.Discard, io.LimitReader(s.conn, maxUnread))
+		if w, ok := s.conn.(interface{ CloseWrite() error }); ok {
+			w.CloseWrite()
+		}
 	}
 	return s.conn.Close()
 }
