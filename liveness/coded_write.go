@@ -58,10 +58,10 @@ func (c *Conn) writable() error {
 		return e
 	}
 	if c.leaving.Load() {
-		if e := c.life.noted.Load(); e != nil {
+		if e := c.life.noted.Load(); e != nil && e.Initiator == Local {
 			return e
 		}
-		return net.ErrClosed
+		return &Error{Reason: Draining} // though the peer had ended its side before
 	}
 	if c.finished {
 		return net.ErrClosed
@@ -261,7 +261,8 @@ func (c *Conn) farewell(e *Error) bool {
 	if !c.hasCodec() || e.Initiator == Peer || c.life.in.Load() == 0 {
 		return false
 	}
-	if x := c.session(); x != nil && x.clogged.Load() {
+	x := c.session()
+	if x != nil && x.takesNone() {
 		return false
 	}
 	// Whoever is writing returns: nothing of the application's comes after the
@@ -276,6 +277,9 @@ func (c *Conn) farewell(e *Error) bool {
 			b, _ = c.coder.AppendBye(b, e.Reason.Code(), e.Text)
 			return b
 		})
+	}
+	if x != nil {
+		x.told(c.said)
 	}
 	return c.said
 }

@@ -20,13 +20,14 @@ type session struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc // of ctx; nil: nobody has it
 
-	clogged atomic.Bool // the peer does not take the farewells of its streams
+	telling atomic.Bool  // its streams are being told of an end
+	untaken atomic.Int32 // farewells in a row that the peer did not take
 
 	mu       sync.Mutex
 	conns    map[*Conn]struct{}
 	draining bool
-	full     bool // no more streams are accepted until one has ended
-	holds    int  // its life, accepting, and each stream; without any the server is done with it
+	full     func() bool // no more streams are accepted until one has ended: this stops looking for the session's end; or nil
+	holds    int         // its life, accepting, and each stream; without any the server is done with it
 }
 
 func newSession(ctx context.Context, s *Server, sess transport.Session) *session {
@@ -79,12 +80,15 @@ func (x *session) accept(ctx context.Context) {
 }
 
 // hasRoom reports whether the session may have one more stream. If not, accepting
-// goes on when one has ended.
+// goes on when one has ended. Until then nobody would see the session's end.
 func (x *session) hasRoom() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.full = len(x.conns) >= x.srv.maxStreams()
-	return !x.full
+	if len(x.conns) < x.srv.maxStreams() {
+		return true
+	}
+	x.full = context.AfterFunc(x.sess.Context(), func() { x.broken(nil) })
+	return false
 }
 
 // release lets go of one of the holds.
@@ -150,12 +154,13 @@ func (x *session) leave(c *Conn) {
 	x.mu.Lock()
 	delete(x.conns, c)
 	last, wasFull := x.draining && len(x.conns) == 0, x.full
-	x.full = false
+	x.full = nil
 	x.mu.Unlock()
 	if last {
 		x.life.close()
 	}
-	if wasFull {
+	if wasFull != nil {
+		wasFull()
 		x.start()
 	}
 }
@@ -191,10 +196,7 @@ func (x *session) drain() {
 	x.draining = true
 	x.mu.Unlock()
 	waiting := false
-	for _, c := range x.list() {
-		waiting = c.drainNow() || waiting
-		x.told(c)
-	}
+	x.tell(func(c *Conn) { waiting = c.drainNow() || waiting })
 	if !waiting {
 		x.life.close()
 	}
@@ -225,20 +227,36 @@ func (x *session) probe() {
 	}
 }
 
-// told takes note of whether the peer has taken c's farewell. If it has not, it
-// is not waited for again at each of the other streams: there may be very many.
-func (x *session) told(c *Conn) {
-	if c.hasCodec() && c.clogged.Load() {
-		x.clogged.Store(true)
+// mostUntaken is how many farewells in a row a peer need not take until the
+// others are not tried: there may be very many, and whoever says them has others
+// to end. One alone may be of a stream that is not read.
+const mostUntaken = 8
+
+// tell has all streams told something that may take a farewell.
+func (x *session) tell(f func(*Conn)) {
+	x.untaken.Store(0)
+	x.telling.Store(true)
+	defer x.telling.Store(false)
+	for _, c := range x.list() {
+		f(c)
 	}
 }
 
+// told takes note of whether the peer has taken a farewell.
+func (x *session) told(said bool) {
+	if said {
+		x.untaken.Store(0)
+	} else {
+		x.untaken.Add(1)
+	}
+}
+
+// takesNone reports whether a farewell is in vain.
+func (x *session) takesNone() bool { return x.telling.Load() && x.untaken.Load() >= mostUntaken }
+
 // shut ends the session: each stream with its farewell, then the whole.
 func (x *session) shut(e *Error) {
-	for _, c := range x.list() {
-		c.life.end(*e)
-		x.told(c)
-	}
+	x.tell(func(c *Conn) { c.life.end(*e) })
 	if x.cancel != nil {
 		x.cancel(e)
 	}

@@ -79,7 +79,11 @@ func (c *churner) restart() {
 }
 
 func (c *churner) report(o reportOrder, answer *note) {
+	c.mu.Lock()
+	took := time.Since(c.began)
+	c.mu.Unlock()
 	if o.Stop {
+		// Waiting for the last of them is not part of what is measured: it may hang.
 		close(c.stop)
 		c.loops.Wait()
 	}
@@ -89,7 +93,7 @@ func (c *churner) report(o reportOrder, answer *note) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	state := c.state
-	state.For = time.Since(c.began)
+	state.For = took
 	state.Failed = maps.Clone(state.Failed)
 	if o.Restart {
 		for i, l := range c.latencies {

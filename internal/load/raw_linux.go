@@ -283,10 +283,11 @@ func (c *rawClient) openOne(addr unix.Sockaddr) error {
 	// Nearly always the handshake is done by now, since the other end of the
 	// loopback interface answers at once; and then so is the first beat.
 	s := rawSession{fd: int32(fd)}
+	at := c.millis()
 	events := uint32(unix.EPOLLIN | unix.EPOLLRDHUP)
 	switch _, err := unix.Write(fd, c.hello); err {
 	case nil:
-		c.up(&s)
+		c.up(&s, at)
 	case unix.EAGAIN, unix.ENOTCONN:
 		events |= unix.EPOLLOUT
 		c.pending++
@@ -336,10 +337,11 @@ func (c *rawClient) dial(fd, index int, addr unix.Sockaddr) error {
 	return nil
 }
 
-// up notes that a session is connected and has said its first words.
-func (c *rawClient) up(s *rawSession) {
+// up notes that a session is connected and has said its first words, not before
+// at.
+func (c *rawClient) up(s *rawSession, at uint32) {
 	s.state = rawUp
-	s.beat = c.millis()
+	s.beat = at
 	c.state.Connected++
 	c.state.Beats++
 	c.dirty = true
@@ -366,8 +368,9 @@ func (c *rawClient) beatNow(session int) {
 		c.seq++
 		c.beat, _ = c.pings.AppendPing(c.beat[:0], c.seq)
 	}
+	at := c.millis() // before the server can have it
 	if _, err := unix.Write(int(s.fd), c.beat); err == nil {
-		s.beat = c.millis()
+		s.beat = at
 		c.state.Beats++
 	}
 }
@@ -378,7 +381,7 @@ func (c *rawClient) ready(index int, events uint32) {
 	switch {
 	case s.state == rawConnecting && events&(unix.EPOLLOUT|unix.EPOLLERR|unix.EPOLLHUP) != 0:
 		c.connected(s, index)
-	case s.state == rawUp || s.state == rawSilent:
+	case s.state == rawUp || s.state == rawSilent || s.state == rawForgotten:
 		if err := c.read(s); err != nil {
 			c.lost(s, index)
 		}
@@ -387,6 +390,7 @@ func (c *rawClient) ready(index int, events uint32) {
 
 func (c *rawClient) connected(s *rawSession, index int) {
 	c.pending--
+	at := c.millis()
 	errno, err := unix.GetsockoptInt(int(s.fd), unix.SOL_SOCKET, unix.SO_ERROR)
 	if err == nil && errno != 0 {
 		err = unix.Errno(errno)
@@ -399,7 +403,7 @@ func (c *rawClient) connected(s *rawSession, index int) {
 		c.close(s, index)
 		return
 	}
-	c.up(s)
+	c.up(s, at)
 	c.control(unix.EPOLL_CTL_MOD, int(s.fd), unix.EPOLLIN|unix.EPOLLRDHUP, index)
 }
 

@@ -9,22 +9,26 @@ import (
 // news for whoever was refused meanwhile, and was told that there is nothing.
 type turn struct {
 	sync.Mutex
-	refused atomic.Bool // a try, since the last done
+	refused atomic.Bool // a try, and none has got in since
 }
 
 // try takes the turn if it is free. When it has noted that it was refused it looks
-// again, in case done came just before that and missed it. Both swap, and so one
-// of them sees the other: a TryLock that fails says nothing of what came before.
+// again, in case done came just before that and missed it: one of the two sees
+// what the other has done.
 func (t *turn) try() bool {
-	if t.TryLock() {
-		return true
+	if !t.TryLock() {
+		t.refused.Swap(true)
+		if !t.TryLock() {
+			return false
+		}
 	}
-	t.refused.Swap(true)
-	return t.TryLock()
+	t.refused.Store(false)
+	return true
 }
 
-// done is Unlock, and reports whether a try was refused.
+// done is Unlock, and reports whether a try was refused. It does so until one gets
+// in: whoever was refused may not have parked yet.
 func (t *turn) done() bool {
 	t.Unlock()
-	return t.refused.Swap(false)
+	return t.refused.Load()
 }

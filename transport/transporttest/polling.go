@@ -222,7 +222,7 @@ func testPoll(t *testing.T, n *network) {
 		// for what that Read has left.
 		t.Run("AfterRead", func(t *testing.T) {
 			here, there := n.pair(t).ends(name)
-			for _, order := range []string{"Parked", "Late"} {
+			for order, reads := range map[string]int{"Parked": 1, "Late": 1, "Later": 2} {
 				p := newParker(here.Stream)
 				reading := read(t, here)
 				p.empty(t)
@@ -234,11 +234,16 @@ func testPoll(t *testing.T, n *network) {
 				if err := awaitFor(t, patience, "Read", reading); err != nil {
 					t.Fatalf("%s: Read: %v", order, err)
 				}
-				if order == "Late" {
+				for range reads - 1 {
+					if n, err := here.Read(make([]byte, 1)); n != 1 {
+						t.Fatalf("%s: Read: %v", order, err)
+					}
+				}
+				if order != "Parked" {
 					p.park()
 				}
 				p.await(t)
-				if got, err := p.read(t, len(sent)-1); err != nil || string(got) != string(sent[1:]) {
+				if got, err := p.read(t, len(sent)-reads); err != nil || string(got) != string(sent[reads:]) {
 					t.Fatalf("%s: read %d bytes, %v", order, len(got), err)
 				}
 				p.done(t)
