@@ -278,7 +278,7 @@ func (c *Conn) farewell(e *Error) bool {
 			return b
 		})
 	}
-	if x != nil {
+	if x != nil && (c.said || c.clogged.Load()) {
 		x.told(c.said)
 	}
 	return c.said

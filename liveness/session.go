@@ -26,7 +26,7 @@ type session struct {
 	mu       sync.Mutex
 	conns    map[*Conn]struct{}
 	draining bool
-	full     func() bool // no more streams are accepted until one has ended: this stops looking for the session's end; or nil
+	full     func() bool // stops looking for the session's end while no more streams are accepted; nil: they are
 	holds    int         // its life, accepting, and each stream; without any the server is done with it
 }
 
