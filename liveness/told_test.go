@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -61,7 +62,7 @@ func TestDrainTellsTheWriter(t *testing.T) {
 				Config: Config{Policy: Sliding(10 * sec)}, Codec: codec.Frame, Drain: sec,
 				Handler: func(_ context.Context, c *Conn) {
 					c.Read(make([]byte, 1))
-					_, err := c.Write(make([]byte, 100<<20)) // which nobody reads
+					_, err := c.Write(make([]byte, 32<<20)) // which nobody reads
 					wrote <- err
 				},
 			}, n)
@@ -69,9 +70,15 @@ func TestDrainTellsTheWriter(t *testing.T) {
 			c.Write([]byte("x"))
 			time.Sleep(100 * ms)
 			w.stop()
-			var e *Error
-			if err := <-wrote; !errors.As(err, &e) || e.Reason != Draining || e.Initiator != Local {
-				t.Errorf("it fails with %v", err)
+			select {
+			case err := <-wrote:
+				var e *Error
+				if !errors.As(err, &e) || e.Reason != Draining || e.Initiator != Local {
+					t.Errorf("it fails with %v", err)
+				}
+			case <-time.After(8 * sec):
+				all := make([]byte, 1<<20)
+				t.Errorf("it goes on:\n%s", all[:runtime.Stack(all, true)])
 			}
 			c.Close()
 			w.end()
