@@ -104,20 +104,28 @@ func (l *Log) put(r slog.Record) {
 	}
 }
 
-// write is the goroutine that writes. On Close it writes what is queued.
+// write is the goroutine that writes.
 func (l *Log) write() {
 	defer close(l.ended)
 	for {
 		select {
 		case r := <-l.queue:
 			l.line(r)
-			continue
-		default:
+		case <-l.quit:
+			l.rest()
+			return
 		}
+	}
+}
+
+// rest writes what was queued before Close: where both are ready a select
+// takes either.
+func (l *Log) rest() {
+	for {
 		select {
 		case r := <-l.queue:
 			l.line(r)
-		case <-l.quit:
+		default:
 			return
 		}
 	}

@@ -227,6 +227,22 @@ func TestLostLinesAreCounted(t *testing.T) {
 	}
 }
 
+// What came before Close is written, also where the writer finds the line and
+// the end at the same time.
+func TestCloseWritesWhatIsQueued(t *testing.T) {
+	for range 100_000 {
+		var b bytes.Buffer
+		l := start(sinkFor(&b, Options{}), slog.LevelInfo, 1)
+		l.Event(event(liveness.DrainBegan))
+		if err := l.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if b.Len() == 0 {
+			t.Fatal("the line is lost")
+		}
+	}
+}
+
 // When a great many end at once some have their lines, and the rest one.
 func TestMassFailureIsSampled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
