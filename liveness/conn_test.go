@@ -163,6 +163,58 @@ func TestAFrameCutShortIsFinishedFirst(t *testing.T) {
 	wg.Wait()
 }
 
+// A Write of which nothing went out has not been: not for the codec either.
+func TestAWriteThatSentNothingLeavesNoTrace(t *testing.T) {
+	for _, test := range []struct {
+		name       string
+		codec      codec.Codec
+		first      string // is written
+		nothing    string // of this nothing goes out
+		says       string // the peer
+		then, want string // is written then; and what the peer gets of it all
+	}{
+		{"within a line", codec.Line, "half a ", "line\n", "PING\n", "line\n", "half a line\nPONG\n"},
+		{"between lines", codec.Line, "a line\n", "half a ", "PING\n", "", "a line\nPONG\n"},
+		{"before the Hello", codec.Frame, "", "data", "", "data", "\x01\x08\x80\xdd\xdb\x01\x80\x9fI\x00" + "\x02\x04data"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			bothKinds(t, func(t *testing.T, tr transport.Transport) {
+				w := serve(t, &Server{
+					Config: Config{Policy: Sliding(time.Hour), Opening: time.Hour}, Codec: test.codec,
+					Handler: func(_ context.Context, c *Conn) {
+						var reading sync.WaitGroup
+						reading.Go(func() { io.Copy(io.Discard, c) })
+						defer reading.Wait()
+						io.WriteString(c, test.first)
+						c.SetWriteDeadline(time.Now().Add(-1))
+						if n, err := io.WriteString(c, test.nothing); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+							t.Errorf("wrote %d bytes, %v", n, err)
+						}
+						c.SetWriteDeadline(time.Time{})
+						time.Sleep(2 * sec)
+						io.WriteString(c, test.then)
+						time.Sleep(sec)
+						c.Close()
+					},
+				}, tr)
+				sess, st := w.dial()
+				var writing sync.WaitGroup
+				writing.Go(func() {
+					time.Sleep(sec)
+					io.WriteString(st, test.says)
+				})
+				got := make([]byte, len(test.want))
+				if n, err := io.ReadFull(st, got); err != nil || string(got) != test.want {
+					t.Errorf("got %q, %v", got[:n], err)
+				}
+				writing.Wait()
+				sess.Close(0, "")
+				w.end()
+			})
+		})
+	}
+}
+
 func TestNewConnClosesWhatItWraps(t *testing.T) {
 	a, b := tcpPair(t)
 	defer b.Close()

@@ -1,0 +1,88 @@
+package liveness_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/livenet/livenet/codec"
+	. "github.com/livenet/livenet/liveness"
+	"github.com/livenet/livenet/transport"
+)
+
+// A peer that can't be told that the server is going away gets the answer that is
+// under way, and its beats, as if nothing were.
+func TestDrainLeavesAnswersWhole(t *testing.T) {
+	for _, c := range []codec.Codec{codec.Auto, codec.Line, codec.Raw} {
+		t.Run(c.Name(), func(t *testing.T) {
+			bothKinds(t, func(t *testing.T, tr transport.Transport) {
+				w := serve(t, &Server{
+					Config: Config{Policy: Sliding(time.Hour)}, Codec: c, Drain: time.Minute,
+					Handler: func(_ context.Context, c *Conn) {
+						c.Read(make([]byte, 16))
+						for _, part := range []string{"an answer ", "in two parts\n"} {
+							if _, err := io.WriteString(c, part); err != nil {
+								t.Errorf("writing %q: %v", part, err)
+							}
+							time.Sleep(10 * sec)
+						}
+					},
+				}, tr)
+				sess, st := w.dial()
+				io.WriteString(st, "a question\n")
+				time.Sleep(sec)
+				w.stop()
+				// One of several streams ends with the reason's code.
+				got, err := io.ReadAll(st)
+				var end *transport.CloseError
+				if string(got) != "an answer in two parts\n" || err != nil && (!errors.As(err, &end) || end.Code != Draining.Code()) {
+					t.Errorf("got %q, %v", got, err)
+				}
+				sess.Close(0, "")
+				w.end()
+			})
+		})
+	}
+}
+
+// Whoever writes when the peer is told that this end is going away learns why he
+// can't go on.
+func TestDrainTellsTheWriter(t *testing.T) {
+	for name, n := range networks(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			wrote := make(chan error, 1)
+			w := serve(t, &Server{
+				Config: Config{Policy: Sliding(10 * sec)}, Codec: codec.Frame, Drain: sec,
+				Handler: func(_ context.Context, c *Conn) {
+					c.Read(make([]byte, 1))
+					_, err := c.Write(make([]byte, 32<<20)) // which is not read to the end
+					wrote <- err
+				},
+			}, n)
+			c := w.client(Client{NoBeat: true})
+			if _, err := c.Write([]byte("x")); err != nil {
+				t.Error("asking:", err)
+			}
+			if _, err := io.ReadFull(c, make([]byte, 1<<20)); err != nil { // it is under way
+				t.Error("the answer:", err)
+			}
+			w.stop()
+			select {
+			case err := <-wrote:
+				var e *Error
+				if !errors.As(err, &e) || e.Reason != Draining || e.Initiator != Local {
+					t.Errorf("it fails with %v", err)
+				}
+			case <-time.After(8 * sec):
+				all := make([]byte, 1<<20)
+				t.Errorf("it goes on:\n%s", all[:runtime.Stack(all, true)])
+			}
+			c.Close()
+			w.end()
+		})
+	}
+}
