@@ -8,9 +8,9 @@ import (
 // An output is a writer that remembers that it has failed, for those who write
 // in passing.
 type output struct {
-	w  io.Writer
-	mu sync.Mutex
+	w io.Writer
 
+	mu  sync.Mutex
 	err error // the first
 }
 
