@@ -82,25 +82,35 @@ func (c *Conn) writeChunk(buf, p []byte) (int, error) {
 	} else {
 		buf = append(buf, part...)
 	}
-	n, err := c.send(buf)
-	if n == 0 {
+	n, err := c.write(buf)
+	switch {
+	case err == nil:
+	case n == 0:
 		// What goes out all the same is not the application's: the codec has settled
 		// its debts and will not say them again.
 		c.keep(buf[:own+len(c.coder.Retract(header))])
 		return 0, err
+	default:
+		c.keep(buf[n:]) // goes out before anything else
 	}
-	return len(part), err // what was cut short goes out before anything else
+	return len(part), err
 }
 
 // send writes frames. If a deadline cuts them short, the rest is kept: half a
 // frame would garble all that follows.
-func (c *Conn) send(b []byte) (int, error) {
+func (c *Conn) send(b []byte) error {
+	n, err := c.write(b)
+	if err != nil {
+		c.keep(b[n:])
+	}
+	return err
+}
+
+func (c *Conn) write(b []byte) (int, error) {
 	n, err := c.stream.Write(b)
 	c.life.wrote(n)
 	if err == nil {
 		c.clogged.Store(false)
-	} else {
-		c.keep(b[n:])
 	}
 	return n, err
 }
@@ -149,7 +159,7 @@ func (c *Conn) control(d time.Duration, add func([]byte) []byte) bool {
 	if len(msg) == 0 {
 		return false
 	}
-	_, err := c.send(msg)
+	err := c.send(msg)
 	c.clogged.Store(err != nil)
 	return err == nil
 }
@@ -205,7 +215,7 @@ func (c *Conn) closeWriteCoded() error {
 	if !ok {
 		return closeWrite(c.stream)
 	}
-	if _, err := c.send(end); err != nil {
+	if err := c.send(end); err != nil {
 		return c.unwritten(err) // it goes out with the next beat
 	}
 	return nil
@@ -272,14 +282,26 @@ func (c *Conn) farewell(e *Error) bool {
 	defer c.unbound()
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
-	if !c.said {
-		c.said = c.control(farewellTime, func(b []byte) []byte {
-			b, _ = c.coder.AppendBye(b, e.Reason.Code(), e.Text)
-			return b
-		})
+	for tries := 0; !c.said && tries < 2; tries++ {
+		began := time.Now()
+		c.said = c.bye(e)
+		if time.Since(began) < 2*farewellTime {
+			break
+		}
+		// This end was held up itself: that its time is over says nothing of the peer.
 	}
 	if x != nil && (c.said || c.clogged.Load()) {
 		x.told(c.said)
 	}
 	return c.said
+}
+
+// bye sends a Bye, or what is left of it. The write lock is held.
+func (c *Conn) bye(e *Error) bool {
+	can := false
+	c.control(farewellTime, func(b []byte) []byte {
+		b, can = c.coder.AppendBye(b, e.Reason.Code(), e.Text)
+		return b
+	})
+	return can && c.backlog == nil
 }
