@@ -1,7 +1,6 @@
 package liveness
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -24,12 +23,12 @@ import (
 type Conn struct {
 	life   life
 	stream net.Conn
-	*coded                         // nil: bytes as they are, and accepted here
-	muxed  bool                    // it is one of several streams of its session
-	fed    atomic.Uint32           // see feed.go
-	srv    *Server                 // nil: no server's
-	sess   transport.Session       // ends with it; nil: that has a life of its own, or there is none
-	cancel context.CancelCauseFunc // of the handler's context; nil: there is none of its own
+	*coded                   // nil: bytes as they are, and accepted here
+	muxed  bool              // it is one of several streams of its session
+	fed    atomic.Uint32     // see feed.go
+	srv    *Server           // nil: no server's
+	sess   transport.Session // ends with it; nil: that has a life of its own, or there is none
+	ctx    *handlerContext   // nil: it has no handler
 }
 
 // NewConn puts conn under cfg's policy, from now. It panics if cfg has none.
@@ -241,8 +240,8 @@ func (c *Conn) shut(e *Error) {
 	if c.dialled() {
 		c.dialler.beat.stop()
 	}
-	if c.cancel != nil {
-		c.cancel(e) // before anyone is woken
+	if c.ctx != nil {
+		c.ctx.end(e) // before anyone is woken
 	}
 	said := c.farewell(e)
 	if c.dialled() && c.muxed && e.Reason == Done {

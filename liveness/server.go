@@ -219,13 +219,11 @@ func (s *Server) admit(ctx context.Context, sess transport.Session) {
 		c.startFeeding()
 		return
 	}
-	if s.Handler != nil {
-		ctx, c.cancel = context.WithCancelCause(ctx)
-	}
+	c.handled(ctx)
 	if c.life.begin(); s.enter(&c.life) {
 		go func() {
 			defer s.leave(&c.life)
-			s.handle(ctx, c)
+			s.handle(c)
 		}()
 	}
 }
@@ -262,12 +260,12 @@ const beatsPerTimeout = 3
 
 // handle runs the handler on c, ends c when it returns, and waits until that
 // has been told.
-func (s *Server) handle(ctx context.Context, c *Conn) {
+func (s *Server) handle(c *Conn) {
 	defer c.life.stages.wait(isTold)
 	defer c.Close()
 	defer c.rescue()
-	if s.Handler != nil {
-		s.Handler(ctx, c)
+	if c.ctx != nil {
+		s.Handler(c.ctx, c)
 	} else {
 		c.feedWaiting()
 	}

@@ -17,8 +17,8 @@ type session struct {
 	srv    *Server
 	sess   transport.Session
 	life   life
-	ctx    context.Context
-	cancel context.CancelCauseFunc // of ctx; nil: nobody has it
+	ctx    context.Context         // has its streams' values
+	cancel context.CancelCauseFunc // of ctx, where accepting waits for it; nil: it does not
 
 	telling atomic.Bool  // its streams are being told of an end
 	untaken atomic.Int32 // farewells in a row that the peer did not take
@@ -31,8 +31,8 @@ type session struct {
 }
 
 func newSession(ctx context.Context, s *Server, sess transport.Session) *session {
-	x := &session{srv: s, sess: sess, conns: make(map[*Conn]struct{}), holds: 2}
-	if _, parks := sess.(transport.Acceptor); s.Handler != nil || !parks {
+	x := &session{srv: s, sess: sess, conns: make(map[*Conn]struct{}), holds: 2, ctx: ctx}
+	if _, parks := sess.(transport.Acceptor); !parks {
 		x.ctx, x.cancel = context.WithCancelCause(ctx)
 	}
 	x.life.cfg, x.life.policy, x.life.ledger, x.life.holder = &s.Config, s.sessionPolicy, &s.sessionCounts, x
@@ -109,14 +109,11 @@ func (x *session) serve(stream transport.Stream) {
 		c.startFeeding()
 		return
 	}
-	ctx := x.ctx
-	if x.srv.Handler != nil {
-		ctx, c.cancel = context.WithCancelCause(ctx)
-	}
+	c.handled(x.ctx)
 	if c.life.begin(); x.enter(c) {
 		go func() {
 			defer x.leave(c)
-			x.srv.handle(ctx, c)
+			x.srv.handle(c)
 		}()
 	}
 }

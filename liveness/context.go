@@ -1,0 +1,64 @@
+package liveness
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// A handlerContext ends with its connection, neither before nor after, and the
+// connection's end is its cause. What that takes is made when somebody asks for
+// it: most handlers wait in Read, and there may be very many of them.
+type handlerContext struct {
+	context.Context // has its values
+	life            *life
+	made            atomic.Pointer[madeContext] // nil: nobody has asked
+}
+
+type madeContext struct {
+	context.Context
+	cancel context.CancelCauseFunc
+}
+
+// handled gives c a context if its server has a handler that takes one.
+func (c *Conn) handled(ctx context.Context) {
+	if c.srv.Handler != nil {
+		c.ctx = &handlerContext{Context: ctx, life: &c.life}
+	}
+}
+
+func (h *handlerContext) make() *madeContext {
+	if m := h.made.Load(); m != nil {
+		return m
+	}
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(h.Context))
+	m := &madeContext{ctx, cancel}
+	if !h.made.CompareAndSwap(nil, m) {
+		cancel(nil)
+		return h.made.Load()
+	}
+	if e := h.life.ended.Load(); e != nil {
+		cancel(e) // end may have come before there was something to end
+	}
+	return m
+}
+
+// end is for a life that has ended.
+func (h *handlerContext) end(e *Error) {
+	if m := h.made.Load(); m != nil {
+		m.cancel(e)
+	}
+}
+
+// Deadline is none that the context knows: the connection's moves.
+func (h *handlerContext) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+func (h *handlerContext) Done() <-chan struct{} { return h.make().Done() }
+func (h *handlerContext) Value(key any) any     { return h.make().Value(key) }
+
+func (h *handlerContext) Err() error {
+	if h.made.Load() == nil && h.life.ended.Load() == nil {
+		return nil
+	}
+	return h.make().Err()
+}

@@ -1,0 +1,134 @@
+package liveness_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/livenet/livenet/codec"
+	. "github.com/livenet/livenet/liveness"
+	"github.com/livenet/livenet/transport"
+)
+
+// withContext serves one connection under a policy, over both kinds of
+// transport, with a handler that gets a context. It ends with the connection.
+func withContext(t *testing.T, p Policy, handler Handler) {
+	bothKinds(t, func(t *testing.T, tr transport.Transport) {
+		w := serve(t, &Server{Config: Config{Policy: p}, Codec: codec.Raw, Handler: handler}, tr)
+		sess, st := w.dial()
+		st.Write([]byte("x"))
+		w.awaitClosed(KindSession)
+		sess.Close(0, "")
+		w.end()
+	})
+}
+
+// Whether a handler asks for it before its connection has ended or after, its
+// context tells how it has.
+func TestTheContextEndsWithTheConnection(t *testing.T) {
+	for name, before := range map[string]func(context.Context) context.Context{
+		"not asked before": func(ctx context.Context) context.Context { return ctx },
+		"asked for Done":   func(ctx context.Context) context.Context { ctx.Done(); return ctx },
+		"asked for Err": func(ctx context.Context) context.Context {
+			if err := ctx.Err(); err != nil {
+				t.Error("before the end:", err)
+			}
+			return ctx
+		},
+		"a child": func(ctx context.Context) context.Context {
+			ctx, cancel := context.WithCancel(ctx)
+			context.AfterFunc(ctx, cancel)
+			return ctx
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			withContext(t, Sliding(sec), func(ctx context.Context, c *Conn) {
+				ctx = before(ctx)
+				for {
+					if _, err := c.Read(make([]byte, 8)); err != nil {
+						break
+					}
+				}
+				if err := ctx.Err(); err != context.Canceled {
+					t.Errorf("Err is %v", err)
+				}
+				select {
+				case <-ctx.Done():
+				default:
+					t.Error("Done is open")
+				}
+				var e *Error
+				if cause := context.Cause(ctx); !errors.As(cause, &e) || e != c.End() {
+					t.Errorf("the cause is %v, the end %v", cause, c.End())
+				}
+			})
+		})
+	}
+}
+
+func TestTheContextIsTheServers(t *testing.T) {
+	type key struct{}
+	bothKinds(t, func(t *testing.T, tr transport.Transport) {
+		got := make(chan any, 1)
+		srv := &Server{Config: Config{Policy: Sliding(time.Hour), Engine: new(Engine)}, Drain: sec, Handler: func(ctx context.Context, c *Conn) {
+			if _, ok := ctx.Deadline(); ok {
+				t.Error("it has a deadline")
+			}
+			got <- ctx.Value(key{})
+			<-ctx.Done()
+		}}
+		l, err := tr.Listen(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(context.WithValue(t.Context(), key{}, "value"))
+		var serving sync.WaitGroup
+		serving.Go(func() { srv.Serve(ctx, l) })
+		sess, err := tr.Dial(t.Context(), l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, err := sess.OpenStream(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		st.Write([]byte("x"))
+		if v := <-got; v != "value" {
+			t.Errorf("the value is %v", v)
+		}
+		stop()
+		serving.Wait()
+		sess.Close(0, "")
+	})
+}
+
+// Asking while the connection ends is as good as before and after.
+func TestTheContextIsAskedAtTheEnd(t *testing.T) {
+	const (
+		conns  = 200
+		askers = 10
+	)
+	inBubble(t, func(t *testing.T) {
+		w := serve(t, &Server{Config: Config{Policy: Sliding(sec)}, Handler: func(ctx context.Context, c *Conn) {
+			var asking sync.WaitGroup
+			for i := range askers {
+				asking.Go(func() {
+					time.Sleep(time.Until(c.Deadline()) + time.Duration(i)*2*ms) // it is judged within two ticks
+					<-ctx.Done()
+					if err := ctx.Err(); err != context.Canceled {
+						t.Errorf("Err is %v", err)
+					}
+				})
+			}
+			asking.Wait()
+		}}, newPipes())
+		for range conns {
+			sess, _ := w.dial()
+			defer sess.Close(0, "")
+		}
+		time.Sleep(2 * sec)
+		w.end()
+	})
+}
