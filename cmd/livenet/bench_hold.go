@@ -43,7 +43,7 @@ that is in the way and the largest run that fits.`,
 var (
 	transportOption = option{name: "transport", group: "Benchmark", value: "NAME", def: "tcp", help: "quic, tcp or yamux"}
 	beatCodecOption = option{name: "codec", group: "Benchmark", value: "NAME", def: "frame", help: "frame: beats are answered; raw (tcp): a beat is one byte"}
-	ioOption        = option{name: "io", group: "Benchmark", value: "NAME", def: "auto", help: "the server's; goroutine: one for each session reads in a loop; parked (tcp): none does; auto parks where it can"}
+	ioOption        = option{name: "io", group: "Benchmark", value: "NAME", def: "auto", help: "the server's; goroutine: one for each session reads in a loop; blocking: a handler of each blocks in Read; parked (tcp): none does; auto parks where it can"}
 	timeoutOption   = option{name: "timeout", group: "Benchmark", value: "DURATION", def: "2s", help: "the server's sliding policy"}
 	beatOption      = option{name: "beat", group: "Benchmark", value: "DURATION", help: "each session beats once in it (default: a quarter of the timeout)"}
 	sessionsOption  = option{name: "sessions", group: "Benchmark", value: "N", def: "10000", help: "how many"}
@@ -87,12 +87,15 @@ func readHold(f *flags) measurement {
 
 // serverIO is what waits for what a session sends to the server.
 func (f *flags) serverIO(transport string) string {
-	io := f.oneOf("io", settings.IOAuto, settings.IOGoroutine, settings.IOParked)
+	io := f.oneOf("io", settings.IOAuto, settings.IOGoroutine, load.Blocking, settings.IOParked)
 	parks := stack.Parks(transport)
 	if io == settings.IOParked && !parks && f.err == nil {
 		f.fail("%s parked can't be had: %s does not park", f.spell("io"), transport)
 	}
-	if io == settings.IOGoroutine || !parks {
+	switch {
+	case io == load.Blocking:
+		return load.Blocking
+	case io == settings.IOGoroutine || !parks:
 		return load.Goroutine
 	}
 	return load.Parked

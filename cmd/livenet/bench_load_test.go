@@ -357,7 +357,7 @@ func TestBenchLoadBadUsage(t *testing.T) {
 		"hold --codec line":                  `hold: unknown codec "line": there are frame and raw`,
 		"hold --transport quic --codec raw":  "hold: --codec raw is for tcp: over quic, clients beat as livenet dial does, in frames",
 		"hold --transport yamux --io parked": "hold: --io parked can't be had: yamux does not park",
-		"hold --io x":                        `hold: unknown io "x": there are auto, goroutine and parked`,
+		"hold --io x":                        `hold: unknown io "x": there are auto, goroutine, blocking and parked`,
 		"hold --beat 10s --timeout 10s":      "hold: --timeout 10s must be longer than --beat 10s: a session in good health would be ended",
 		"hold --beat 1m --timeout 1m":        "hold: --timeout 1m must be longer than --beat 1m: a session in good health would be ended",
 		"hold --sessions 10 --servers 20":    "hold: --servers 20 is too many for --sessions 10: some would hold none",

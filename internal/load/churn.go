@@ -17,7 +17,7 @@ type Churn struct {
 	For       time.Duration
 	Parallel  int // connections at a time
 
-	// IO is what waits for what a session sends next: [Goroutine], or [Parked] if
+	// IO is what waits for what a session sends next: [Goroutine], [Blocking], or [Parked] if
 	// the transport parks.
 	IO string
 
@@ -113,7 +113,7 @@ func (r *churnRun) start(ctx context.Context) (err error) {
 		return err
 	}
 	r.server, err = r.fleet.start("the server", order{Serve: &serveOrder{
-		Transport: r.Transport, Codec: r.Codec, Timeout: churnTimeout, Echo: true, Parked: r.IO == Parked, Listen: "127.0.0.1:0", Identity: identity,
+		Transport: r.Transport, Codec: r.Codec, Timeout: churnTimeout, Echo: true, IO: r.IO, Listen: "127.0.0.1:0", Identity: identity,
 	}})
 	if err != nil {
 		return err

@@ -31,7 +31,7 @@ func (c *crew) start(ctx context.Context, serve serveOrder, hold holdOrder) erro
 	if err != nil {
 		return err
 	}
-	serve.Transport, serve.Codec, serve.Parked = c.plan.Transport, c.plan.Codec, c.plan.IO == Parked
+	serve.Transport, serve.Codec, serve.IO = c.plan.Transport, c.plan.Codec, c.plan.IO
 	serve.Listen, serve.ReusePort, serve.Identity = "127.0.0.1:0", c.plan.ReusePort, identity
 	for i := range c.plan.Servers {
 		h, err := c.fleet.start(fmt.Sprintf("server %d", i+1), order{Serve: &serve})

@@ -22,7 +22,7 @@ type Hold struct {
 	Clients   int  // likewise
 	ReusePort bool // the servers share one port
 
-	// IO is what waits for what a session sends next: [Goroutine], or [Parked] if
+	// IO is what waits for what a session sends next: [Goroutine], [Blocking], or [Parked] if
 	// the transport parks.
 	IO string
 

@@ -73,6 +73,7 @@ func TestHold(t *testing.T) {
 	for _, test := range []Hold{
 		{Transport: "tcp", Codec: "raw", IO: Goroutine},
 		{Transport: "tcp", Codec: "raw", IO: Parked},
+		{Transport: "tcp", Codec: "raw", IO: Blocking},
 		{Transport: "tcp", Codec: "frame", IO: Parked, Servers: 2, Clients: 3},
 		{Transport: "tcp", Codec: "frame", Servers: 3, Clients: 2, ReusePort: true},
 		{Transport: "yamux", Codec: "frame", Servers: 2},
@@ -295,7 +296,7 @@ func TestTail(t *testing.T) {
 }
 
 func TestChurn(t *testing.T) {
-	io := map[string]string{"tcp": Parked, "yamux": Goroutine, "quic": Goroutine}
+	io := map[string]string{"tcp": Parked, "yamux": Goroutine, "quic": Blocking}
 	for _, transport := range []string{"tcp", "yamux", "quic"} {
 		for _, codec := range []string{"frame", "raw"} {
 			if transport == "yamux" && codec == "raw" {

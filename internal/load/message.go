@@ -29,8 +29,8 @@ type serveOrder struct {
 	Transport string
 	Codec     string
 	Timeout   time.Duration
-	Echo      bool // send back what comes
-	Parked    bool // no goroutine for each session
+	Echo      bool   // send back what comes
+	IO        string // Goroutine, Blocking or Parked
 	Listen    string
 	ReusePort bool
 

@@ -10,7 +10,7 @@ import (
 type Shape struct {
 	Transport  string
 	Codec      string
-	IO         string // Goroutine or Parked
+	IO         string // Goroutine, Blocking or Parked
 	Sessions   int
 	Neighbours int    // of Sessions: those that Flag does not ask for, but --neighbours
 	Servers    int    // processes; 0: as many as it takes
@@ -23,6 +23,7 @@ type Shape struct {
 // What waits for what a session sends next.
 const (
 	Goroutine = "goroutine" // one for each, which reads in a loop
+	Blocking  = "blocking"  // a handler of each, in Read; a connection that parks is none of package net's
 	Parked    = "parked"    // nothing: over tcp the kernel tells when there is something
 )
 

@@ -62,7 +62,7 @@ func newServer(o serveOrder) (t transport.Transport, srv *liveness.Server, ready
 		Silence:   stack.Backstop(o.Timeout),
 		Handshake: liveness.DefaultOpening,
 		ReusePort: o.ReusePort,
-		Parked:    o.Parked,
+		Parked:    o.IO != Goroutine && stack.Parks(o.Transport),
 	})
 	if err != nil {
 		return nil, nil, ready, err
@@ -85,6 +85,9 @@ func newServer(o serveOrder) (t transport.Transport, srv *liveness.Server, ready
 	if o.Echo {
 		srv.Data = echo
 	}
+	if o.IO == Blocking {
+		srv.Handler, srv.Data = blocking(srv.Data), nil
+	}
 	return t, srv, ready, nil
 }
 
@@ -93,6 +96,20 @@ func discard(*liveness.Conn, []byte) error { return nil }
 func echo(c *liveness.Conn, p []byte) error {
 	_, err := c.Write(p)
 	return err
+}
+
+// blocking is a handler that does the same where it has been read. What waits is
+// to be measured, so the buffer is a small one.
+func blocking(data func(*liveness.Conn, []byte) error) liveness.Handler {
+	return func(_ context.Context, c *liveness.Conn) {
+		b := make([]byte, 16)
+		for {
+			n, err := c.Read(b)
+			if n > 0 && data(c, b[:n]) != nil || err != nil {
+				return
+			}
+		}
+	}
 }
 
 func (s *server) connect(connectOrder) {} // that is for clients
