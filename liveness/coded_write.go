@@ -144,24 +144,44 @@ const pingTime = 10 * time.Millisecond
 // when the peer takes nothing.
 const controlTime = 50 * time.Millisecond
 
+// tries is how often a control message is tried: that its time is over may be
+// because this end was held up, which says nothing of the peer. Nobody else would
+// send what is left of it.
+const tries = 2
+
 // control sends a control message, made by add once it can be sent, within d.
 // The write lock is held.
 func (c *Conn) control(d time.Duration, add func([]byte) []byte) bool {
+	made := 0
+	for range tries {
+		n, err := c.attempt(d/tries, add)
+		made += n
+		if err == nil {
+			return made > 0
+		}
+		if !timedOut(err) || c.leaving.Load() {
+			break
+		}
+	}
+	return false
+}
+
+// attempt sends what is left over, and what add appends to that, within d. It
+// returns the length of what add has appended. The write lock is held.
+func (c *Conn) attempt(d time.Duration, add func([]byte) []byte) (int, error) {
 	c.bound(time.Now().Add(d))
 	defer c.unbound()
-	if c.flush() != nil {
-		c.clogged.Store(true)
-		return false
-	}
 	b := buffers.Get().(*[]byte)
 	defer buffers.Put(b)
-	msg := add((*b)[:0])
-	if len(msg) == 0 {
-		return false
+	var msg []byte
+	err := c.flush()
+	if err == nil {
+		if msg = add((*b)[:0]); len(msg) > 0 {
+			err = c.send(msg)
+		}
 	}
-	err := c.send(msg)
 	c.clogged.Store(err != nil)
-	return err == nil
+	return len(msg), err
 }
 
 // bound sets a deadline for writing over the application's, and unbound gives
@@ -279,16 +299,11 @@ func (c *Conn) farewell(e *Error) bool {
 	// farewell anyway. What they leave unfinished goes out before it.
 	c.leaving.Store(true)
 	c.bound(past)
-	defer c.unbound()
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
-	for tries := 0; !c.said && tries < 2; tries++ {
-		began := time.Now()
+	defer c.unbound() // with the lock: another farewell's time is not this one's
+	if !c.said {
 		c.said = c.bye(e)
-		if time.Since(began) < 2*farewellTime {
-			break
-		}
-		// This end was held up itself: that its time is over says nothing of the peer.
 	}
 	if x != nil && (c.said || c.clogged.Load()) {
 		x.told(c.said)
@@ -299,9 +314,14 @@ func (c *Conn) farewell(e *Error) bool {
 // bye sends a Bye, or what is left of it. The write lock is held.
 func (c *Conn) bye(e *Error) bool {
 	can := false
-	c.control(farewellTime, func(b []byte) []byte {
-		b, can = c.coder.AppendBye(b, e.Reason.Code(), e.Text)
-		return b
-	})
+	for range tries {
+		_, err := c.attempt(farewellTime/tries, func(b []byte) []byte {
+			b, can = c.coder.AppendBye(b, e.Reason.Code(), e.Text)
+			return b
+		})
+		if !timedOut(err) {
+			break
+		}
+	}
 	return can && c.backlog == nil
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -85,4 +87,40 @@ func TestDrainTellsTheWriter(t *testing.T) {
 			w.end()
 		})
 	}
+}
+
+// A reluctant connection does not end its side before it is closed.
+type reluctant struct {
+	net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (c *reluctant) CloseWrite() error { <-c.closed; return net.ErrClosed }
+func (c *reluctant) Close() error      { c.once.Do(func() { close(c.closed) }); return c.Conn.Close() }
+
+// Whatever holds up telling the peers, after Drain they are ended.
+func TestDrainIsOverInTime(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		n := newPipes()
+		n.pair = func() (a, b net.Conn) {
+			a, b = net.Pipe()
+			return a, &reluctant{Conn: b, closed: make(chan struct{})}
+		}
+		w := serve(t, &Server{Config: Config{Policy: Sliding(time.Hour)}, Codec: codec.Frame, Drain: 5 * sec, Handler: echo}, n)
+		sess, st := w.dial()
+		var reading sync.WaitGroup
+		reading.Go(func() { io.Copy(io.Discard, st) })
+		io.WriteString(st, "\xfeLN\x01"+hello)
+		time.Sleep(sec)
+		began := time.Now()
+		w.stop()
+		w.awaitClosed(KindSession)
+		if took := time.Since(began); took != 5*sec {
+			t.Errorf("draining takes %v", took)
+		}
+		reading.Wait()
+		sess.Close(0, "")
+		w.end()
+	})
 }

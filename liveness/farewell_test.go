@@ -3,8 +3,6 @@ package liveness_test
 import (
 	"context"
 	"io"
-	"net"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -104,50 +102,6 @@ func TestCloggedStreamsAreNotAll(t *testing.T) {
 		sess.Close(0, "")
 		w.end()
 	})
-}
-
-// A farewell's time may be over because this end was held up itself: the peer is
-// told all the same.
-func TestRule10AStallTakesNoFarewellsTime(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		n := newPipes()
-		n.pair = func() (a, b net.Conn) {
-			a, b = net.Pipe()
-			return a, &heldUp{Conn: b, at: 2}
-		}
-		w := serve(t, &Server{Config: Config{Policy: Sliding(sec)}, Codec: codec.Frame, Handler: echo}, n)
-		sess, st := w.dial()
-		io.WriteString(st, "\xfeLN\x01"+hello)
-		got, err := io.ReadAll(st)
-		if err != nil || !strings.HasSuffix(string(got), "\x05\x02\x00") {
-			t.Errorf("it is told %q, %v", got, err)
-		}
-		sess.Close(0, "")
-		w.end()
-	})
-}
-
-// A heldUp connection has one write, of a number counted from 1, that comes too
-// late.
-type heldUp struct {
-	net.Conn
-	writes, at int
-	deadline   time.Time
-}
-
-func (c *heldUp) SetWriteDeadline(t time.Time) error {
-	c.deadline = t
-	return c.Conn.SetWriteDeadline(t)
-}
-
-func (c *heldUp) Write(p []byte) (int, error) {
-	if c.writes++; c.writes == c.at {
-		time.Sleep(100 * ms)
-		if !c.deadline.IsZero() {
-			return 0, os.ErrDeadlineExceeded
-		}
-	}
-	return c.Conn.Write(p)
 }
 
 // clog writes until the peer's buffers are full, and leaves them so.

@@ -336,9 +336,11 @@ func (s *Server) drain() {
 		if wait <= 0 {
 			wait = DefaultDrain
 		}
-		timer := time.NewTimer(wait) // telling them may take its time, too
+		timer := time.NewTimer(wait)
 		defer timer.Stop()
-		each(left, func(l *life) { l.holder.drain() })
+		var telling sync.WaitGroup // may take its time, too
+		telling.Go(func() { each(left, func(l *life) { l.holder.drain() }) })
+		defer telling.Wait()
 		select {
 		case <-s.idle:
 		case <-timer.C:

@@ -1,0 +1,106 @@
+package liveness_test
+
+import (
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/livenet/livenet/codec"
+	. "github.com/livenet/livenet/liveness"
+)
+
+// A heldUp connection has one Write, of a number counted from 1, that begins
+// late: its process was stopped, or others had the processor.
+type heldUp struct {
+	net.Conn
+	writes, at int
+	late       time.Duration
+	deadline   time.Time
+}
+
+func (c *heldUp) SetWriteDeadline(t time.Time) error {
+	c.deadline = t
+	return c.Conn.SetWriteDeadline(t)
+}
+
+func (c *heldUp) Write(p []byte) (int, error) {
+	if c.writes++; c.writes == c.at {
+		time.Sleep(c.late)
+		if !c.deadline.IsZero() && !time.Now().Before(c.deadline) {
+			return 0, os.ErrDeadlineExceeded // as a socket does, which does not even try
+		}
+	}
+	return c.Conn.Write(p)
+}
+
+// heldUpPipes are those whose server is held up, or whose client.
+func heldUpPipes(server, client *heldUp) *pipes {
+	n := newPipes()
+	n.pair = func() (a, b net.Conn) {
+		a, b = net.Pipe()
+		if client != nil {
+			client.Conn, a = a, client
+		}
+		if server != nil {
+			server.Conn, b = b, server
+		}
+		return a, b
+	}
+	return n
+}
+
+// What livenet has to say in passing has little time, which a stall of its own
+// may use up: it is said all the same.
+func TestRule10AStallKeepsNothingBack(t *testing.T) {
+	const tooLate = 60 * ms // for everything that is said in passing
+	for name, test := range map[string]struct {
+		server, client *heldUp
+		policy         Policy
+		probed, beats  bool
+	}{
+		"Hello":               {server: &heldUp{at: 1, late: tooLate}, policy: Sliding(10 * sec)},
+		"Hello, with a probe": {server: &heldUp{at: 1, late: tooLate}, policy: Sliding(10*sec, ProbeAfter(3*sec)), beats: true},
+		"Ping":                {server: &heldUp{at: 2, late: 15 * ms}, policy: Sliding(3*sec, ProbeAfter(sec)), probed: true},
+		"Pong":                {client: &heldUp{at: 2, late: tooLate}, policy: Sliding(3*sec, ProbeAfter(sec)), probed: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				w := serve(t, &Server{Config: Config{Policy: test.policy}, Codec: codec.Frame, Handler: echo}, heldUpPipes(test.server, test.client))
+				began := time.Now()
+				c := w.client(Client{NoBeat: !test.beats})
+				if took := time.Since(began); took > sec {
+					t.Errorf("Dial took %v", took)
+				}
+				if test.probed {
+					go io.Copy(io.Discard, c) // answers
+					time.Sleep(10 * sec)
+				}
+				if c.End() != nil || len(w.closed(KindSession)) > 0 {
+					t.Errorf("a live peer is ended: %v, %v", c.End(), w.closed(KindSession))
+				}
+				c.Close()
+				w.end()
+			})
+		})
+	}
+}
+
+func TestRule10AStallTakesNoFarewellsTime(t *testing.T) {
+	for _, late := range []time.Duration{6 * ms, 15 * ms, 100 * ms} {
+		inBubble(t, func(t *testing.T) {
+			w := serve(t, &Server{Config: Config{Policy: Sliding(sec)}, Codec: codec.Frame, Handler: echo},
+				heldUpPipes(&heldUp{at: 2, late: late}, nil))
+			sess, st := w.dial()
+			io.WriteString(st, "\xfeLN\x01"+hello)
+			got, err := io.ReadAll(st)
+			if err != nil || !strings.HasSuffix(string(got), "\x05\x02\x00") {
+				t.Errorf("held up for %v: the peer is told %q, %v", late, got, err)
+			}
+			sess.Close(0, "")
+			w.end()
+		})
+	}
+}
