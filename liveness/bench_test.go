@@ -6,6 +6,7 @@ import (
 	"net"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -112,16 +113,56 @@ func BenchmarkRenewParallel(b *testing.B) {
 	})
 }
 
+// populate has an engine hold leases, granted on all processors.
+func populate(b *testing.B, e *Engine) {
+	var granting sync.WaitGroup
+	leases := make([][10]*Lease, 100)
+	for i := range leases {
+		granting.Go(func() {
+			for j := range leases[i] {
+				leases[i][j] = e.Grant(Sliding(time.Hour), func(Expiry) {})
+				time.Sleep(time.Microsecond)
+			}
+		})
+	}
+	granting.Wait()
+	b.Cleanup(func() {
+		for i := range leases {
+			for _, l := range leases[i] {
+				l.Release()
+			}
+		}
+	})
+}
+
+// BenchmarkGrantRelease compares, with -cpu 1,2, one processor with both.
 func BenchmarkGrantRelease(b *testing.B) {
 	e := new(Engine)
-	keep := e.Grant(Sliding(time.Hour), func(Expiry) {})
-	defer keep.Release()
+	populate(b, e)
 	s := &watched{policy: Sliding(time.Minute)}
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			e.Watch(s).Release()
-		}
+	b.Run("Watch", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				e.Watch(s).Release()
+			}
+		})
+	})
+	// As in a connection, which the lease is a part of: there is nothing to collect.
+	b.Run("InPlace", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			var l struct {
+				_ [64]byte
+				Lease
+				_ [64]byte
+			}
+			for pb.Next() {
+				l.word.Store(quiet)
+				e.grant(&l.Lease, s)
+				l.Release()
+			}
+		})
 	})
 }
 

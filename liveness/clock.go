@@ -56,13 +56,13 @@ func (e *Engine) kick() {
 
 // stop reports whether the clock may end: no lease is left.
 func (e *Engine) stop() bool {
-	if e.live.Load() != 0 {
+	if e.live() != 0 {
 		return false
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.running.Store(false)
-	if e.live.Load() != 0 { // granted meanwhile, and told that the clock runs
+	if e.live() != 0 { // granted meanwhile, and told that the clock runs
 		e.running.Store(true)
 		return false
 	}
@@ -313,6 +313,6 @@ func (e *Engine) reprieve(l *Lease, p Policy, ev Evidence, v Verdict) (again tim
 func (e *Engine) bury(l *Lease, ev Evidence, v Verdict) {
 	late := e.now() - l.granted - v.At
 	e.stats.expired(late)
-	e.live.Add(-1)
+	l.shard.ended.Add(1)
 	e.expiries.run(task{lease: l, expired: true, verdict: v, age: ev.Age, heard: ev.Heard, late: late})
 }

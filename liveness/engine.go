@@ -31,7 +31,9 @@ type Engine struct {
 
 	epochs
 
-	live    atomic.Int64
+	turns     sync.Pool     // of *turn
+	districts atomic.Uint32 // that were given to processors
+
 	running atomic.Bool
 	mu      sync.Mutex    // held to start or stop the clock
 	kicks   chan struct{} // have the clock look up
@@ -117,22 +119,42 @@ func (e *Engine) Watch(s Subject) *Lease {
 // grant grants l, which may lie within its subject.
 func (e *Engine) grant(l *Lease, s Subject) {
 	e.once.Do(e.init)
-	l.subject, l.shard = s, &e.shards[rand.IntN(len(e.shards))]
+	l.subject, l.shard = s, e.pick()
 	// The lease counts before the clock is looked at, and the clock stops
 	// before it looks at the count: one of the two sees the other.
-	e.live.Add(1)
+	l.shard.granted.Add(1)
 	if !e.running.Load() {
 		e.start()
 	}
-	e.stats.granted.Add(1)
 	l.shard.grant(l)
 }
+
+// pick is the shard of a new lease. Each processor has some of the shards to
+// itself, as a rule, and grants from them in turn: to write what another processor
+// has written last costs as much as all the rest of a grant.
+func (e *Engine) pick() *shard {
+	t, _ := e.turns.Get().(*turn) // a pool keeps apart what processors put
+	if t == nil {
+		t = &turn{first: e.districts.Add(1) * shardsEach}
+	}
+	t.next = (t.next + 1) % shardsEach
+	s := &e.shards[(t.first+t.next)%uint32(len(e.shards))]
+	e.turns.Put(t)
+	return s
+}
+
+// shardsEach is how many shards there are for each processor.
+const shardsEach = 4
+
+// A turn is a processor's: it grants from shardsEach shards, the first of which
+// has a number.
+type turn struct{ first, next uint32 }
 
 func (e *Engine) init() {
 	e.step = e.tick()
 	e.base = time.Now().Add(-1) // the clock never reads 0, which stands for never
 	n := 1
-	for n < 4*runtime.GOMAXPROCS(0) {
+	for n < shardsEach*runtime.GOMAXPROCS(0) {
 		n *= 2
 	}
 	e.shards = make([]shard, n)
@@ -185,7 +207,26 @@ type shard struct {
 	mu    sync.Mutex
 	wheel wheel
 
-	last atomic.Int64 // the moment of the latest grant
+	last    atomic.Int64 // the moment of the latest grant
+	granted atomic.Int64 // leases
+	ended   atomic.Int64 // of these
+	_       [64]byte     // before the next shard's first line
+}
+
+// live is how many leases are held now. One that is granted meanwhile may not be
+// counted.
+func (e *Engine) live() int64 {
+	n := int64(0)
+	for i := range e.shards {
+		n += e.shards[i].live()
+	}
+	return n
+}
+
+// live is 0 only if there is none: of what is read later there is not less.
+func (s *shard) live() int64 {
+	ended := s.ended.Load()
+	return s.granted.Load() - ended
 }
 
 // grant dates l and files it for its first judgement.
@@ -224,7 +265,8 @@ func (s *shard) forget(l *Lease) {
 	s.mu.Lock()
 	s.wheel.remove(l)
 	s.mu.Unlock()
-	if s.engine.live.Add(-1) == 0 {
+	s.ended.Add(1)
+	if s.live() == 0 && s.engine.live() == 0 {
 		s.engine.kick()
 	}
 }

@@ -611,3 +611,16 @@ func TestRule1NotLateAfterALongStall(t *testing.T) {
 		}
 	})
 }
+
+// Renewals read a shard's first line of the cache: what other shards do is on
+// others.
+func TestShardsShareNoLine(t *testing.T) {
+	const line = 64
+	var s shard
+	if d := unsafe.Offsetof(s.mu) - unsafe.Offsetof(s.stamp); d < line {
+		t.Errorf("the lock is %d bytes after the stamp", d)
+	}
+	if d := unsafe.Sizeof(s) - unsafe.Offsetof(s.ended); d < line {
+		t.Errorf("the next shard's stamp is %d bytes after the last counter", d)
+	}
+}

@@ -22,11 +22,14 @@ type Stats struct {
 
 // Stats reads the engine's figures.
 func (e *Engine) Stats() Stats {
+	e.once.Do(e.init)
 	s := Stats{
-		Live:    e.live.Load(),
-		Granted: e.stats.granted.Load(),
+		Live:    e.live(),
 		Stalls:  e.stats.stalls.Load(),
 		LateMax: time.Duration(e.stats.lateMax.Load()),
+	}
+	for i := range e.shards {
+		s.Granted += e.shards[i].granted.Load()
 	}
 	for i := range s.Late {
 		s.Late[i] = e.stats.late[i].Load()
@@ -36,7 +39,6 @@ func (e *Engine) Stats() Stats {
 }
 
 type statistics struct {
-	granted atomic.Int64
 	stalls  atomic.Int64
 	late    [24]atomic.Int64
 	lateMax atomic.Int64 // written by the clock only
