@@ -32,6 +32,7 @@ type coded struct {
 
 	dmu      sync.Mutex // guards the rest
 	bounded  bool       // a control message has set a deadline of its own for now
+	bounds   uint32     // that were set
 	deadline *time.Time // for writing, as the application set it; nil: none
 }
 

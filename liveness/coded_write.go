@@ -169,40 +169,51 @@ func (c *Conn) control(d time.Duration, add func([]byte) []byte) bool {
 // attempt sends what is left over, and what add appends to that, within d. It
 // returns the length of what add has appended. The write lock is held.
 func (c *Conn) attempt(d time.Duration, add func([]byte) []byte) (int, error) {
-	c.bound(time.Now().Add(d))
-	defer c.unbound()
+	defer c.unbound(c.bound(time.Now().Add(d)))
 	b := buffers.Get().(*[]byte)
 	defer buffers.Put(b)
 	var msg []byte
+	held := c.backlog == nil && c.clogged.Load() // of what TLS has taken it may hold back a part
 	err := c.flush()
 	if err == nil {
-		if msg = add((*b)[:0]); len(msg) > 0 {
-			err = c.send(msg)
-		}
+		msg = add((*b)[:0])
+	}
+	switch {
+	case err != nil:
+	case len(msg) > 0:
+		err = c.send(msg)
+	case held:
+		_, err = c.write(nil)
 	}
 	c.clogged.Store(err != nil)
 	return len(msg), err
 }
 
 // bound sets a deadline for writing over the application's, and unbound gives
-// it back its own.
+// that back its own; unless somebody has set another one since, who will. Or, of
+// two farewells at once, one would have no end.
 
-func (c *Conn) bound(t time.Time) {
+func (c *Conn) bound(t time.Time) (number uint32) {
 	c.dmu.Lock()
+	defer c.dmu.Unlock()
 	c.bounded = true
+	c.bounds++
 	c.stream.SetWriteDeadline(t)
-	c.dmu.Unlock()
+	return c.bounds
 }
 
-func (c *Conn) unbound() {
+func (c *Conn) unbound(number uint32) {
 	c.dmu.Lock()
+	defer c.dmu.Unlock()
+	if number != c.bounds {
+		return
+	}
 	c.bounded = false
 	var t time.Time
 	if c.deadline != nil {
 		t = *c.deadline
 	}
 	c.stream.SetWriteDeadline(t)
-	c.dmu.Unlock()
 }
 
 // unlockPaying lets go of the write lock, having sent what this end owes the
@@ -298,10 +309,9 @@ func (c *Conn) farewell(e *Error) bool {
 	// Whoever is writing returns: nothing of the application's comes after the
 	// farewell anyway. What they leave unfinished goes out before it.
 	c.leaving.Store(true)
-	c.bound(past)
+	defer c.unbound(c.bound(past))
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
-	defer c.unbound() // with the lock: another farewell's time is not this one's
 	if !c.said {
 		c.said = c.bye(e)
 	}
@@ -314,8 +324,9 @@ func (c *Conn) farewell(e *Error) bool {
 // bye sends a Bye, or what is left of it. The write lock is held.
 func (c *Conn) bye(e *Error) bool {
 	can := false
+	var err error
 	for range tries {
-		_, err := c.attempt(farewellTime/tries, func(b []byte) []byte {
+		_, err = c.attempt(farewellTime/tries, func(b []byte) []byte {
 			b, can = c.coder.AppendBye(b, e.Reason.Code(), e.Text)
 			return b
 		})
@@ -323,5 +334,5 @@ func (c *Conn) bye(e *Error) bool {
 			break
 		}
 	}
-	return can && c.backlog == nil
+	return can && err == nil
 }

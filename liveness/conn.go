@@ -332,7 +332,9 @@ func (c *Conn) drainNow() bool {
 	e := &Error{Reason: Draining}
 	c.life.note(e)
 	if c.hasCodec() && c.coder.Tells() && c.farewell(e) {
+		number := c.bound(time.Now().Add(farewellTime))
 		closeWrite(c.stream)
+		c.unbound(number)
 	}
 	return c.life.in.Load() > 0
 }

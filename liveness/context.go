@@ -3,14 +3,13 @@ package liveness
 import (
 	"context"
 	"sync/atomic"
-	"time"
 )
 
 // A handlerContext ends with its connection, neither before nor after, and the
 // connection's end is its cause. What that takes is made when somebody asks for
 // it: most handlers wait in Read, and there may be very many of them.
 type handlerContext struct {
-	context.Context // has its values
+	context.Context // has its values, and does not end
 	life            *life
 	made            atomic.Pointer[madeContext] // nil: nobody has asked
 }
@@ -28,17 +27,17 @@ func (c *Conn) handled(ctx context.Context) {
 }
 
 func (h *handlerContext) make() *madeContext {
-	if m := h.made.Load(); m != nil {
-		return m
-	}
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(h.Context))
-	m := &madeContext{ctx, cancel}
-	if !h.made.CompareAndSwap(nil, m) {
-		cancel(nil)
-		return h.made.Load()
+	m := h.made.Load()
+	if m == nil {
+		ctx, cancel := context.WithCancelCause(h.Context)
+		m = &madeContext{ctx, cancel}
+		if !h.made.CompareAndSwap(nil, m) {
+			cancel(nil)
+			m = h.made.Load()
+		}
 	}
 	if e := h.life.ended.Load(); e != nil {
-		cancel(e) // end may have come before there was something to end
+		m.cancel(e) // end is still to come, or came before there was something to end
 	}
 	return m
 }
@@ -50,9 +49,6 @@ func (h *handlerContext) end(e *Error) {
 	}
 }
 
-// Deadline is none that the context knows: the connection's moves.
-func (h *handlerContext) Deadline() (time.Time, bool) { return time.Time{}, false }
-
 func (h *handlerContext) Done() <-chan struct{} { return h.make().Done() }
 func (h *handlerContext) Value(key any) any     { return h.make().Value(key) }
 
@@ -62,3 +58,6 @@ func (h *handlerContext) Err() error {
 	}
 	return h.make().Err()
 }
+
+// String is how its children call it.
+func (h *handlerContext) String() string { return "liveness.Handler" }

@@ -17,7 +17,7 @@ import (
 func TestRule11ManyCloggedStreamsEndAtOnce(t *testing.T) {
 	const (
 		streams = 100
-		drain   = 100 * ms
+		drain   = 50 * ms
 		each    = 10 * ms // a farewell's time
 	)
 	for _, way := range []string{"silent", "draining"} {
@@ -62,8 +62,8 @@ func TestRule11ManyCloggedStreamsEndAtOnce(t *testing.T) {
 // Streams that are not read do not keep the others from being told.
 func TestCloggedStreamsAreNotAll(t *testing.T) {
 	const (
-		streams = 20
-		every   = 4 // of those is clogged
+		streams = 100
+		every   = 8 // of those is clogged: more than are waited for in a row
 	)
 	inBubble(t, func(t *testing.T) {
 		w := serve(t, &Server{

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -101,6 +102,72 @@ func TestRule10AStallTakesNoFarewellsTime(t *testing.T) {
 			}
 			sess.Close(0, "")
 			w.end()
+		})
+	}
+}
+
+// A holdsBack connection takes all of one Write, of a number counted from 1, and
+// keeps it back until there is room and something else is written, as TLS does
+// where a record is cut.
+type holdsBack struct {
+	net.Conn
+	writes, at int
+	full       bool // from then on
+	rest       []byte
+	finished   bool // CloseWrite was called
+}
+
+func (c *holdsBack) CloseWrite() error { c.finished = true; return nil }
+
+func (c *holdsBack) Write(p []byte) (int, error) {
+	if c.writes++; c.writes == c.at {
+		c.rest = append(c.rest, p...)
+		return len(p), os.ErrDeadlineExceeded
+	}
+	if c.full && c.writes > c.at {
+		return 0, os.ErrDeadlineExceeded
+	}
+	if len(c.rest) > 0 {
+		n, err := c.Conn.Write(c.rest)
+		if c.rest = c.rest[n:]; err != nil {
+			return 0, err
+		}
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	return c.Conn.Write(p)
+}
+
+// What a stream has taken, and holds back, is not out.
+func TestWhatIsHeldBackIsNotSaid(t *testing.T) {
+	for name, full := range map[string]bool{"there is room again": false, "there is none": true} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				held := &holdsBack{at: 2, full: full}
+				n := newPipes()
+				n.pair = func() (a, b net.Conn) {
+					a, held.Conn = net.Pipe()
+					return a, held
+				}
+				w := serve(t, &Server{Config: Config{Policy: Sliding(time.Hour)}, Codec: codec.Frame, Drain: 5 * sec, Handler: echo}, n)
+				sess, st := w.dial()
+				var told bool
+				var reading sync.WaitGroup
+				reading.Go(func() {
+					got, _ := io.ReadAll(st)
+					told = strings.HasSuffix(string(got), "\x05\x0b\x00")
+				})
+				io.WriteString(st, "\xfeLN\x01"+hello)
+				time.Sleep(sec)
+				w.stop()
+				reading.Wait()
+				if told == full || held.finished == full {
+					t.Errorf("the peer is told: %v, and reads EOF: %v", told, held.finished)
+				}
+				sess.Close(0, "")
+				w.end()
+			})
 		})
 	}
 }

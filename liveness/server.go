@@ -338,7 +338,7 @@ func (s *Server) drain() {
 		}
 		timer := time.NewTimer(wait)
 		defer timer.Stop()
-		var telling sync.WaitGroup // may take its time, too
+		var telling sync.WaitGroup // which may take longer than that
 		telling.Go(func() { each(left, func(l *life) { l.holder.drain() }) })
 		defer telling.Wait()
 		select {

@@ -14,13 +14,12 @@ import (
 // session is a server's side of a session that carries several streams: its
 // life, and its streams.
 type session struct {
-	srv    *Server
-	sess   transport.Session
-	life   life
-	ctx    context.Context         // has its streams' values
-	cancel context.CancelCauseFunc // of ctx, where accepting waits for it; nil: it does not
+	srv  *Server
+	sess transport.Session
+	life life
+	ctx  context.Context // has its handlers' values, and does not end
 
-	telling atomic.Bool  // its streams are being told of an end
+	telling atomic.Int32 // times that its streams are being told of an end
 	untaken atomic.Int32 // farewells in a row that the peer did not take
 
 	mu       sync.Mutex
@@ -31,10 +30,7 @@ type session struct {
 }
 
 func newSession(ctx context.Context, s *Server, sess transport.Session) *session {
-	x := &session{srv: s, sess: sess, conns: make(map[*Conn]struct{}), holds: 2, ctx: ctx}
-	if _, parks := sess.(transport.Acceptor); !parks {
-		x.ctx, x.cancel = context.WithCancelCause(ctx)
-	}
+	x := &session{srv: s, sess: sess, ctx: ctx, conns: make(map[*Conn]struct{}), holds: 2}
 	x.life.cfg, x.life.policy, x.life.ledger, x.life.holder = &s.Config, s.sessionPolicy, &s.sessionCounts, x
 	return x
 }
@@ -231,9 +227,10 @@ const mostUntaken = 8
 
 // tell has all streams told something that may take a farewell.
 func (x *session) tell(f func(*Conn)) {
-	x.untaken.Store(0)
-	x.telling.Store(true)
-	defer x.telling.Store(false)
+	if x.telling.Add(1) == 1 {
+		x.untaken.Store(0)
+	}
+	defer x.telling.Add(-1)
 	for _, c := range x.list() {
 		f(c)
 	}
@@ -249,14 +246,11 @@ func (x *session) told(said bool) {
 }
 
 // takesNone reports whether a farewell is in vain.
-func (x *session) takesNone() bool { return x.telling.Load() && x.untaken.Load() >= mostUntaken }
+func (x *session) takesNone() bool { return x.telling.Load() > 0 && x.untaken.Load() >= mostUntaken }
 
 // shut ends the session: each stream with its farewell, then the whole.
 func (x *session) shut(e *Error) {
 	x.tell(func(c *Conn) { c.life.end(*e) })
-	if x.cancel != nil {
-		x.cancel(e)
-	}
 	x.sess.Close(e.Reason.Code(), e.Text)
 }
 
