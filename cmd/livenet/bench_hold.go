@@ -43,7 +43,7 @@ that is in the way and the largest run that fits.`,
 var (
 	transportOption = option{name: "transport", group: "Benchmark", value: "NAME", def: "tcp", help: "quic, tcp or yamux"}
 	beatCodecOption = option{name: "codec", group: "Benchmark", value: "NAME", def: "frame", help: "frame: beats are answered; raw (tcp): a beat is one byte"}
-	ioOption        = option{name: "io", group: "Benchmark", value: "NAME", def: "auto", help: "the server's; goroutine: one for each session reads in a loop; blocking: a handler of each blocks in Read; parked (tcp): none does; auto parks where it can"}
+	ioOption        = option{name: "io", group: "Benchmark", value: "NAME", def: "auto", help: "how the server waits; parked (tcp on Linux): without a goroutine; goroutine: with one for each connection, of package net; blocking: in the Read of a Handler; auto parks where it can"}
 	timeoutOption   = option{name: "timeout", group: "Benchmark", value: "DURATION", def: "2s", help: "the server's sliding policy"}
 	beatOption      = option{name: "beat", group: "Benchmark", value: "DURATION", help: "each session beats once in it (default: a quarter of the timeout)"}
 	sessionsOption  = option{name: "sessions", group: "Benchmark", value: "N", def: "10000", help: "how many"}

@@ -76,6 +76,10 @@ func TestLimits(t *testing.T) {
 		{"Memory", func(l *Limits) { l.Memory = 2 << 30 }, tcp.of(100_000),
 			"--sessions 100000 does not fit: about 2.2 GiB of memory are needed, 19.0 KiB for each session, and 2.0 GiB are available (MemAvailable); " +
 				"more memory, or ending what else uses it, would raise that; the largest run that fits is --sessions 87956"},
+		{"MemoryOfHandlers", func(l *Limits) { l.Memory = 2 << 30 },
+			Shape{Transport: "tcp", Codec: "frame", IO: Blocking, Flag: FlagSessions, Sessions: 100_000},
+			"--sessions 100000 does not fit: about 2.2 GiB of memory are needed, 19.0 KiB for each session, and 2.0 GiB are available (MemAvailable); " +
+				"more memory, or ending what else uses it, would raise that; the largest run that fits is --sessions 87956"},
 		// Of several the tightest is named, and what is offered fits them all.
 		{"Several", func(l *Limits) { l.Memory = 2 << 30; l.Tracked, l.TrackedMost = 50_000, 50_000 }, tcp.of(100_000),
 			"--sessions 100000 does not fit: the firewall tracks loopback connections, 50000 at most (net.netfilter.nf_conntrack_max), of which 50000 are left; " +

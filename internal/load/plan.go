@@ -22,8 +22,8 @@ type Shape struct {
 
 // What waits for what a session sends next.
 const (
-	Goroutine = "goroutine" // one for each, which reads in a loop
-	Blocking  = "blocking"  // a handler of each, in Read; a connection that parks is none of package net's
+	Goroutine = "goroutine" // one for each connection of package net; yamux needs none
+	Blocking  = "blocking"  // a Handler of each, in Read, on connections that could park where there are any
 	Parked    = "parked"    // nothing: over tcp the kernel tells when there is something
 )
 
@@ -213,7 +213,7 @@ func (s Shape) demand() demand {
 	if s.Transport == "tcp" && s.Codec != "raw" {
 		d.memory += codedMemory
 	}
-	if s.Transport == "tcp" && s.IO == Goroutine {
+	if s.Transport == "tcp" && (s.IO == Goroutine || s.IO == Blocking) {
 		d.memory += goroutineMemory
 	}
 	return d

@@ -62,7 +62,7 @@ func newServer(o serveOrder) (t transport.Transport, srv *liveness.Server, ready
 		Silence:   stack.Backstop(o.Timeout),
 		Handshake: liveness.DefaultOpening,
 		ReusePort: o.ReusePort,
-		Parked:    o.IO != Goroutine && stack.Parks(o.Transport),
+		Parked:    (o.IO == Parked || o.IO == Blocking) && stack.Parks(o.Transport),
 	})
 	if err != nil {
 		return nil, nil, ready, err
@@ -86,7 +86,7 @@ func newServer(o serveOrder) (t transport.Transport, srv *liveness.Server, ready
 		srv.Data = echo
 	}
 	if o.IO == Blocking {
-		srv.Handler, srv.Data = blocking(srv.Data), nil
+		srv.Handler, srv.Data = blocking(srv.Data, o.Codec), nil
 	}
 	return t, srv, ready, nil
 }
@@ -98,11 +98,16 @@ func echo(c *liveness.Conn, p []byte) error {
 	return err
 }
 
-// blocking is a handler that does the same where it has been read. What waits is
-// to be measured, so the buffer is a small one.
-func blocking(data func(*liveness.Conn, []byte) error) liveness.Handler {
+// blocking is a handler that reads in a loop, and gives data what it has read.
+// Who waits is to be measured, and not his buffer: it is as small as the codec
+// bears without one of its own.
+func blocking(data func(*liveness.Conn, []byte) error, code string) liveness.Handler {
+	size := 64
+	if code == codec.Raw.Name() {
+		size = 16
+	}
 	return func(_ context.Context, c *liveness.Conn) {
-		b := make([]byte, 16)
+		b := make([]byte, size)
 		for {
 			n, err := c.Read(b)
 			if n > 0 && data(c, b[:n]) != nil || err != nil {
