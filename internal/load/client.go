@@ -46,7 +46,7 @@ func newClient(o holdOrder, notes *noter) (role, error) {
 		return nil, err
 	}
 	c := &client{
-		way:     newWay(o.Transport, o.Timeout, o.Sources),
+		way:     newWay(o.Transport, max(o.Timeout, o.Borne), o.Sources),
 		codec:   code,
 		timeout: o.Timeout,
 		held:    make(map[*held]struct{}),

@@ -18,12 +18,12 @@ import (
 // A way is how a client reaches servers.
 type way struct {
 	transport string
-	timeout   time.Duration       // the servers'
+	borne     time.Duration       // silence, by the transport
 	tcp       transport.Transport // what yamux goes over
 }
 
-func newWay(name string, timeout time.Duration, sources Sources) *way {
-	return &way{name, timeout, spreadOver(sources)}
+func newWay(name string, borne time.Duration, sources Sources) *way {
+	return &way{name, borne, spreadOver(sources)}
 }
 
 // to is the transport by which a server can be reached.
@@ -42,7 +42,7 @@ func (w *way) to(s served) (transport.Transport, error) {
 		}
 		conf = pin.Config()
 	}
-	return stack.New(w.transport, conf, stack.Limits{Silence: stack.Backstop(w.timeout), Handshake: 2 * dialTime})
+	return stack.New(w.transport, conf, stack.Limits{Silence: stack.Backstop(w.borne), Handshake: 2 * dialTime})
 }
 
 // dialTime is how long opening a session may take.

@@ -29,8 +29,9 @@ type serveOrder struct {
 	Transport string
 	Codec     string
 	Timeout   time.Duration
-	Echo      bool   // send back what comes
-	IO        string // Goroutine, Blocking or Parked
+	Echo      bool          // send back what comes
+	Borne     time.Duration // silence that the transport is to bear; less than Timeout: that
+	IO        string        // Goroutine, Blocking or Parked
 	Listen    string
 	ReusePort bool
 
@@ -47,6 +48,7 @@ type holdOrder struct {
 	Sessions  int // that it will be asked to open
 	Beat      time.Duration
 	Timeout   time.Duration // the servers'
+	Borne     time.Duration // silence that the transport is to bear; less than Timeout: that
 	Sources   Sources
 	Judge     time.Duration // how long the server may be silent; 0: as long as it bears itself
 }

@@ -59,7 +59,7 @@ func newServer(o serveOrder) (t transport.Transport, srv *liveness.Server, ready
 		ready.Pin = devtls.PinOf(cert.Leaf).String()
 	}
 	t, err = stack.New(o.Transport, conf, stack.Limits{
-		Silence:   stack.Backstop(o.Timeout),
+		Silence:   stack.Backstop(max(o.Timeout, o.Borne)),
 		Handshake: liveness.DefaultOpening,
 		ReusePort: o.ReusePort,
 		Parked:    (o.IO == Parked || o.IO == Blocking) && stack.Parks(o.Transport),

@@ -128,6 +128,16 @@ func (s *Stall) stallOf(trial int) time.Duration {
 	return 0
 }
 
+// borne is the silence that what lies below the policies has to bear: a server
+// that is stopped says nothing.
+func (s *Stall) borne() time.Duration {
+	longest := time.Duration(0)
+	for trial := range s.Trials {
+		longest = max(longest, s.stallOf(trial))
+	}
+	return longest + s.Timeout
+}
+
 // lasts is about how long a trial takes.
 func (s *Stall) lasts(trial int) time.Duration {
 	if s.Starve == StarveStop {
@@ -170,8 +180,8 @@ func (r *stallRun) half(ctx context.Context) (err error) {
 	}()
 	r.number, r.charged = -1, counts{}
 	r.step("starting the server and %d client processes", len(r.plan.Clients))
-	err = r.start(ctx, serveOrder{Timeout: r.Timeout, Unprotected: !r.protected},
-		holdOrder{Beat: r.Beat, Timeout: r.Timeout, Judge: patience})
+	err = r.start(ctx, serveOrder{Timeout: r.Timeout, Borne: r.borne(), Unprotected: !r.protected},
+		holdOrder{Beat: r.Beat, Timeout: r.Timeout, Borne: r.borne(), Judge: patience})
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,9 @@ package load
 import (
 	"testing"
 	"time"
+
+	"github.com/livenet/livenet/transport"
+	"github.com/livenet/livenet/transport/quic"
 )
 
 func TestStallJudges(t *testing.T) {
@@ -40,6 +43,36 @@ func TestStallJudges(t *testing.T) {
 	}}
 	if err := r.judge(); err == nil {
 		t.Error("one was ended in a later trial, and that was in time")
+	}
+}
+
+// A server may be stopped for longer than QUIC would wait for one: the policies
+// alone are to judge.
+func TestStopsAreBorneBelow(t *testing.T) {
+	s := Stall{Transport: "quic", Timeout: 10 * time.Second, Starve: StarveStop, Stops: []float64{0.5, 10}, Trials: 1}
+	if d := s.borne(); d != 15*time.Second {
+		t.Errorf("half a timeout and one: %v", d)
+	}
+	s.Trials = 4
+	if d := s.borne(); d != 110*time.Second {
+		t.Errorf("ten timeouts and one: %v", d)
+	}
+	id, err := newIdentity(s.Transport)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, _, _, err := newServer(serveOrder{Transport: s.Transport, Codec: "frame", Timeout: s.Timeout, Borne: s.borne(), Identity: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := newWay(s.Transport, s.borne(), Sources{Count: 1}).to(served{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for end, tr := range map[string]transport.Transport{"server": server, "client": client} {
+		if q := tr.(quic.Transport); q.Config.MaxIdleTimeout <= s.borne() {
+			t.Errorf("the %s's transport bears %v", end, q.Config.MaxIdleTimeout)
+		}
 	}
 }
 
