@@ -56,13 +56,13 @@ func (e *Engine) kick() {
 
 // stop reports whether the clock may end: no lease is left.
 func (e *Engine) stop() bool {
-	if e.live() != 0 {
+	if !e.idle() {
 		return false
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.running.Store(false)
-	if e.live() != 0 { // granted meanwhile, and told that the clock runs
+	if !e.idle() { // granted meanwhile, and told that the clock runs
 		e.running.Store(true)
 		return false
 	}

@@ -223,6 +223,17 @@ func (e *Engine) live() int64 {
 	return n
 }
 
+// idle reports whether no lease is held. It does not look further than it must:
+// there may be very many shards.
+func (e *Engine) idle() bool {
+	for i := range e.shards {
+		if e.shards[i].live() != 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // live is 0 only if there is none: of what is read later there is not less.
 func (s *shard) live() int64 {
 	ended := s.ended.Load()
@@ -266,7 +277,7 @@ func (s *shard) forget(l *Lease) {
 	s.wheel.remove(l)
 	s.mu.Unlock()
 	s.ended.Add(1)
-	if s.live() == 0 && s.engine.live() == 0 {
+	if s.live() == 0 && s.engine.idle() {
 		s.engine.kick()
 	}
 }
