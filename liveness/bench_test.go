@@ -6,7 +6,6 @@ import (
 	"net"
 	"runtime"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -113,24 +112,19 @@ func BenchmarkRenewParallel(b *testing.B) {
 	})
 }
 
-// populate has an engine hold leases, granted on all processors.
-func populate(b *testing.B, e *Engine) {
-	var granting sync.WaitGroup
-	leases := make([][10]*Lease, 100)
-	for i := range leases {
-		granting.Go(func() {
-			for j := range leases[i] {
-				leases[i][j] = e.Grant(Sliding(time.Hour), func(Expiry) {})
-				time.Sleep(time.Microsecond)
-			}
-		})
+// populate has an engine hold leases, in all of its shards.
+func populate(b *testing.B, e *Engine, s Subject) {
+	leases := make([]*Lease, 1000)
+	leases[0] = e.Watch(s) // starts the clock
+	for i := range leases[1:] {
+		l := &Lease{subject: s, shard: &e.shards[i%len(e.shards)]}
+		l.shard.granted.Add(1)
+		l.shard.grant(l)
+		leases[1+i] = l
 	}
-	granting.Wait()
 	b.Cleanup(func() {
-		for i := range leases {
-			for _, l := range leases[i] {
-				l.Release()
-			}
+		for _, l := range leases {
+			l.Release()
 		}
 	})
 }
@@ -138,8 +132,8 @@ func populate(b *testing.B, e *Engine) {
 // BenchmarkGrantRelease compares, with -cpu 1,2, one processor with both.
 func BenchmarkGrantRelease(b *testing.B) {
 	e := new(Engine)
-	populate(b, e)
 	s := &watched{policy: Sliding(time.Minute)}
+	populate(b, e, s)
 	b.Run("Watch", func(b *testing.B) {
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {

@@ -26,7 +26,7 @@ func (c *Conn) handled(ctx context.Context) {
 	}
 }
 
-func (h *handlerContext) make() *madeContext {
+func (h *handlerContext) get() *madeContext {
 	m := h.made.Load()
 	if m == nil {
 		ctx, cancel := context.WithCancelCause(h.Context)
@@ -49,14 +49,14 @@ func (h *handlerContext) end(e *Error) {
 	}
 }
 
-func (h *handlerContext) Done() <-chan struct{} { return h.make().Done() }
-func (h *handlerContext) Value(key any) any     { return h.make().Value(key) }
+func (h *handlerContext) Done() <-chan struct{} { return h.get().Done() }
+func (h *handlerContext) Value(key any) any     { return h.get().Value(key) }
 
 func (h *handlerContext) Err() error {
 	if h.made.Load() == nil && h.life.ended.Load() == nil {
 		return nil
 	}
-	return h.make().Err()
+	return h.get().Err()
 }
 
 // String is how its children call it.

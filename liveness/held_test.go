@@ -75,14 +75,16 @@ func TestRule10AStallKeepsNothingBack(t *testing.T) {
 				if took := time.Since(began); took > sec {
 					t.Errorf("Dial took %v", took)
 				}
+				var answering sync.WaitGroup
 				if test.probed {
-					go io.Copy(io.Discard, c) // answers
+					answering.Go(func() { io.Copy(io.Discard, c) })
 					time.Sleep(10 * sec)
 				}
 				if c.End() != nil || len(w.closed(KindSession)) > 0 {
 					t.Errorf("a live peer is ended: %v, %v", c.End(), w.closed(KindSession))
 				}
 				c.Close()
+				answering.Wait()
 				w.end()
 			})
 		})
