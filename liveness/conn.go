@@ -225,10 +225,13 @@ func (c *Conn) addrs() (local, remote net.Addr) { return c.stream.LocalAddr(), c
 
 // witness is made when it is asked, which is seldom.
 func (c *Conn) witness() *witness {
-	if c.muxed {
-		return nil
+	switch {
+	case !c.muxed:
+		return witnessOf(c.stream)
+	case c.dialled():
+		return sessionWitness(c.sess) // of which it is the only stream
 	}
-	return witnessOf(c.stream)
+	return nil
 }
 
 // dialled says that this end opened the session.

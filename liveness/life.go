@@ -217,7 +217,11 @@ func (l *life) Arrived() (time.Duration, bool) {
 	if l.vouched.Load() {
 		return 0, false
 	}
-	return l.holder.witness().arrived()
+	h := l.holder
+	if l.parent != nil {
+		h = l.parent.holder // nothing came for the stream but by the session
+	}
+	return h.witness().arrived()
 }
 
 func (l *life) Probe() { l.holder.probe() }

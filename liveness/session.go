@@ -197,14 +197,7 @@ func (x *session) drain() {
 
 func (x *session) addrs() (local, remote net.Addr) { return x.sess.LocalAddr(), x.sess.RemoteAddr() }
 
-// witness is the kernel, which sees what all streams receive together.
-func (x *session) witness() *witness {
-	w := witnessOf(x.sess)
-	if w != nil {
-		w.shared = true
-	}
-	return w
-}
+func (x *session) witness() *witness { return sessionWitness(x.sess) }
 
 // probe asks the peer over whichever stream can.
 func (x *session) probe() {

@@ -12,7 +12,7 @@ import (
 // tcpi_last_data_recv counts in jiffies, whose age is known to a jiffy only:
 // one is taken off, so that the answer is never too old.
 func (w *witness) ask() (t testimony, ok bool) {
-	if w == nil {
+	if w == nil || w.raw == nil {
 		return t, false
 	}
 	err := w.raw.Control(func(fd uintptr) {

@@ -13,6 +13,7 @@ import (
 type endpoint struct {
 	conn      *net.UDPConn
 	transport *quicgo.Transport
+	arrivals  arrivals
 	closed    chan struct{} // the socket and its goroutines are gone
 
 	mu      sync.Mutex
@@ -22,12 +23,13 @@ type endpoint struct {
 
 // newEndpoint returns an endpoint on conn that the caller holds.
 func newEndpoint(conn *net.UDPConn, key *quicgo.StatelessResetKey) *endpoint {
-	return &endpoint{
-		conn:      conn,
-		transport: &quicgo.Transport{Conn: conn, StatelessResetKey: key},
-		closed:    make(chan struct{}),
-		holders:   1,
+	e := &endpoint{conn: conn, closed: make(chan struct{}), holders: 1}
+	e.transport = &quicgo.Transport{ConnectionIDLength: idLen, StatelessResetKey: key}
+	var ok bool
+	if e.transport.Conn, ok = stamped(conn, &e.arrivals); ok {
+		e.transport.ConnContext = e.arrivals.connContext
 	}
+	return e
 }
 
 func (e *endpoint) hold() {

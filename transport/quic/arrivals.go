@@ -1,0 +1,161 @@
+package quic
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	quicgo "github.com/quic-go/quic-go"
+)
+
+// start is the moment from which arrivals are counted.
+var start = time.Now()
+
+// Arrivals are when the datagrams of an endpoint came in, as the kernel saw it,
+// and of whom they are. Quic-go alone knows which connection a datagram is for.
+// So a peer is known by the address at which it began, and by the connection IDs
+// that were first seen from there: a client may be moved to another address
+// without its knowledge (RFC 9000, section 9.5). What comes with a new ID from an
+// address without a connection may be of any client that has moved on purpose.
+// On an endpoint that dialled, all is the server's.
+type arrivals struct {
+	mu     sync.Mutex
+	peers  map[netip.AddrPort]*peer
+	ids    map[connID]*peer
+	anyone time.Duration // when something last came that may be of anyone; since start, 0: nothing has
+	unsure bool          // there is more to read that came before now
+}
+
+// A peer is an address at which there are connections.
+type peer struct {
+	addr  netip.AddrPort
+	conns int
+	last  time.Duration // when something last came from it; since start, 0: nothing has
+	ids   []connID      // the latest ones
+}
+
+// mostIDs are how many connection IDs of a peer are remembered. A client has a few
+// in use, and another one after some thousand packets.
+const mostIDs = 8
+
+// idLen is the length of the connection IDs by which this end is addressed.
+const idLen = 4
+
+type connID [idLen]byte
+
+// idOf is by which ID this end is addressed in a datagram; false: by one that the
+// peer made up, which is longer (RFC 9000, section 7.2), to begin a connection.
+func idOf(datagram []byte) (id connID, ok bool) {
+	const long = 0x80
+	switch {
+	case len(datagram) < 1+1+4+idLen: // nothing that is so short is a packet
+		return id, false
+	case datagram[0]&long == 0:
+		return connID(datagram[1:]), true
+	case datagram[5] == idLen: // after the version
+		return connID(datagram[6:]), true
+	}
+	return id, false
+}
+
+// came takes note of a datagram. The lock is held.
+func (a *arrivals) came(from netip.AddrPort, datagram []byte, at time.Duration) {
+	id, ok := idOf(datagram)
+	p, known := a.peers[from], a.ids[id]
+	switch {
+	case p == nil && known == nil && ok:
+		a.anyone = max(a.anyone, at)
+	case p != nil && known == nil && ok:
+		a.bind(id, p)
+	}
+	if p != nil {
+		p.last = max(p.last, at)
+	}
+	if known != nil && ok {
+		known.last = max(known.last, at)
+	}
+}
+
+func (a *arrivals) bind(id connID, p *peer) {
+	if len(p.ids) == mostIDs {
+		delete(a.ids, p.ids[0])
+		p.ids = slices.Delete(p.ids, 0, 1)
+	}
+	p.ids = append(p.ids, id)
+	a.ids[id] = p
+}
+
+// last is when a datagram of conn last came in, at the latest. Conn is p's, or
+// was dialled if p is nil.
+func (a *arrivals) last(p *peer, conn *quicgo.Conn) time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	last := a.anyone
+	switch {
+	case a.unsure:
+		return time.Time{}
+	case p != nil && addrPort(conn.RemoteAddr()) != p.addr: // it has moved on purpose
+		return time.Time{}
+	case p != nil:
+		last = max(last, p.last)
+	}
+	if last == 0 {
+		return time.Time{}
+	}
+	return start.Add(last)
+}
+
+// connContext is told of each connection that a client begins, before it is
+// answered.
+func (a *arrivals) connContext(ctx context.Context, info *quicgo.ClientInfo) (context.Context, error) {
+	p := a.enter(addrPort(info.RemoteAddr))
+	context.AfterFunc(ctx, func() { a.leave(p) })
+	return context.WithValue(ctx, peerKey{}, p), nil
+}
+
+func (a *arrivals) enter(addr netip.AddrPort) *peer {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p := a.peers[addr]
+	if p == nil {
+		if a.peers == nil {
+			a.peers, a.ids = make(map[netip.AddrPort]*peer), make(map[connID]*peer)
+		}
+		p = &peer{addr: addr}
+		a.peers[addr] = p
+	}
+	p.conns++
+	return p
+}
+
+func (a *arrivals) leave(p *peer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if p.conns--; p.conns > 0 {
+		return
+	}
+	delete(a.peers, p.addr)
+	for _, id := range p.ids {
+		delete(a.ids, id)
+	}
+}
+
+// peerKey is the key under which the context of a connection that was accepted
+// has its peer.
+type peerKey struct{}
+
+// peerOf is the peer of a connection that was accepted; nil: it was dialled.
+func peerOf(conn *quicgo.Conn) *peer {
+	p, _ := conn.Context().Value(peerKey{}).(*peer)
+	return p
+}
+
+func addrPort(addr net.Addr) netip.AddrPort {
+	if udp, ok := addr.(*net.UDPAddr); ok {
+		return udp.AddrPort()
+	}
+	return netip.AddrPort{}
+}

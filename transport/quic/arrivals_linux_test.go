@@ -1,0 +1,337 @@
+package quic
+
+import (
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	quicgo "github.com/quic-go/quic-go"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
+
+	"github.com/livenet/livenet/transport/transporttest"
+)
+
+// udpPair returns a stamped socket, whose arrivals know the other one.
+func udpPair(t *testing.T) (c *stampedConn, from *net.UDPConn, p *peer) {
+	t.Helper()
+	var conns [2]*net.UDPConn
+	for i := range conns {
+		var err error
+		conns[i], err = net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conns[i].Close() })
+	}
+	stamps, ok := stamped(conns[0], new(arrivals))
+	if !ok {
+		t.Fatal("the kernel does not stamp")
+	}
+	c = stamps.(*stampedConn)
+	return c, conns[1], c.arrivals.enter(addrPort(conns[1].LocalAddr()))
+}
+
+func send(t *testing.T, from *net.UDPConn, to *stampedConn, n int) {
+	t.Helper()
+	for range n {
+		if _, err := from.WriteTo(short('x'), to.LocalAddr()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// messages are what quic-go reads into.
+func messages() []ipv4.Message {
+	ms := make([]ipv4.Message, 8)
+	for i := range ms {
+		ms[i].Buffers = [][]byte{make([]byte, 1500)}
+		ms[i].OOB = make([]byte, 128)
+	}
+	return ms
+}
+
+func readBatch(t *testing.T, c *stampedConn, want int) []ipv4.Message {
+	t.Helper()
+	ms := messages()
+	n, err := c.ReadBatch(ms, 0)
+	if n != want || err != nil {
+		t.Fatalf("read %d datagrams of %d, %v", n, want, err)
+	}
+	return ms[:n]
+}
+
+// What is read late has arrived when it arrived.
+func TestWhatIsReadLateIsDatedByTheKernel(t *testing.T) {
+	const late = 100 * time.Millisecond
+	c, from, p := udpPair(t)
+	since := time.Since(start)
+	send(t, from, c, 3)
+	time.Sleep(late)
+	latest := time.Since(start) - late
+	readBatch(t, c, 3)
+	if p.last < since || p.last > latest {
+		t.Errorf("dated to %v, and it was sent between %v and %v", p.last, since, latest)
+	}
+	if c.arrivals.anyone != 0 || c.arrivals.unsure {
+		t.Errorf("anyone's: %v, unsure: %v", c.arrivals.anyone, c.arrivals.unsure)
+	}
+}
+
+// As long as more of what has come is to be read, nobody knows who has sent what.
+func TestUntilAllIsReadNothingIsSure(t *testing.T) {
+	c, from, _ := udpPair(t)
+	send(t, from, c, 16)
+	time.Sleep(2 * lateness)
+	for range 2 {
+		readBatch(t, c, 8)
+		if !c.arrivals.unsure {
+			t.Error("sure before it was known that all was read")
+		}
+	}
+	c.SetReadDeadline(time.Now())
+	if _, err := c.ReadBatch(messages(), 0); !os.IsTimeout(err) {
+		t.Errorf("nothing to read: %v", err)
+	}
+	if c.arrivals.unsure {
+		t.Error("unsure when all was read")
+	}
+	c.SetReadDeadline(time.Time{})
+	send(t, from, c, 9)
+	time.Sleep(2 * lateness)
+	if readBatch(t, c, 8); !c.arrivals.unsure {
+		t.Error("sure with one datagram left")
+	}
+	if readBatch(t, c, 1); c.arrivals.unsure {
+		t.Error("unsure with none")
+	}
+}
+
+// What the kernel had no room for may have been anyone's, at any time until now.
+func TestWhatWasDroppedIsAnyones(t *testing.T) {
+	c, from, _ := udpPair(t)
+	if err := c.SetReadBuffer(4 << 10); err != nil {
+		t.Fatal(err)
+	}
+	send(t, from, c, 100)
+	time.Sleep(2 * lateness)
+	now := time.Since(start)
+	readBatch(t, c, min(8, waitingIn(t, c)))
+	if c.arrivals.anyone < now {
+		t.Errorf("anyone's last came at %v, want at least %v", c.arrivals.anyone, now)
+	}
+	for c.arrivals.unsure { // and once it is known, it is no news
+		c.SetReadDeadline(time.Now().Add(2 * lateness))
+		c.ReadBatch(messages(), 0)
+	}
+	c.SetReadDeadline(time.Time{})
+	before := c.arrivals.anyone
+	send(t, from, c, 1)
+	time.Sleep(2 * lateness)
+	if readBatch(t, c, 1); c.arrivals.anyone != before {
+		t.Error("dropped once, and told twice")
+	}
+}
+
+// waitingIn counts what c holds, by looking at as much as there can be.
+func waitingIn(t *testing.T, c *stampedConn) (n int) {
+	t.Helper()
+	ms := messages()
+	n, err := c.batches.ReadBatch(ms, unix.MSG_PEEK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// Quic-go gets what it asked the kernel for, and no stamps.
+func TestQuicGoSeesNoStamps(t *testing.T) {
+	c, from, _ := udpPair(t)
+	var err error
+	c.raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVTOS, 1)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	send(t, from, c, 2)
+	for _, m := range readBatch(t, c, 2) {
+		if len(m.OOB) != 128 {
+			t.Errorf("%d bytes for control messages, want quic-go's own 128", len(m.OOB))
+		}
+		all, err := unix.ParseSocketControlMessage(m.OOB[:m.NN])
+		if err != nil || len(all) != 1 || all[0].Header.Level != unix.IPPROTO_IP || all[0].Header.Type != unix.IP_TOS {
+			t.Errorf("control messages %+v, %v; want one", all, err)
+		}
+	}
+}
+
+// However the wall clock is set, if but once between two looks: nothing is dated to
+// before it arrived. And to no later either, if nobody sets it.
+func TestTheWallClockMakesNothingOlder(t *testing.T) {
+	const most = 8
+	type datagram struct {
+		at   time.Duration
+		wall int64
+	}
+	for _, sets := range []bool{true, false} {
+		rng := rand.New(rand.NewPCG(1, 2))
+		var c wallClock
+		var queue []datagram
+		now, lead := time.Hour, time.Duration(1e18)
+		set := false
+		pass := func() { // some time, in which things may happen
+			for range rng.IntN(4) {
+				now += time.Duration(rng.ExpFloat64() * float64(10*time.Millisecond))
+				switch n := rng.IntN(100); {
+				case n < 50:
+					queue = append(queue, datagram{now, int64(now + lead)})
+				case n == 50: // a stall
+					now += time.Duration(rng.Int64N(int64(3 * time.Minute)))
+				case n == 51 && sets && !set:
+					lead += time.Duration(rng.NormFloat64() * float64(time.Minute))
+					set = true
+				}
+			}
+		}
+		c.look(now, int64(now+lead), true)
+		for range 200_000 {
+			pass()
+			if len(queue) == 0 {
+				continue
+			}
+			read := queue[:min(len(queue), most)]
+			queue = queue[len(read):]
+			pass() // between reading and looking
+			c.look(now, int64(now+lead), len(read) < most)
+			set = false
+			for _, d := range read {
+				if at := c.when(d.wall); at < d.at || !sets && at > d.at {
+					t.Fatalf("what came at %v is dated to %v", d.at, at)
+				}
+			}
+		}
+	}
+}
+
+// Both ends of a session know when something last came, and that it was not
+// before it was sent.
+func TestLastArrival(t *testing.T) {
+	client, server, l := pair(t)
+	opened, err := client.OpenStream(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := time.Now()
+	if _, err := opened.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := server.AcceptStream(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at := server.LastArrival(); at.Before(before) || at.After(time.Now()) {
+		t.Errorf("at the server: %v after it was sent", at.Sub(before))
+	}
+	before = time.Now()
+	if _, err := accepted.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(opened, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if at := client.LastArrival(); at.Before(before) || at.After(time.Now()) {
+		t.Errorf("at the client: %v after it was sent", at.Sub(before))
+	}
+
+	_, strangerTLS := transporttest.Certificates(t) // which do not know the server's
+	if s, err := (Transport{TLS: strangerTLS}).Dial(t.Context(), l.Addr().String()); err == nil {
+		s.Close(0, "")
+		t.Fatal("the handshake did not fail")
+	}
+	client.Close(0, "")
+	wait(t, server.ctx.Done())
+	for deadline := time.Now().Add(10 * time.Second); l.ep.known() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d addresses are known still", l.ep.known())
+		}
+	}
+}
+
+func (e *endpoint) known() int {
+	e.arrivals.mu.Lock()
+	defer e.arrivals.mu.Unlock()
+	return len(e.arrivals.peers)
+}
+
+// Of a client that has moved on purpose nothing is known any more. Until quic-go
+// tells, what it says from its new address has not come before it was sent.
+func TestLastArrivalOfAClientThatMoves(t *testing.T) {
+	serverTLS, clientTLS := transporttest.Certificates(t)
+	clientTLS.NextProtos = []string{ALPN}
+	l, err := Transport{TLS: serverTLS}.Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var from [2]*quicgo.Transport
+	for i := range from {
+		conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		from[i] = &quicgo.Transport{Conn: conn}
+		defer from[i].Close()
+	}
+	client, err := from[0].Dial(t.Context(), l.Addr(), clientTLS, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.CloseWithError(0, "")
+	accepted, err := l.Accept(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := accepted.(*session)
+	old := server.RemoteAddr().String()
+	before := time.Now()
+	path, err := client.AddPath(from[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := path.Probe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if at := server.LastArrival(); at.Before(before) {
+		t.Errorf("its probe came %v before it was sent", before.Sub(at))
+	}
+	if err := path.Switch(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := client.OpenStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before = time.Now()
+	if _, err := out.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.AcceptStream(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if at := server.LastArrival(); !at.IsZero() && at.Before(before) {
+		t.Errorf("what it said came %v before it was said", before.Sub(at))
+	}
+	for deadline := time.Now().Add(10 * time.Second); server.RemoteAddr().String() == old; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the server does not see that it has moved")
+		}
+	}
+	if at := server.LastArrival(); !at.IsZero() {
+		t.Errorf("known, though it has moved: %v", at)
+	}
+}

@@ -1,0 +1,233 @@
+package quic
+
+import (
+	"encoding/binary"
+	"net"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
+)
+
+// A stampedConn is a UDP socket whose datagrams the kernel stamps with the time
+// at which they came in, and which tells that to the arrivals. Quic-go reads from
+// it in batches, as it does from the kernel's own, and never sees the stamps.
+type stampedConn struct {
+	*net.UDPConn
+	raw      syscall.RawConn
+	batches  *ipv4.PacketConn // of both IP versions, in spite of its name
+	arrivals *arrivals
+
+	// For the one goroutine that reads.
+	clock        wallClock
+	drops        uint32
+	ours, theirs [][]byte // room for control messages
+}
+
+// roomLen is for all control messages that quic-go asks for, and the stamp: 128
+// bytes by now, which is all that quic-go has room for.
+const roomLen = 256
+
+// lateness is from when on a datagram has lain unread. Who reads in time
+// knows no better than the kernel.
+const lateness = 5 * time.Millisecond
+
+// stamped is conn, such that the arrivals are told of what is read from it. It
+// returns false if the kernel does not stamp.
+func stamped(conn *net.UDPConn, a *arrivals) (net.PacketConn, bool) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return conn, false
+	}
+	var refused error
+	err = raw.Control(func(fd uintptr) {
+		refused = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
+	})
+	if err != nil || refused != nil {
+		return conn, false
+	}
+	c := &stampedConn{UDPConn: conn, raw: raw, batches: ipv4.NewPacketConn(conn), arrivals: a}
+	c.clock.read(true)
+	return c, true
+}
+
+// ReadBatch is quic-go's only way to read.
+func (c *stampedConn) ReadBatch(ms []ipv4.Message, flags int) (int, error) {
+	c.arrivals.mu.Lock()
+	if c.arrivals.unsure {
+		c.arrivals.unsure = !c.drained()
+	}
+	c.arrivals.mu.Unlock()
+
+	c.lend(ms)
+	n, err := c.batches.ReadBatch(ms, flags)
+	if n > 0 {
+		// Before quic-go knows of them, so that whoever is heard has arrived.
+		c.note(ms[:n], n < len(ms))
+	}
+	c.giveBack(ms, n)
+	return n, err
+}
+
+// note tells the arrivals of what was read. All says that it was all there was.
+func (c *stampedConn) note(ms []ipv4.Message, all bool) {
+	now := c.clock.read(all)
+	c.arrivals.mu.Lock()
+	defer c.arrivals.mu.Unlock()
+	late := false
+	for i := range ms {
+		m := &ms[i]
+		at := now
+		if stamp, ok := stampOf(m.OOB[:m.NN]); ok {
+			at = min(at, c.clock.when(stamp))
+		}
+		late = late || now-at > lateness
+		c.arrivals.came(addrPort(m.Addr), m.Buffers[0][:m.N], at)
+	}
+	switch {
+	case all:
+		c.arrivals.unsure = false
+	case late:
+		c.arrivals.unsure = true
+	}
+	if !late {
+		return
+	}
+	if drops, ok := c.dropped(); !ok || drops != c.drops {
+		// The kernel keeps the first and drops the rest: whoever has been read may
+		// have sent more.
+		c.drops = drops
+		c.arrivals.anyone = max(c.arrivals.anyone, now)
+	}
+}
+
+// drained reports whether there is nothing to read.
+func (c *stampedConn) drained() bool {
+	waiting := 1
+	err := c.raw.Control(func(fd uintptr) {
+		if n, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ); err == nil {
+			waiting = n
+		}
+	})
+	return err == nil && waiting == 0
+}
+
+// dropped is how many datagrams the kernel has dropped in all, for want of room.
+func (c *stampedConn) dropped() (n uint32, ok bool) {
+	err := c.raw.Control(func(fd uintptr) {
+		var info [unix.SK_MEMINFO_VARS]uint32
+		size := uint32(unsafe.Sizeof(info))
+		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO,
+			uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+		n, ok = info[unix.SK_MEMINFO_DROPS], errno == 0 && uintptr(size) == unsafe.Sizeof(info)
+	})
+	return n, ok && err == nil
+}
+
+// lend puts room for the kernel's control messages in the place of quic-go's.
+func (c *stampedConn) lend(ms []ipv4.Message) {
+	for len(c.ours) < len(ms) {
+		c.ours = append(c.ours, make([]byte, roomLen))
+		c.theirs = append(c.theirs, nil)
+	}
+	for i := range ms {
+		c.theirs[i], ms[i].OOB = ms[i].OOB, c.ours[i]
+	}
+}
+
+// giveBack undoes that, and hands on what the first n have got, but for the stamp.
+func (c *stampedConn) giveBack(ms []ipv4.Message, n int) {
+	for i := range ms {
+		m := &ms[i]
+		m.OOB = c.theirs[i]
+		if i < n {
+			m.NN = copyWithoutStamp(m.OOB, c.ours[i][:m.NN])
+		}
+	}
+}
+
+// stampOf is the kernel's stamp, in nanoseconds of Unix time.
+func stampOf(oob []byte) (ns int64, ok bool) {
+	for len(oob) > 0 {
+		h, body, rest, err := unix.ParseOneSocketControlMessage(oob)
+		if err != nil {
+			return 0, false
+		}
+		if isStamp(h) {
+			return timespec(body)
+		}
+		oob = rest
+	}
+	return 0, false
+}
+
+// copyWithoutStamp copies control messages, as many as there is room for.
+func copyWithoutStamp(dst, oob []byte) (n int) {
+	for len(oob) > 0 {
+		h, _, rest, err := unix.ParseOneSocketControlMessage(oob)
+		if err != nil {
+			return n
+		}
+		if whole := oob[:len(oob)-len(rest)]; !isStamp(h) && len(whole) <= len(dst)-n {
+			n += copy(dst[n:], whole)
+		}
+		oob = rest
+	}
+	return n
+}
+
+func isStamp(h unix.Cmsghdr) bool {
+	return h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_TIMESTAMPNS
+}
+
+// timespec is that of the kernel, which has two words of the machine's.
+func timespec(b []byte) (ns int64, ok bool) {
+	switch len(b) {
+	case 16:
+		return int64(binary.NativeEndian.Uint64(b))*1e9 + int64(binary.NativeEndian.Uint64(b[8:])), true
+	case 8:
+		return int64(binary.NativeEndian.Uint32(b))*1e9 + int64(binary.NativeEndian.Uint32(b[4:])), true
+	}
+	return 0, false
+}
+
+// A wallClock tells when the wall clock, by which the kernel stamps, showed what.
+// The wall clock may be set at any time, so its lead over the clock that never
+// is has to be looked at again and again. Of all leads since the datagrams came
+// that are yet to be dated, the least is believed: a moment may seem too late
+// then, and not too early, unless the wall clock was set back and forth between
+// two looks.
+type wallClock struct {
+	begun        bool
+	before, lead time.Duration // at the last look but one, and at the last
+	least        time.Duration // since there was nothing left to be dated
+	all          bool          // nothing was, at the last look
+}
+
+// read looks at both clocks, and returns the time since start. What has been read
+// by now is to be dated before the next look; all says that nothing else came
+// before.
+func (c *wallClock) read(all bool) time.Duration {
+	t := time.Now()
+	now := t.Sub(start)
+	c.look(now, t.UnixNano(), all)
+	return now
+}
+
+func (c *wallClock) look(now time.Duration, wall int64, all bool) {
+	lead := time.Duration(wall) - now
+	switch {
+	case !c.begun:
+		c.begun, c.lead, c.least = true, lead, lead
+	case c.all: // but what came between reading and looking may have had the lead of before
+		c.least = min(c.before, c.lead, lead)
+	default:
+		c.least = min(c.least, lead)
+	}
+	c.before, c.lead, c.all = c.lead, lead, all
+}
+
+// when is the time since start at which the wall clock showed so much.
+func (c *wallClock) when(wall int64) time.Duration { return time.Duration(wall) - c.least }
