@@ -26,7 +26,12 @@ type arrivals struct {
 	peers  map[netip.AddrPort]*peer
 	ids    map[connID]*peer
 	anyone time.Duration // when something last came that may be of anyone; since start, 0: nothing has
-	unsure bool          // there is more to read that came before now
+	newest time.Duration // when the last of what was read came
+
+	// While there is more to read of what lay unread, it is sure only what came
+	// up to a moment: when there last was nothing to read.
+	unsure bool
+	sure   time.Duration
 }
 
 // A peer is an address at which there are connections.
@@ -63,6 +68,7 @@ func idOf(datagram []byte) (id connID, ok bool) {
 
 // came takes note of a datagram. The lock is held.
 func (a *arrivals) came(from netip.AddrPort, datagram []byte, at time.Duration) {
+	a.newest = max(a.newest, at)
 	id, ok := idOf(datagram)
 	p, known := a.peers[from], a.ids[id]
 	switch {
@@ -88,21 +94,28 @@ func (a *arrivals) bind(id connID, p *peer) {
 	a.ids[id] = p
 }
 
-// last is when a datagram of conn last came in, at the latest. Conn is p's, or
-// was dialled if p is nil.
-func (a *arrivals) last(p *peer, conn *quicgo.Conn) time.Time {
+// settle takes note of whether there is more to read of what lay unread. The lock
+// is held.
+func (a *arrivals) settle(more bool) {
+	a.unsure = more
+	if !more {
+		a.sure = a.newest
+	}
+}
+
+// last is when a datagram of a connection last came in, at the latest: of one of
+// p's, which is at addr now, or, if p is nil, of the one that was dialled.
+func (a *arrivals) last(p *peer, addr netip.AddrPort) time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	last := a.anyone
 	switch {
-	case a.unsure:
-		return time.Time{}
-	case p != nil && addrPort(conn.RemoteAddr()) != p.addr: // it has moved on purpose
+	case p != nil && addr != p.addr: // it has moved on purpose
 		return time.Time{}
 	case p != nil:
 		last = max(last, p.last)
 	}
-	if last == 0 {
+	if last == 0 || a.unsure && last > a.sure {
 		return time.Time{}
 	}
 	return start.Add(last)

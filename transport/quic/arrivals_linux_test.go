@@ -32,7 +32,19 @@ func udpPair(t *testing.T) (c *stampedConn, from *net.UDPConn, p *peer) {
 		t.Fatal("the kernel does not stamp")
 	}
 	c = stamps.(*stampedConn)
-	return c, conns[1], c.arrivals.enter(addrPort(conns[1].LocalAddr()))
+	p = c.arrivals.enter(addrPort(conns[1].LocalAddr()))
+	// The first one on the machine to ask for stamps waits for the kernel to begin.
+	for end := time.Now().Add(10 * time.Second); ; {
+		send(t, conns[1], c, 1)
+		time.Sleep(2 * lateness)
+		read := time.Since(start)
+		if readBatch(t, c, 1); p.last < read {
+			return c, conns[1], p
+		}
+		if time.Now().After(end) {
+			t.Fatal("the kernel does not stamp")
+		}
+	}
 }
 
 func send(t *testing.T, from *net.UDPConn, to *stampedConn, n int) {

@@ -66,6 +66,44 @@ func TestWhoseADatagramIs(t *testing.T) {
 	}
 }
 
+// While only a part is read of what has lain unread, nobody knows what else there
+// is of those of whom there is something in it. Of the others it is known.
+func TestWhatIsUnsure(t *testing.T) {
+	var a arrivals
+	x, y := a.enter(here), a.enter(there)
+	known := func(p *peer) bool { return !a.last(p, p.addr).IsZero() }
+	if known(x) {
+		t.Error("nothing has come, and that at a known time")
+	}
+	a.came(here, short('x'), 10)
+	a.came(there, short('y'), 20)
+	a.settle(false)
+	if a.settle(true); !known(x) || !known(y) || !a.last(x, here).Equal(start.Add(10)) {
+		t.Error("what had come before is not known any more")
+	}
+	a.came(there, short('y'), 30)
+	if !known(x) || known(y) {
+		t.Errorf("of X, of whom nothing was read: %v, want true; of Y: %v, want false", known(x), known(y))
+	}
+	if a.settle(true); !known(x) || known(y) {
+		t.Error("still the same, and it changes")
+	}
+	if a.settle(false); !known(y) || !a.last(y, there).Equal(start.Add(30)) {
+		t.Error("all was read, and it is not known")
+	}
+	a.settle(true)
+	a.came(elsewhere, short('s'), 40)
+	if known(x) || known(y) {
+		t.Error("a stranger, who may be X or Y, was read in part, and they are known")
+	}
+	if a.settle(false); !a.last(x, here).Equal(start.Add(40)) {
+		t.Error("what may be X's does not count")
+	}
+	if !a.last(x, elsewhere).IsZero() {
+		t.Error("X has moved, and is known")
+	}
+}
+
 // Nothing is kept of an address whose connections have ended, and little of one
 // that uses up its IDs.
 func TestArrivalsForget(t *testing.T) {

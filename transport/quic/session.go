@@ -95,7 +95,9 @@ func (s *session) LocalAddr() net.Addr { return s.conn.LocalAddr() }
 func (s *session) RemoteAddr() net.Addr { return s.conn.RemoteAddr() }
 
 // LastArrival goes by the kernel's stamps on Linux, and knows nothing elsewhere.
-func (s *session) LastArrival() time.Time { return s.ep.arrivals.last(s.peer, s.conn) }
+func (s *session) LastArrival() time.Time {
+	return s.ep.arrivals.last(s.peer, addrPort(s.conn.RemoteAddr()))
+}
 
 // Close tells the peer the code (at most 2^62-1) and the text (at most 1024
 // bytes of it), and drops whatever the streams have not delivered yet.

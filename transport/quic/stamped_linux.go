@@ -56,8 +56,8 @@ func stamped(conn *net.UDPConn, a *arrivals) (net.PacketConn, bool) {
 // ReadBatch is quic-go's only way to read.
 func (c *stampedConn) ReadBatch(ms []ipv4.Message, flags int) (int, error) {
 	c.arrivals.mu.Lock()
-	if c.arrivals.unsure {
-		c.arrivals.unsure = !c.drained()
+	if c.arrivals.unsure && c.drained() {
+		c.arrivals.settle(false)
 	}
 	c.arrivals.mu.Unlock()
 
@@ -86,11 +86,8 @@ func (c *stampedConn) note(ms []ipv4.Message, all bool) {
 		late = late || now-at > lateness
 		c.arrivals.came(addrPort(m.Addr), m.Buffers[0][:m.N], at)
 	}
-	switch {
-	case all:
-		c.arrivals.unsure = false
-	case late:
-		c.arrivals.unsure = true
+	if all || late {
+		c.arrivals.settle(!all)
 	}
 	if !late {
 		return
