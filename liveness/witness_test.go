@@ -19,7 +19,7 @@ func (d dated) Multiplexed() bool      { return true }
 
 // A transport that knows when its packets arrived is a witness of that, for
 // the session at both ends and for its streams; but not of what it has not read.
-func TestRule11ATransportIsAWitness(t *testing.T) {
+func TestRule10ATransportIsAWitness(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		unknown := dated{}
 		known := dated{at: time.Now()}

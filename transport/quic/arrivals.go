@@ -21,17 +21,21 @@ var start = time.Now()
 // without its knowledge (RFC 9000, section 9.5). What comes with a new ID from an
 // address without a connection may be of any client that has moved on purpose.
 // On an endpoint that dialled, all is the server's.
+//
+// One thing can't be told: a client that moves on purpose to the very socket of
+// another connection of its own is taken for that one until quic-go has validated
+// the path.
 type arrivals struct {
+	// unread reports whether there is more to read. Nil: nobody takes note of
+	// arrivals.
+	unread func() bool
+
+	// mu is held from when the kernel gives away datagrams until they are noted.
 	mu     sync.Mutex
 	peers  map[netip.AddrPort]*peer
 	ids    map[connID]*peer
 	anyone time.Duration // when something last came that may be of anyone; since start, 0: nothing has
-	newest time.Duration // when the last of what was read came
-
-	// While there is more to read of what lay unread, it is sure only what came
-	// up to a moment: when there last was nothing to read.
-	unsure bool
-	sure   time.Duration
+	all    time.Duration // all that came by then has been read; since start
 }
 
 // A peer is an address at which there are connections.
@@ -48,6 +52,10 @@ const mostIDs = 8
 
 // idLen is the length of the connection IDs by which this end is addressed.
 const idLen = 4
+
+// lateness is from when on a datagram has lain unread. With less, it may as well
+// have been read in time.
+const lateness = 5 * time.Millisecond
 
 type connID [idLen]byte
 
@@ -68,7 +76,6 @@ func idOf(datagram []byte) (id connID, ok bool) {
 
 // came takes note of a datagram. The lock is held.
 func (a *arrivals) came(from netip.AddrPort, datagram []byte, at time.Duration) {
-	a.newest = max(a.newest, at)
 	id, ok := idOf(datagram)
 	p, known := a.peers[from], a.ids[id]
 	switch {
@@ -94,28 +101,23 @@ func (a *arrivals) bind(id connID, p *peer) {
 	a.ids[id] = p
 }
 
-// settle takes note of whether there is more to read of what lay unread. The lock
-// is held.
-func (a *arrivals) settle(more bool) {
-	a.unsure = more
-	if !more {
-		a.sure = a.newest
-	}
-}
-
 // last is when a datagram of a connection last came in, at the latest: of one of
-// p's, which is at addr now, or, if p is nil, of the one that was dialled.
+// p's, which is at addr now, or, if p is nil, of the one that was dialled. As long
+// as more is to be read it isn't known: what has been read is as old as the rest
+// is young.
 func (a *arrivals) last(p *peer, addr netip.AddrPort) time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	last := a.anyone
 	switch {
-	case p != nil && addr != p.addr: // it has moved on purpose
+	case a.unread == nil:
+		return time.Time{}
+	case p != nil && addr != p.addr: // where there may be another connection's peer
 		return time.Time{}
 	case p != nil:
 		last = max(last, p.last)
 	}
-	if last == 0 || a.unsure && last > a.sure {
+	if last == 0 || time.Since(start)-a.all > lateness && a.unread() {
 		return time.Time{}
 	}
 	return start.Add(last)

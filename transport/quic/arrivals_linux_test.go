@@ -1,10 +1,10 @@
 package quic
 
 import (
+	"cmp"
 	"io"
 	"math/rand/v2"
 	"net"
-	"os"
 	"testing"
 	"time"
 
@@ -27,11 +27,10 @@ func udpPair(t *testing.T) (c *stampedConn, from *net.UDPConn, p *peer) {
 		}
 		t.Cleanup(func() { conns[i].Close() })
 	}
-	stamps, ok := stamped(conns[0], new(arrivals))
+	c, ok := stamped(conns[0], new(arrivals)).(*stampedConn)
 	if !ok {
 		t.Fatal("the kernel does not stamp")
 	}
-	c = stamps.(*stampedConn)
 	p = c.arrivals.enter(addrPort(conns[1].LocalAddr()))
 	// The first one on the machine to ask for stamps waits for the kernel to begin.
 	for end := time.Now().Add(10 * time.Second); ; {
@@ -88,37 +87,58 @@ func TestWhatIsReadLateIsDatedByTheKernel(t *testing.T) {
 	if p.last < since || p.last > latest {
 		t.Errorf("dated to %v, and it was sent between %v and %v", p.last, since, latest)
 	}
-	if c.arrivals.anyone != 0 || c.arrivals.unsure {
-		t.Errorf("anyone's: %v, unsure: %v", c.arrivals.anyone, c.arrivals.unsure)
+	if !c.known(p) || c.arrivals.anyone != 0 {
+		t.Errorf("known: %v, anyone's: %v; want true, 0", c.known(p), c.arrivals.anyone)
 	}
 }
 
+func (c *stampedConn) known(p *peer) bool { return !c.arrivals.last(p, p.addr).IsZero() }
+
 // As long as more of what has come is to be read, nobody knows who has sent what.
-func TestUntilAllIsReadNothingIsSure(t *testing.T) {
-	c, from, _ := udpPair(t)
-	send(t, from, c, 16)
+// An empty datagram is more, too.
+func TestUntilAllIsReadNothingIsKnown(t *testing.T) {
+	c, from, p := udpPair(t)
+	send(t, from, c, 8)
+	if _, err := from.WriteTo(nil, c.LocalAddr()); err != nil {
+		t.Fatal(err)
+	}
+	send(t, from, c, 7)
 	time.Sleep(2 * lateness)
-	for range 2 {
-		readBatch(t, c, 8)
-		if !c.arrivals.unsure {
-			t.Error("sure before it was known that all was read")
-		}
+	if c.known(p) {
+		t.Error("known before anything was read")
 	}
-	c.SetReadDeadline(time.Now())
-	if _, err := c.ReadBatch(messages(), 0); !os.IsTimeout(err) {
-		t.Errorf("nothing to read: %v", err)
+	if readBatch(t, c, 8); c.known(p) {
+		t.Error("known when half was read")
 	}
-	if c.arrivals.unsure {
-		t.Error("unsure when all was read")
+	if readBatch(t, c, 8); !c.known(p) {
+		t.Error("not known when all was read")
 	}
-	c.SetReadDeadline(time.Time{})
 	send(t, from, c, 9)
 	time.Sleep(2 * lateness)
-	if readBatch(t, c, 8); !c.arrivals.unsure {
-		t.Error("sure with one datagram left")
+	if readBatch(t, c, 8); c.known(p) {
+		t.Error("known with one datagram left")
 	}
-	if readBatch(t, c, 1); c.arrivals.unsure {
-		t.Error("unsure with none")
+	if readBatch(t, c, 1); !c.known(p) {
+		t.Error("not known with none")
+	}
+}
+
+// A stall may come between reading and taking note of it: then all was read before
+// the stall, and not by now.
+func TestAStallBeforeItIsNoted(t *testing.T) {
+	c, from, p := udpPair(t)
+	send(t, from, c, 1)
+	ms := messages()
+	c.lend(ms)
+	if n, err := c.batches.ReadBatch(ms, 0); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	send(t, from, c, 1)
+	time.Sleep(2 * lateness)
+	c.note(ms[:1], true)
+	c.taking.unlock()
+	if c.known(p) {
+		t.Error("known, with one datagram left that has come since")
 	}
 }
 
@@ -131,15 +151,14 @@ func TestWhatWasDroppedIsAnyones(t *testing.T) {
 	send(t, from, c, 100)
 	time.Sleep(2 * lateness)
 	now := time.Since(start)
-	readBatch(t, c, min(8, waitingIn(t, c)))
+	for c.unread() {
+		if n, err := c.ReadBatch(messages(), 0); n <= 0 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
 	if c.arrivals.anyone < now {
 		t.Errorf("anyone's last came at %v, want at least %v", c.arrivals.anyone, now)
 	}
-	for c.arrivals.unsure { // and once it is known, it is no news
-		c.SetReadDeadline(time.Now().Add(2 * lateness))
-		c.ReadBatch(messages(), 0)
-	}
-	c.SetReadDeadline(time.Time{})
 	before := c.arrivals.anyone
 	send(t, from, c, 1)
 	time.Sleep(2 * lateness)
@@ -148,23 +167,15 @@ func TestWhatWasDroppedIsAnyones(t *testing.T) {
 	}
 }
 
-// waitingIn counts what c holds, by looking at as much as there can be.
-func waitingIn(t *testing.T, c *stampedConn) (n int) {
-	t.Helper()
-	ms := messages()
-	n, err := c.batches.ReadBatch(ms, unix.MSG_PEEK)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
 // Quic-go gets what it asked the kernel for, and no stamps.
 func TestQuicGoSeesNoStamps(t *testing.T) {
 	c, from, _ := udpPair(t)
 	var err error
 	c.raw.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVTOS, 1)
+		err = cmp.Or(
+			unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVTOS, 1),
+			unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1),
+		)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -175,8 +186,12 @@ func TestQuicGoSeesNoStamps(t *testing.T) {
 			t.Errorf("%d bytes for control messages, want quic-go's own 128", len(m.OOB))
 		}
 		all, err := unix.ParseSocketControlMessage(m.OOB[:m.NN])
-		if err != nil || len(all) != 1 || all[0].Header.Level != unix.IPPROTO_IP || all[0].Header.Type != unix.IP_TOS {
-			t.Errorf("control messages %+v, %v; want one", all, err)
+		types := map[int32]bool{}
+		for _, one := range all {
+			types[one.Header.Type] = one.Header.Level == unix.IPPROTO_IP && len(one.Data) > 0
+		}
+		if err != nil || len(all) != 2 || !types[unix.IP_TOS] || !types[unix.IP_PKTINFO] {
+			t.Errorf("control messages %+v, %v", all, err)
 		}
 	}
 }

@@ -66,41 +66,41 @@ func TestWhoseADatagramIs(t *testing.T) {
 	}
 }
 
-// While only a part is read of what has lain unread, nobody knows what else there
-// is of those of whom there is something in it. Of the others it is known.
-func TestWhatIsUnsure(t *testing.T) {
-	var a arrivals
-	x, y := a.enter(here), a.enter(there)
-	known := func(p *peer) bool { return !a.last(p, p.addr).IsZero() }
-	if known(x) {
+// When the last one came is known if all has been read, or was but now; and if the
+// peer is where it began.
+func TestWhenIsItKnown(t *testing.T) {
+	a := arrivals{unread: func() bool { return false }}
+	x := a.enter(here)
+	known := func() bool { return !a.last(x, here).IsZero() }
+	if known() {
 		t.Error("nothing has come, and that at a known time")
 	}
 	a.came(here, short('x'), 10)
-	a.came(there, short('y'), 20)
-	a.settle(false)
-	if a.settle(true); !known(x) || !known(y) || !a.last(x, here).Equal(start.Add(10)) {
-		t.Error("what had come before is not known any more")
+	if !a.last(x, here).Equal(start.Add(10)) {
+		t.Errorf("all was read: %v", a.last(x, here))
 	}
-	a.came(there, short('y'), 30)
-	if !known(x) || known(y) {
-		t.Errorf("of X, of whom nothing was read: %v, want true; of Y: %v, want false", known(x), known(y))
+	a.unread = func() bool { return true }
+	if known() {
+		t.Error("there is more to read, and it is known")
 	}
-	if a.settle(true); !known(x) || known(y) {
-		t.Error("still the same, and it changes")
+	if a.all = time.Since(start) + time.Minute; !known() {
+		t.Error("all was read but now, and it isn't known")
 	}
-	if a.settle(false); !known(y) || !a.last(y, there).Equal(start.Add(30)) {
-		t.Error("all was read, and it is not known")
+	if a.all = time.Since(start) - 2*lateness; known() {
+		t.Error("all was read a while ago, and it is known")
 	}
-	a.settle(true)
-	a.came(elsewhere, short('s'), 40)
-	if known(x) || known(y) {
-		t.Error("a stranger, who may be X or Y, was read in part, and they are known")
+	a.unread = func() bool { return false }
+	if !a.last(x, there).IsZero() {
+		t.Error("the peer has moved, and it is known")
 	}
-	if a.settle(false); !a.last(x, here).Equal(start.Add(40)) {
-		t.Error("what may be X's does not count")
+	if a.came(elsewhere, short('s'), 20); !a.last(x, here).Equal(start.Add(20)) {
+		t.Error("what may be of anyone does not count")
 	}
-	if !a.last(x, elsewhere).IsZero() {
-		t.Error("X has moved, and is known")
+	if !a.last(nil, there).Equal(start.Add(20)) {
+		t.Error("what may be of anyone is not the server's that was dialled")
+	}
+	if a.unread = nil; known() {
+		t.Error("nobody takes note, and it is known")
 	}
 }
 

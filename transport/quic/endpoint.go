@@ -25,8 +25,8 @@ type endpoint struct {
 func newEndpoint(conn *net.UDPConn, key *quicgo.StatelessResetKey) *endpoint {
 	e := &endpoint{conn: conn, closed: make(chan struct{}), holders: 1}
 	e.transport = &quicgo.Transport{ConnectionIDLength: idLen, StatelessResetKey: key}
-	var ok bool
-	if e.transport.Conn, ok = stamped(conn, &e.arrivals); ok {
+	e.transport.Conn = stamped(conn, &e.arrivals)
+	if e.arrivals.unread != nil {
 		e.transport.ConnContext = e.arrivals.connContext
 	}
 	return e

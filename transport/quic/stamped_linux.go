@@ -3,6 +3,7 @@ package quic
 import (
 	"encoding/binary"
 	"net"
+	"sync"
 	"syscall"
 	"time"
 	"unsafe"
@@ -17,10 +18,11 @@ import (
 type stampedConn struct {
 	*net.UDPConn
 	raw      syscall.RawConn
-	batches  *ipv4.PacketConn // of both IP versions, in spite of its name
 	arrivals *arrivals
 
 	// For the one goroutine that reads.
+	batches      *ipv4.PacketConn // of both IP versions, in spite of its name
+	taking       taking
 	clock        wallClock
 	drops        uint32
 	ours, theirs [][]byte // room for control messages
@@ -30,64 +32,97 @@ type stampedConn struct {
 // bytes by now, which is all that quic-go has room for.
 const roomLen = 256
 
-// lateness is from when on a datagram has lain unread. Who reads in time
-// knows no better than the kernel.
-const lateness = 5 * time.Millisecond
-
-// stamped is conn, such that the arrivals are told of what is read from it. It
-// returns false if the kernel does not stamp.
-func stamped(conn *net.UDPConn, a *arrivals) (net.PacketConn, bool) {
+// stamped is conn, such that the arrivals are told of what is read from it; or
+// conn itself, if the kernel does not stamp.
+func stamped(conn *net.UDPConn, a *arrivals) net.PacketConn {
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return conn, false
+		return conn
 	}
 	var refused error
 	err = raw.Control(func(fd uintptr) {
 		refused = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
 	})
 	if err != nil || refused != nil {
-		return conn, false
+		return conn
 	}
-	c := &stampedConn{UDPConn: conn, raw: raw, batches: ipv4.NewPacketConn(conn), arrivals: a}
+	c := &stampedConn{UDPConn: conn, raw: raw, arrivals: a, taking: taking{RawConn: raw, mu: &a.mu}}
+	c.taking.once = c.taking.attempt
+	c.batches = ipv4.NewPacketConn(takingConn{conn, &c.taking})
 	c.clock.read(true)
-	return c, true
+	a.unread = c.unread
+	return c
 }
 
 // ReadBatch is quic-go's only way to read.
 func (c *stampedConn) ReadBatch(ms []ipv4.Message, flags int) (int, error) {
-	c.arrivals.mu.Lock()
-	if c.arrivals.unsure && c.drained() {
-		c.arrivals.settle(false)
-	}
-	c.arrivals.mu.Unlock()
-
 	c.lend(ms)
 	n, err := c.batches.ReadBatch(ms, flags)
-	if n > 0 {
-		// Before quic-go knows of them, so that whoever is heard has arrived.
-		c.note(ms[:n], n < len(ms))
+	if c.taking.locked {
+		if n > 0 {
+			c.note(ms[:n], n < len(ms))
+		}
+		c.taking.unlock()
 	}
 	c.giveBack(ms, n)
 	return n, err
 }
 
+// A takingConn is the socket as x/net reads from it: whoever gets something has
+// locked the arrivals. So nothing is on its way to them when another has the lock.
+type takingConn struct {
+	*net.UDPConn
+	raw *taking
+}
+
+func (c takingConn) SyscallConn() (syscall.RawConn, error) { return c.raw, nil }
+
+type taking struct {
+	syscall.RawConn
+	mu     *sync.Mutex
+	locked bool
+	f      func(fd uintptr) (done bool)
+	once   func(fd uintptr) (done bool) // the method, which would else be made anew each time
+}
+
+func (t *taking) Read(f func(fd uintptr) (done bool)) error {
+	t.f = f
+	return t.RawConn.Read(t.once)
+}
+
+func (t *taking) attempt(fd uintptr) (done bool) {
+	t.mu.Lock()
+	if t.locked = t.f(fd); !t.locked {
+		t.mu.Unlock()
+	}
+	return t.locked
+}
+
+func (t *taking) unlock() {
+	t.locked = false
+	t.mu.Unlock()
+}
+
 // note tells the arrivals of what was read. All says that it was all there was.
+// The lock is held.
 func (c *stampedConn) note(ms []ipv4.Message, all bool) {
 	now := c.clock.read(all)
-	c.arrivals.mu.Lock()
-	defer c.arrivals.mu.Unlock()
+	var newest time.Duration
 	late := false
 	for i := range ms {
 		m := &ms[i]
 		at := now
 		if stamp, ok := stampOf(m.OOB[:m.NN]); ok {
-			at = min(at, c.clock.when(stamp))
+			at = c.clock.when(stamp)
+		}
+		if at < now { // otherwise it isn't known
+			newest = max(newest, at)
 		}
 		late = late || now-at > lateness
-		c.arrivals.came(addrPort(m.Addr), m.Buffers[0][:m.N], at)
+		c.arrivals.came(addrPort(m.Addr), m.Buffers[0][:m.N], min(at, now))
 	}
-	if all || late {
-		c.arrivals.settle(!all)
+	if all { // of what came until then; this may be long ago by now
+		c.arrivals.all = max(c.arrivals.all, newest)
 	}
 	if !late {
 		return
@@ -100,15 +135,14 @@ func (c *stampedConn) note(ms []ipv4.Message, all bool) {
 	}
 }
 
-// drained reports whether there is nothing to read.
-func (c *stampedConn) drained() bool {
-	waiting := 1
+// unread reports whether there is something to read, be it an empty datagram.
+func (c *stampedConn) unread() bool {
+	waiting := true
 	err := c.raw.Control(func(fd uintptr) {
-		if n, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ); err == nil {
-			waiting = n
-		}
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		waiting = n != 0 || err != nil
 	})
-	return err == nil && waiting == 0
+	return waiting || err != nil
 }
 
 // dropped is how many datagrams the kernel has dropped in all, for want of room.
