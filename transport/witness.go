@@ -7,7 +7,8 @@ import "time"
 // need not be alive.
 type Witness interface {
 	// LastArrival is when anything at all last arrived from the peer. It may be too
-	// late, never too early. The zero time says that it isn't known, for instance
-	// since there is more of it than has been looked at.
+	// late, never too early, but for what came in the last few milliseconds. The
+	// zero time says that it isn't known, for instance since there is more of it
+	// than has been looked at.
 	LastArrival() time.Time
 }

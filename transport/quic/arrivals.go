@@ -22,9 +22,9 @@ var start = time.Now()
 // address without a connection may be of any client that has moved on purpose.
 // On an endpoint that dialled, all is the server's.
 //
-// One thing can't be told: a client that moves on purpose to the very socket of
-// another connection of its own is taken for that one until quic-go has validated
-// the path.
+// What can't be told: a client that comes with a new ID to where another
+// connection is known, its own or not, is taken for that one until quic-go has
+// validated the path.
 type arrivals struct {
 	// unread reports whether there is more to read. Nil: nobody takes note of
 	// arrivals.
@@ -103,8 +103,8 @@ func (a *arrivals) bind(id connID, p *peer) {
 
 // last is when a datagram of a connection last came in, at the latest: of one of
 // p's, which is at addr now, or, if p is nil, of the one that was dialled. As long
-// as more is to be read it isn't known: what has been read is as old as the rest
-// is young.
+// as more is to be read than what came just now, it isn't known: what has been
+// read is as old as the rest is young.
 func (a *arrivals) last(p *peer, addr netip.AddrPort) time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -146,10 +146,24 @@ func (a *arrivals) enter(addr netip.AddrPort) *peer {
 	return p
 }
 
+// leave is for a connection that has ended. Its peer is known a while longer: what
+// it had under way is not anyone's.
 func (a *arrivals) leave(p *peer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if p.conns--; p.conns > 0 {
+	if p.conns--; p.conns == 0 {
+		time.AfterFunc(underWay, func() { a.forget(p) })
+	}
+}
+
+// underWay is for how long a peer may send that does not know of the end yet.
+const underWay = 3 * time.Second
+
+// forget may be called more than once.
+func (a *arrivals) forget(p *peer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if p.conns > 0 || a.peers[p.addr] != p {
 		return
 	}
 	delete(a.peers, p.addr)

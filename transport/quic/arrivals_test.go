@@ -3,6 +3,7 @@ package quic
 import (
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -104,9 +105,19 @@ func TestWhenIsItKnown(t *testing.T) {
 	}
 }
 
+func (a *arrivals) from(addr netip.AddrPort) *peer {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.peers[addr]
+}
+
 // Nothing is kept of an address whose connections have ended, and little of one
 // that uses up its IDs.
 func TestArrivalsForget(t *testing.T) {
+	synctest.Test(t, testArrivalsForget)
+}
+
+func testArrivalsForget(t *testing.T) {
 	var a arrivals
 	first, second := a.enter(here), a.enter(here)
 	if first != second {
@@ -121,10 +132,26 @@ func TestArrivalsForget(t *testing.T) {
 	if a.came(elsewhere, short(199), 2); first.last != 2 {
 		t.Error("the latest ID is not known")
 	}
-	if a.leave(first); len(a.peers) != 1 {
+	a.leave(first)
+	time.Sleep(2 * underWay)
+	if a.from(here) != first {
 		t.Error("forgotten while it has a connection")
 	}
-	if a.leave(second); len(a.peers) != 0 || len(a.ids) != 0 {
+	a.leave(second)
+	time.Sleep(underWay / 2)
+	if a.from(here) != first {
+		t.Error("forgotten while it may have something under way")
+	}
+	third := a.enter(here)
+	time.Sleep(underWay)
+	if a.from(here) != third {
+		t.Error("forgotten while it has a connection again")
+	}
+	a.leave(third)
+	time.Sleep(2 * underWay)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.peers) != 0 || len(a.ids) != 0 {
 		t.Errorf("%d addresses and %d IDs are known still", len(a.peers), len(a.ids))
 	}
 }

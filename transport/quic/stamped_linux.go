@@ -81,6 +81,7 @@ type taking struct {
 	syscall.RawConn
 	mu     *sync.Mutex
 	locked bool
+	began  time.Duration // when it began to take, since start
 	f      func(fd uintptr) (done bool)
 	once   func(fd uintptr) (done bool) // the method, which would else be made anew each time
 }
@@ -92,6 +93,7 @@ func (t *taking) Read(f func(fd uintptr) (done bool)) error {
 
 func (t *taking) attempt(fd uintptr) (done bool) {
 	t.mu.Lock()
+	t.began = time.Since(start)
 	if t.locked = t.f(fd); !t.locked {
 		t.mu.Unlock()
 	}
@@ -107,7 +109,6 @@ func (t *taking) unlock() {
 // The lock is held.
 func (c *stampedConn) note(ms []ipv4.Message, all bool) {
 	now := c.clock.read(all)
-	var newest time.Duration
 	late := false
 	for i := range ms {
 		m := &ms[i]
@@ -115,23 +116,20 @@ func (c *stampedConn) note(ms []ipv4.Message, all bool) {
 		if stamp, ok := stampOf(m.OOB[:m.NN]); ok {
 			at = c.clock.when(stamp)
 		}
-		if at < now { // otherwise it isn't known
-			newest = max(newest, at)
-		}
-		late = late || now-at > lateness
+		late = late || now-at > lateness || at >= now // then it isn't known
 		c.arrivals.came(addrPort(m.Addr), m.Buffers[0][:m.N], min(at, now))
 	}
-	if all { // of what came until then; this may be long ago by now
-		c.arrivals.all = max(c.arrivals.all, newest)
+	if all {
+		c.arrivals.all = c.taking.began // which may be long ago by now
 	}
 	if !late {
 		return
 	}
 	if drops, ok := c.dropped(); !ok || drops != c.drops {
 		// The kernel keeps the first and drops the rest: whoever has been read may
-		// have sent more.
+		// have sent more, until it was asked.
 		c.drops = drops
-		c.arrivals.anyone = max(c.arrivals.anyone, now)
+		c.arrivals.anyone = time.Since(start)
 	}
 }
 
