@@ -157,7 +157,7 @@ func (a *arrivals) leave(p *peer) {
 }
 
 // underWay is for how long a peer may send that does not know of the end yet.
-const underWay = 3 * time.Second
+const underWay = time.Second / 2
 
 // forget may be called more than once.
 func (a *arrivals) forget(p *peer) {
