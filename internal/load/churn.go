@@ -148,8 +148,9 @@ func (r *churnRun) baseline(ctx context.Context) error {
 	return r.fleet.ask(ctx, []*hand{r.client}, reportOrder{Restart: true, Resume: true})
 }
 
-// idle waits until the server holds no connection and, if before is given, has
-// no more than it had then; or until it had time enough for that.
+// idle waits for a fifth of settleTime at least, until the server holds no connection
+// and, if before is given, has no more than it had then; or until it had time
+// enough for that.
 func (r *churnRun) idle(ctx context.Context, before *usage) error {
 	for began := time.Now(); ; {
 		if err := r.fleet.ask(ctx, []*hand{r.server}, reportOrder{Tidied: true, Counted: true}); err != nil {
@@ -160,7 +161,7 @@ func (r *churnRun) idle(ctx context.Context, before *usage) error {
 		if before != nil {
 			clean = clean && u.Descriptors <= before.Descriptors && u.Goroutines <= before.Goroutines
 		}
-		if elapsed := time.Since(began); clean && (before != nil || elapsed > settleTime/5) || elapsed > settleTime {
+		if elapsed := time.Since(began); clean && elapsed > settleTime/5 || elapsed > settleTime {
 			return nil
 		}
 		if err := pause(ctx, 100*time.Millisecond); err != nil {

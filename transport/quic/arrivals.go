@@ -170,6 +170,9 @@ func (a *arrivals) forget(p *peer) {
 	for _, id := range p.ids {
 		delete(a.ids, id)
 	}
+	if len(a.peers) == 0 {
+		a.peers, a.ids = nil, nil // maps do not shrink
+	}
 }
 
 // peerKey is the key under which the context of a connection that was accepted
