@@ -24,6 +24,7 @@ type session struct {
 
 	mu       sync.Mutex
 	conns    map[*Conn]struct{}
+	lastTold chan struct{} // closed when whoever began last has told its streams; nil: nobody has
 	draining bool
 	full     func() bool // stops looking for the session's end while no more streams are accepted; nil: they are
 	holds    int         // its life, accepting, and each stream; without any the server is done with it
@@ -218,12 +219,23 @@ func (x *session) probe() {
 // to end. One alone may be of a stream that is not read.
 const mostUntaken = 8
 
-// tell has all streams told something that may take a farewell.
+// tell has all streams told something that may take a farewell: one thing after
+// the other, since each has to wait for the farewell before it on its stream, and
+// whoever takes none is known by the first.
 func (x *session) tell(f func(*Conn)) {
 	if x.telling.Add(1) == 1 {
 		x.untaken.Store(0)
 	}
 	defer x.telling.Add(-1)
+	told := make(chan struct{})
+	defer close(told)
+	x.mu.Lock()
+	before := x.lastTold
+	x.lastTold = told
+	x.mu.Unlock()
+	if before != nil {
+		<-before
+	}
 	for _, c := range x.list() {
 		f(c)
 	}
