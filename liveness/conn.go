@@ -225,13 +225,10 @@ func (c *Conn) addrs() (local, remote net.Addr) { return c.stream.LocalAddr(), c
 
 // witness is made when it is asked, which is seldom.
 func (c *Conn) witness() *witness {
-	switch {
-	case !c.muxed:
-		return witnessOf(c.stream)
-	case c.dialled():
-		return sessionWitness(c.sess) // of which it is the only stream
+	if c.muxed {
+		return nil
 	}
-	return nil
+	return witnessOf(c.stream)
 }
 
 // dialled says that this end opened the session.

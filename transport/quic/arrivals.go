@@ -20,7 +20,6 @@ var start = time.Now()
 // that were first seen from there: a client may be moved to another address
 // without its knowledge (RFC 9000, section 9.5). What comes with a new ID from an
 // address without a connection may be of any client that has moved on purpose.
-// On an endpoint that dialled, all is the server's.
 //
 // What can't be told: a client that comes with a new ID to where another
 // connection is known, its own or not, is taken for that one until quic-go has
@@ -102,21 +101,15 @@ func (a *arrivals) bind(id connID, p *peer) {
 }
 
 // last is when a datagram of a connection last came in, at the latest: of one of
-// p's, which is at addr now, or, if p is nil, of the one that was dialled. As long
-// as more is to be read than what came just now, it isn't known: what has been
+// p's, which is at addr now. As long as more is to be read than what came just now, it isn't known: what has been
 // read is as old as the rest is young.
 func (a *arrivals) last(p *peer, addr netip.AddrPort) time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	last := a.anyone
-	switch {
-	case a.unread == nil:
+	if a.unread == nil || p == nil || addr != p.addr { // where there may be another connection's peer
 		return time.Time{}
-	case p != nil && addr != p.addr: // where there may be another connection's peer
-		return time.Time{}
-	case p != nil:
-		last = max(last, p.last)
 	}
+	last := max(p.last, a.anyone)
 	if last == 0 || time.Since(start)-a.all > lateness && a.unread() {
 		return time.Time{}
 	}

@@ -23,13 +23,20 @@ type endpoint struct {
 
 // newEndpoint returns an endpoint on conn that the caller holds.
 func newEndpoint(conn *net.UDPConn, key *quicgo.StatelessResetKey) *endpoint {
-	e := &endpoint{conn: conn, closed: make(chan struct{}), holders: 1}
-	e.transport = &quicgo.Transport{ConnectionIDLength: idLen, StatelessResetKey: key}
-	e.transport.Conn = stamped(conn, &e.arrivals)
+	return &endpoint{
+		conn:      conn,
+		transport: &quicgo.Transport{Conn: conn, ConnectionIDLength: idLen, StatelessResetKey: key},
+		closed:    make(chan struct{}),
+		holders:   1,
+	}
+}
+
+// stamp has the arrivals take note of what comes, for sessions that are accepted.
+func (e *endpoint) stamp() {
+	e.transport.Conn = stamped(e.conn, &e.arrivals)
 	if e.arrivals.unread != nil {
 		e.transport.ConnContext = e.arrivals.connContext
 	}
-	return e
 }
 
 func (e *endpoint) hold() {

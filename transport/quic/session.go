@@ -94,7 +94,8 @@ func (s *session) LocalAddr() net.Addr { return s.conn.LocalAddr() }
 // RemoteAddr is the path in use now: a client may migrate (RFC 9000, section 9).
 func (s *session) RemoteAddr() net.Addr { return s.conn.RemoteAddr() }
 
-// LastArrival goes by the kernel's stamps on Linux, and knows nothing elsewhere.
+// LastArrival goes by the kernel's stamps on Linux, and knows nothing elsewhere,
+// nor of a session that was dialled.
 func (s *session) LastArrival() time.Time {
 	return s.ep.arrivals.last(s.peer, addrPort(s.conn.RemoteAddr()))
 }
