@@ -101,8 +101,8 @@ func (a *arrivals) bind(id connID, p *peer) {
 }
 
 // last is when a datagram of a connection last came in, at the latest: of one of
-// p's, which is at addr now. As long as more is to be read than what came just now, it isn't known: what has been
-// read is as old as the rest is young.
+// p's, which is at addr now. As long as more is to be read than what came just
+// now, it isn't known: what has been read is as old as the rest is young.
 func (a *arrivals) last(p *peer, addr netip.AddrPort) time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
