@@ -59,6 +59,36 @@ func TestRule11ManyCloggedStreamsEndAtOnce(t *testing.T) {
 	}
 }
 
+// The drain may be over in the middle of a farewell: then the end's waits for it, and
+// both for nobody else.
+func TestRule11TwoFarewellsMeet(t *testing.T) {
+	for _, drain := range []time.Duration{ms, 3 * ms, 7 * ms} {
+		t.Run(drain.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				w := serve(t, &Server{
+					Config: Config{Policy: Sliding(10 * sec)}, Codec: codec.Frame, Drain: drain,
+					Handler: func(_ context.Context, c *Conn) {
+						c.Read(make([]byte, 1))
+						clog(c) // nobody reads
+						io.Copy(io.Discard, c)
+					},
+				}, memory())
+				sess, st := w.dial()
+				io.WriteString(st, "\xfeLN\x01"+hello+"\x02\x01x")
+				time.Sleep(sec)
+				began := time.Now()
+				w.stop()
+				w.awaitClosed(KindSession)
+				if d := time.Since(began); d > 50*ms {
+					t.Errorf("the session ended after %v", d)
+				}
+				sess.Close(0, "")
+				w.end()
+			})
+		})
+	}
+}
+
 // Streams that are not read do not keep the others from being told.
 func TestCloggedStreamsAreNotAll(t *testing.T) {
 	const (
