@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"net"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -24,49 +25,56 @@ import (
 // BenchmarkIdleSession reports the resident memory that a server takes for each
 // idle session, of kinds that `livenet bench hold` does not hold: parked under TLS,
 // and of yamux without a stream. The peers are sockets that the kernel keeps for
-// nobody.
+// nobody. There are as many sessions as the benchmark is to be run times:
 //
-//	go test -run - -bench IdleSession -benchtime 1x ./liveness
+//	go test -run - -bench IdleSession -benchtime 4000x ./liveness
 func BenchmarkIdleSession(b *testing.B) {
-	const n = 4000
 	serverTLS, clientTLS := transporttest.Certificates(b)
 	clientTLS.ServerName = "127.0.0.1"
 	for _, kind := range []struct {
-		name   string
-		server transport.Transport
-		client *tls.Config
+		name       string
+		server     transport.Transport
+		client     *tls.Config
+		goroutines int // that a session holds
 	}{
-		{"tls", tcp.Transport{Parked: true, TLS: serverTLS}, clientTLS},
-		{"yamux", yamux.Transport{Inner: tcp.Transport{}}, nil},
+		{"tls", tcp.Transport{Parked: true, TLS: serverTLS}, clientTLS, 0},
+		{"yamux", yamux.Transport{Inner: tcp.Transport{}}, nil, 2},
 	} {
 		b.Run(kind.name, func(b *testing.B) {
-			for b.Loop() {
-				l, err := kind.server.Listen(b.Context(), "127.0.0.1:0")
-				if err != nil {
-					b.Fatal(err)
-				}
-				srv := &Server{
-					Config: Config{Policy: Sliding(time.Hour), Opening: time.Hour, Engine: new(Engine)},
-					Codec:  codec.Raw,
-					Data:   func(*Conn, []byte) error { return nil },
-				}
-				served := make(chan error, 1)
-				go func() { served <- srv.Serve(context.Background(), l) }()
-				hold(b, srv, l.Addr(), kind.client, n) // for what a server has whoever is there
-				before := residentMemory(b)
-				hold(b, srv, l.Addr(), kind.client, n)
-				b.ReportMetric(float64(residentMemory(b)-before)/n, "B/session")
+			l, err := kind.server.Listen(b.Context(), "127.0.0.1:0")
+			if err != nil {
+				b.Fatal(err)
+			}
+			srv := &Server{
+				Config: Config{Policy: Sliding(time.Hour), Opening: time.Hour, Engine: new(Engine)},
+				Codec:  codec.Raw,
+				Data:   func(*Conn, []byte) error { return nil },
+			}
+			served := make(chan error, 1)
+			go func() { served <- srv.Serve(context.Background(), l) }()
+			defer func() {
 				srv.Close()
 				<-served
+			}()
+			hold(b, srv, l.Addr(), kind.client, b.N) // for what a server has whoever is there
+			idle := runtime.NumGoroutine()
+			before := residentMemory(b)
+			hold(b, srv, l.Addr(), kind.client, b.N)
+			for end := time.Now().Add(10 * sec); runtime.NumGoroutine() > idle+kind.goroutines*b.N; time.Sleep(ms) {
+				if time.Now().After(end) {
+					b.Fatalf("%d goroutines more for %d sessions", runtime.NumGoroutine()-idle, b.N)
+				}
 			}
+			b.ReportMetric(float64(residentMemory(b)-before)/float64(b.N), "B/session")
+			b.ReportMetric(0, "ns/op") // it isn't a matter of time
 		})
 	}
 }
 
 // hold opens n more sessions, and leaves them to the kernel until b ends.
-func hold(b *testing.B, srv *Server, addr net.Addr, config *tls.Config, n uint64) {
+func hold(b *testing.B, srv *Server, addr net.Addr, config *tls.Config, n int) {
 	b.Helper()
-	want := srv.Counts(KindSession).Live + n
+	want := srv.Counts(KindSession).Live + uint64(n)
 	for range n {
 		fd, err := dialKept(addr.(*net.TCPAddr), config)
 		if err != nil {
@@ -108,7 +116,6 @@ func dialKept(addr *net.TCPAddr, config *tls.Config) (fd int, err error) {
 // residentMemory is this process's, in bytes, after a collection.
 func residentMemory(b *testing.B) int64 {
 	b.Helper()
-	time.Sleep(100 * time.Millisecond) // until what was begun has come to rest
 	debug.FreeOSMemory()
 	rollup, err := os.ReadFile("/proc/self/smaps_rollup")
 	if err != nil {
