@@ -111,7 +111,8 @@ type Hello struct {
 	Evidence Evidence      // what it counts as a sign of life
 }
 
-// Evidence is what an end counts as a sign of life from its peer.
+// Evidence is what an end counts as a sign of life from its peer, besides the
+// peer's Hello, which always is one.
 type Evidence uint8
 
 const (

@@ -155,17 +155,8 @@ func (c *Conn) breach(broken error) error {
 
 // hear deals with what came between the application's bytes.
 func (c *Conn) hear(seen codec.Seen) {
-	switch c.life.cfg.Evidence {
-	case codec.Bytes:
+	if counts(seen, c.life.cfg.Evidence) {
 		c.life.renew()
-	case codec.Messages:
-		if seen.Messages > 0 || seen.Beats > 0 {
-			c.life.renew()
-		}
-	case codec.Beats:
-		if seen.Beats > 0 {
-			c.life.renew()
-		}
 	}
 	if seen.Beats > 0 {
 		c.life.beaten(seen.Beats)
@@ -185,6 +176,19 @@ func (c *Conn) hear(seen codec.Seen) {
 		// Whoever holds the lock pays, before it lets go.
 		c.unlockPaying()
 	}
+}
+
+// counts reports whether what came is evidence where kind is what counts. A Hello
+// always is: it comes once, and whoever has sent it needs to beat no sooner than
+// the answer says, which may be later than the opening phase ends.
+func counts(seen codec.Seen, kind codec.Evidence) bool {
+	switch {
+	case kind == codec.Bytes || seen.Hello != nil || seen.Beats > 0:
+		return true
+	case kind == codec.Messages:
+		return seen.Messages > 0
+	}
+	return false
 }
 
 // startReadingOn starts readOn. The read lock is held.

@@ -178,7 +178,7 @@ func TestRule4NoUnsetDeadline(t *testing.T) {
 			t.Errorf("Serve: %v", err)
 		}
 	})
-	for _, cfg := range []*Config{nil, {}} {
+	for _, cfg := range []*Config{nil, {Events: func(e Event) { t.Errorf("told of %v", e) }}} {
 		inner, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -215,6 +215,26 @@ func TestRule4ThePeerThatSaysNothingIsNotFree(t *testing.T) {
 		defer sess.Close(0, "")
 		w.wantEnd(start.Add(DefaultOpening), NoHello)
 	})
+}
+
+// A client beats as often as it is asked to, which may be more seldom than a
+// peer may say nothing at first.
+func TestRule4WhoHasSaidHelloHasSaidSomething(t *testing.T) {
+	for _, evidence := range []codec.Evidence{codec.Bytes, codec.Messages, codec.Beats} {
+		bothKinds(t, func(t *testing.T, tr transport.Transport) {
+			w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute), Evidence: evidence}, Codec: codec.Auto}, tr)
+			defer w.end()
+			c := w.client(Client{})
+			var wg sync.WaitGroup
+			wg.Go(func() { io.Copy(io.Discard, c) })
+			time.Sleep(5 * time.Minute)
+			if c.End() != nil {
+				t.Errorf("who beats every %v was ended: %v", c.PeerHello().Beat, c.End())
+			}
+			c.Close()
+			wg.Wait()
+		})
+	}
 }
 
 func TestRule5AcceptedIsLivePlusClosed(t *testing.T) {
