@@ -50,7 +50,10 @@ type peer struct {
 const mostIDs = 8
 
 // idLen is the length of the connection IDs by which this end is addressed.
-const idLen = 4
+// quic-go draws them at random and doesn't look whether one is in use: whose it was
+// may not be heard any more. Of its usual 4 bytes two would soon be the same, among
+// tens of thousands of connections. They must be shorter than 8, see idOf.
+const idLen = 7
 
 // lateness is from when on a datagram has lain unread. With less, it may as well
 // have been read in time.

@@ -1,14 +1,19 @@
 package quic
 
 import (
+	"bytes"
+	"math"
 	"net/netip"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
 // short is a datagram to an end that is addressed by an ID of n's.
-func short(n byte) []byte { return append([]byte{0x40, n, n, n, n}, make([]byte, 20)...) }
+func short(n byte) []byte {
+	return slices.Concat([]byte{0x40}, bytes.Repeat([]byte{n}, idLen), make([]byte, 20))
+}
 
 // long is one with a long header, which a handshake has: to an ID of that length.
 func long(n byte, length int) []byte {
@@ -24,6 +29,18 @@ var (
 	there     = netip.MustParseAddrPort("192.0.2.2:2")
 	elsewhere = netip.MustParseAddrPort("[fe80::1%eth0]:3")
 )
+
+// A million connections have some four IDs each, and any two that are the same
+// silence a peer that lives.
+func TestConnectionIDsAreTooLongToMeet(t *testing.T) {
+	const inUse = 4 * 1_000_000
+	if meet := inUse * inUse / 2 / math.Pow(256, idLen); meet > 1e-3 {
+		t.Errorf("%.2g pairs are to be expected", meet)
+	}
+	if ep := newEndpoint(nil, nil); ep.transport.ConnectionIDLength != idLen {
+		t.Errorf("IDs have %d bytes", ep.transport.ConnectionIDLength)
+	}
+}
 
 // Whose a datagram may be: X's, which began here, Y's, which began there, or anyone's.
 func TestWhoseADatagramIs(t *testing.T) {
