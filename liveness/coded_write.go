@@ -144,32 +144,47 @@ const pingTime = 10 * time.Millisecond
 // when the peer takes nothing.
 const controlTime = 50 * time.Millisecond
 
-// tries is how often a control message is tried: that its time is over may be
+// What livenet has to say is tried more than once: that its time is over may be
 // because this end was held up, which says nothing of the peer. Nobody else would
 // send what is left of it.
-const tries = 2
+const (
+	tries       = 2
+	heldUpTries = 3 // in addition, where it is plain that this end was held up
+)
+
+// persist gives try, as long as it asks for more, d in all.
+func persist(d time.Duration, try func(until time.Time) (again bool)) {
+	d /= tries
+	for tried, spare := 0, heldUpTries; tried < tries; {
+		until := time.Now().Add(d)
+		if !try(until) {
+			return
+		}
+		if spare > 0 && time.Since(until) > d/2 {
+			spare--
+		} else {
+			tried++
+		}
+	}
+}
 
 // control sends a control message, made by add once it can be sent, within d.
 // The write lock is held.
 func (c *Conn) control(d time.Duration, add func([]byte) []byte) bool {
-	made := 0
-	for range tries {
-		n, err := c.attempt(d/tries, add)
+	sent, made := false, 0
+	persist(d, func(until time.Time) bool {
+		n, err := c.attempt(until, add)
 		made += n
-		if err == nil {
-			return made > 0
-		}
-		if !timedOut(err) || c.leaving.Load() {
-			break
-		}
-	}
-	return false
+		sent = err == nil && made > 0
+		return timedOut(err) && !c.leaving.Load()
+	})
+	return sent
 }
 
-// attempt sends what is left over, and what add appends to that, within d. It
+// attempt sends what is left over, and what add appends to that, until then. It
 // returns the length of what add has appended. The write lock is held.
-func (c *Conn) attempt(d time.Duration, add func([]byte) []byte) (int, error) {
-	defer c.unbound(c.bound(time.Now().Add(d)))
+func (c *Conn) attempt(until time.Time, add func([]byte) []byte) (int, error) {
+	defer c.unbound(c.bound(until))
 	b := buffers.Get().(*[]byte)
 	defer buffers.Put(b)
 	var msg []byte
@@ -325,14 +340,12 @@ func (c *Conn) farewell(e *Error) bool {
 func (c *Conn) bye(e *Error) bool {
 	can := false
 	var err error
-	for range tries {
-		_, err = c.attempt(farewellTime/tries, func(b []byte) []byte {
+	persist(farewellTime, func(until time.Time) bool {
+		_, err = c.attempt(until, func(b []byte) []byte {
 			b, can = c.coder.AppendBye(b, e.Reason.Code(), e.Text)
 			return b
 		})
-		if !timedOut(err) {
-			break
-		}
-	}
+		return timedOut(err)
+	})
 	return can && err == nil
 }

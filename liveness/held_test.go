@@ -13,13 +13,13 @@ import (
 	. "github.com/livenet/livenet/liveness"
 )
 
-// A heldUp connection has one Write, of a number counted from 1, that begins
-// late: its process was stopped, or others had the processor.
+// A heldUp connection has one Write, of a number counted from 1, or some from then
+// on, that begin late: its process was stopped, or others had the processor.
 type heldUp struct {
 	net.Conn
-	writes, at int
-	late       time.Duration
-	deadline   time.Time
+	writes, at, more int
+	late             time.Duration
+	deadline         time.Time
 }
 
 func (c *heldUp) SetWriteDeadline(t time.Time) error {
@@ -28,7 +28,7 @@ func (c *heldUp) SetWriteDeadline(t time.Time) error {
 }
 
 func (c *heldUp) Write(p []byte) (int, error) {
-	if c.writes++; c.writes == c.at {
+	if c.writes++; c.at <= c.writes && c.writes <= c.at+c.more {
 		time.Sleep(c.late)
 		if !c.deadline.IsZero() && !time.Now().Before(c.deadline) {
 			return 0, os.ErrDeadlineExceeded // as a socket does, which does not even try
@@ -63,6 +63,7 @@ func TestRule10AStallKeepsNothingBack(t *testing.T) {
 		probed, beats  bool
 	}{
 		"Hello":               {server: &heldUp{at: 1, late: tooLate}, policy: Sliding(10 * sec)},
+		"Hello, four times":   {server: &heldUp{at: 1, more: 3, late: tooLate}, policy: Sliding(time.Hour)},
 		"Hello, with a probe": {server: &heldUp{at: 1, late: tooLate}, policy: Sliding(10*sec, ProbeAfter(3*sec)), beats: true},
 		"Ping":                {server: &heldUp{at: 2, late: 15 * ms}, policy: Sliding(3*sec, ProbeAfter(sec)), probed: true},
 		"Pong":                {client: &heldUp{at: 2, late: tooLate}, policy: Sliding(3*sec, ProbeAfter(sec)), probed: true},
