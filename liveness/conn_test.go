@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -301,8 +303,14 @@ func TestNewListener(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := NewListener(inner, &Config{Policy: Fixed(time.Hour)})
+	var told []string
+	l := NewListener(inner, &Config{Policy: Fixed(time.Hour), Events: func(e Event) {
+		told = append(told, fmt.Sprint(e.What, " ", e.Policy))
+	}})
 	defer l.Close()
+	if want := []string{"listening fixed 1h0m0s"}; !slices.Equal(told, want) {
+		t.Errorf("told of %q, want %q", told, want)
+	}
 	peer, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
