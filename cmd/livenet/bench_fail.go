@@ -23,7 +23,7 @@ against what is usual.`,
 			{name: "neighbours", group: "Benchmark", value: "N", def: "1000", help: "sessions beside that go on beating"},
 			timeoutOption,
 			beatOption,
-			{name: "peers", group: "Benchmark", value: "NAME", def: "all", help: "silent; slow: silent, and whoever is told of the ends takes his time; killed; or all of these"},
+			{name: "peers", group: "Benchmark", value: "NAME", def: "all", help: "silent, slow (silent, and whoever is told of the ends takes his time), killed, or all"},
 			{name: "slow", group: "Benchmark", value: "DURATION", def: "20ms", help: "how much time, for each end"},
 		},
 		examples: `  livenet bench fail

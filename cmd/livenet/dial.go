@@ -89,7 +89,7 @@ func dialOptionsTable() []option {
 			help: "beat at least so often (default: as the server asks, and every 15s)"},
 		{name: "no-beat", group: alive, help: "never beat"},
 		{name: "timeout", group: alive, value: "DURATION",
-			help: "give the server up when it has been silent for so long (default: three beats, or as long as it bears us)"},
+			help: "give the server up when it has been silent for so long (default: three beats, but no less than the server has for us)"},
 
 		{name: "tls", group: security, help: "TLS for tcp and yamux; quic always has it"},
 		{name: "ca", group: security, value: "FILE", help: "trust servers certified by these authorities, PEM"},
@@ -249,7 +249,7 @@ func terms(conn *liveness.Conn) string {
 	case hello == nil, hello.Timeout == 0:
 		return ""
 	}
-	return fmt.Sprintf(": it bears %s of silence and wants a beat every %s", eventlog.Short(hello.Timeout), eventlog.Short(hello.Beat))
+	return fmt.Sprintf(": it allows %s of silence and wants a beat every %s", eventlog.Short(hello.Timeout), eventlog.Short(hello.Beat))
 }
 
 // dialled is a connection at work.

@@ -48,6 +48,7 @@ func bind(ctx context.Context, p *process, l *settings.Listener) (*bound, error)
 	t, err := stack.New(l.Transport, conf, stack.Limits{
 		Silence:   stack.Backstop(l.Timeout),
 		Handshake: l.Opening,
+		Streams:   l.MaxStreams,
 		ReusePort: l.ReusePort,
 		Parked:    l.Parked(),
 	})
@@ -74,10 +75,11 @@ func (b *bound) server(o serveOptions, out *printer, log *eventlog.Log) *livenes
 			Name:      b.name(),
 			Transport: l.Transport,
 		},
-		Streams: l.StreamsPolicy(),
-		Codec:   l.Codec,
-		Data:    handlerOf(l.Handler, out),
-		Drain:   o.drain,
+		Streams:    l.StreamsPolicy(),
+		MaxStreams: l.MaxStreams,
+		Codec:      l.Codec,
+		Data:       handlerOf(l.Handler, out),
+		Drain:      o.drain,
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // check finds what contradicts itself.
 func (s *Source) check(l *Listener) error {
 	for _, check := range []func(*Listener) error{
-		s.checkStreams, s.checkAges, s.checkProbe, s.checkEvidence, s.checkBeats, s.checkTLS, s.checkIO,
+		s.checkStreams, s.checkMaxStreams, s.checkAges, s.checkProbe, s.checkEvidence, s.checkBeats, s.checkTLS, s.checkIO,
 	} {
 		if err := check(l); err != nil {
 			return err
@@ -33,6 +33,13 @@ func (s *Source) checkStreams(l *Listener) error {
 		return fmt.Errorf("a policy needs a timeout: %s goes with %s", policy, timeout)
 	case l.StreamPolicy == "":
 		return fmt.Errorf("%s has no policy to go with: add %s", timeout, policy)
+	}
+	return nil
+}
+
+func (s *Source) checkMaxStreams(l *Listener) error {
+	if s.given("max-streams") && !stack.Multiplexes(l.Transport) {
+		return fmt.Errorf("%s has no effect: a session over %s is one stream", s.with("max-streams"), l.Transport)
 	}
 	return nil
 }

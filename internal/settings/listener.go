@@ -15,6 +15,8 @@ type Listener struct {
 	ReusePort bool
 	IO        string
 
+	MaxStreams int
+
 	Policy        string
 	Timeout       time.Duration
 	Opening       time.Duration

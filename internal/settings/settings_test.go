@@ -29,7 +29,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := Listener{
 		Transport: "tcp", Address: "127.0.0.1:7373",
-		IO:     IOAuto,
+		IO: IOAuto, MaxStreams: liveness.DefaultMaxStreams,
 		Policy: "sliding", Timeout: 30 * time.Second, Opening: 10 * time.Second,
 		Evidence: codec.Bytes, MaxBeats: liveness.DefaultMaxBeats,
 		Codec: codec.Auto, Handler: "echo",
@@ -57,6 +57,7 @@ func TestSettings(t *testing.T) {
 		{"transport=quic", func(l *Listener) bool { return !l.Parked() }},
 		{"codec=line evidence=messages", func(l *Listener) bool { return l.Codec == codec.Line && l.Evidence == codec.Messages }},
 		{"evidence=beats", func(l *Listener) bool { return l.Evidence == codec.Beats }},
+		{"transport=yamux max-streams=7", func(l *Listener) bool { return l.MaxStreams == 7 }},
 		{"max-beats=7", func(l *Listener) bool { return l.MaxBeats == 7 }},
 		// A client that beats as it is asked to must not be ended for it.
 		{"timeout=20ms", func(l *Listener) bool { return l.MaxBeats > 3*50 }},
@@ -106,6 +107,8 @@ func TestBadSettings(t *testing.T) {
 		{"policy=fixed probe-after=1s", "--probe-after 1s makes no sense with the fixed policy"},
 		{"codec=raw probe-after=1s", "--probe-after 1s makes no sense with the raw codec"},
 		{"codec=raw evidence=beats", "--evidence beats makes no sense with the raw codec"},
+		{"transport=quic max-streams=0", `--max-streams "0": want a number from 1 to 1000000`},
+		{"max-streams=7", "--max-streams 7 has no effect: a session over tcp is one stream"},
 		{"max-beats=0", `--max-beats "0": want a number from 1 to 1000000`},
 		{"max-beats=x", `--max-beats "x": want a number`},
 		{"max-beats=2 timeout=1s", "--max-beats 2 is too few"},
@@ -241,7 +244,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s has no help or no group", s.Name)
 		}
 	}
-	const names = "listen transport policy timeout opening max-age max-age-jitter probe-after evidence stream-policy stream-timeout codec handler tls tls-cert tls-key client-ca max-beats reuse-port io"
+	const names = "listen transport policy timeout opening max-age max-age-jitter probe-after evidence stream-policy stream-timeout codec handler tls tls-cert tls-key client-ca max-beats max-streams reuse-port io"
 	want := make(map[string]bool)
 	for _, name := range strings.Fields(names) {
 		want[name] = true

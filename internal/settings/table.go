@@ -9,6 +9,7 @@ import (
 
 	"github.com/livenet/livenet/codec"
 	"github.com/livenet/livenet/internal/stack"
+	"github.com/livenet/livenet/liveness"
 )
 
 // A Setting is one thing that a listener can be told.
@@ -50,6 +51,8 @@ var All = []Setting{
 		"echo, discard, or log: write what comes to stdout", oneOf(handlers, func(l *Listener) *string { return &l.Handler })},
 	{"io", GroupListener, "NAME", IOAuto,
 		"what waits for an idle connection: goroutine, or parked: nothing of its own (tcp on Linux); auto parks where it can", oneOf(ios, func(l *Listener) *string { return &l.IO })},
+	{"max-streams", GroupListener, "N", fmt.Sprint(liveness.DefaultMaxStreams),
+		"streams of a session that are served at a time; further ones wait (quic, yamux)", setCount(mostStreams, func(l *Listener) *int { return &l.MaxStreams })},
 	{"reuse-port", GroupListener, "", "",
 		"share the port with other processes of this user that do so, too", setSwitch(func(l *Listener) *bool { return &l.ReusePort })},
 
@@ -58,7 +61,7 @@ var All = []Setting{
 	{"timeout", GroupPolicy, "DURATION", "30s",
 		"the policy's timeout", setTimeout(func(l *Listener) *time.Duration { return &l.Timeout })},
 	{"opening", GroupPolicy, "DURATION", "10s",
-		"time for a peer to be heard at all", setDuration(func(l *Listener) *time.Duration { return &l.Opening })},
+		"time for a peer to be heard at all; no longer than the timeout", setDuration(func(l *Listener) *time.Duration { return &l.Opening })},
 	{"max-age", GroupPolicy, "DURATION", "",
 		"end sessions of this age, however lively", setDuration(func(l *Listener) *time.Duration { return &l.MaxAge })},
 	{"max-age-jitter", GroupPolicy, "DURATION", "",
@@ -68,7 +71,7 @@ var All = []Setting{
 	{"evidence", GroupPolicy, "KIND", "bytes",
 		"what shows that a peer lives: bytes, messages or beats", setEvidence},
 	{"max-beats", GroupPolicy, "N", "",
-		"heartbeats a second that a peer may send (default: 100, or more if the timeout asks for more)", setMaxBeats},
+		"heartbeats a second that a peer may send (default: 100, or more if the timeout asks for more)", setCount(mostBeats, func(l *Listener) *int { return &l.MaxBeats })},
 	{"stream-policy", GroupPolicy, "NAME", "",
 		"a policy for each stream as well (quic, yamux)", oneOf(policies, func(l *Listener) *string { return &l.StreamPolicy })},
 	{"stream-timeout", GroupPolicy, "DURATION", "",
@@ -81,7 +84,7 @@ var All = []Setting{
 	{"tls-key", GroupTLS, "FILE", "",
 		"its private key, PEM", setFile(func(l *Listener) *string { return &l.Key })},
 	{"client-ca", GroupTLS, "FILE", "",
-		"ask clients for a certificate of these authorities, PEM", setFile(func(l *Listener) *string { return &l.ClientCA })},
+		"have clients show a certificate of these authorities, PEM", setFile(func(l *Listener) *string { return &l.ClientCA })},
 }
 
 var (
@@ -183,16 +186,21 @@ func setTimeout(field func(*Listener) *time.Duration) setter {
 	}
 }
 
-// mostBeats is more than a peer could have a use for.
-const mostBeats = 1_000_000
+// These are more than a peer could have a use for.
+const (
+	mostBeats   = 1_000_000
+	mostStreams = 1_000_000
+)
 
-func setMaxBeats(l *Listener, spelled, text string) error {
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > mostBeats {
-		return fmt.Errorf("%s %q: want a number from 1 to %d", spelled, text, mostBeats)
+func setCount(most int, field func(*Listener) *int) setter {
+	return func(l *Listener, spelled, text string) error {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > most {
+			return fmt.Errorf("%s %q: want a number from 1 to %d", spelled, text, most)
+		}
+		*field(l) = n
+		return nil
 	}
-	l.MaxBeats = n
-	return nil
 }
 
 func setSwitch(field func(*Listener) *bool) setter {

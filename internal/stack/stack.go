@@ -38,6 +38,10 @@ type Limits struct {
 	// Handshake is how long a handshake may take.
 	Handshake time.Duration
 
+	// Streams is how many streams of a session the peer may have open at a time,
+	// where the transport can tell it so (QUIC). 0 means the transport's own limit.
+	Streams int
+
 	// ReusePort lets listeners of several processes share a port.
 	ReusePort bool
 
@@ -86,6 +90,7 @@ func (l Limits) quic() *quicgo.Config {
 		MaxIdleTimeout:       l.Silence,
 		HandshakeIdleTimeout: l.Handshake / 2,
 		KeepAlivePeriod:      l.Silence / 2,
+		MaxIncomingStreams:   int64(l.Streams),
 	}
 }
 
