@@ -26,7 +26,8 @@ type Config struct {
 	// several times what the policy makes the peer send, if that is more.
 	MaxBeats int
 
-	// Engine grants the leases; nil means one that the process shares.
+	// Engine grants the leases; nil means one that the process shares. To read
+	// [Engine.Stats], set one.
 	Engine *Engine
 
 	// Events is told of everything that happens. It is called from whichever

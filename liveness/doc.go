@@ -1,6 +1,7 @@
 // Package liveness tells whether the other end of a connection is still there,
 // and ends the connection when it is not: never before its deadline, and at
-// most two ticks after it.
+// most two ticks after it, plus scheduling and, after a stall of this process,
+// the time that the peers are given to be heard.
 //
 // A [Policy] says when: [Fixed] from the accept, whatever the traffic; [Sliding]
 // from the last sign of the peer's life; [MaxAge]; and what [Earliest] makes of

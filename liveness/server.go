@@ -33,7 +33,8 @@ type Server struct {
 	// Codec makes messages of the streams' bytes; nil means [codec.Raw].
 	Codec codec.Codec
 
-	// Handler serves each stream in a goroutine of its own.
+	// Handler serves each stream in a goroutine of its own. If it panics, or Data
+	// does, the connection ends with [Internal], and the end's Err has the stack.
 	Handler Handler
 
 	// Data, in Handler's place, is called with what a peer has sent, piece by
