@@ -10,12 +10,16 @@ import (
 // ask reads TCP_INFO, and whether input is queued.
 //
 // tcpi_last_data_recv counts in jiffies, whose age is known to a jiffy only:
-// one is taken off, so that the answer is never too old.
+// one is taken off, so that the answer is never too old. Of a multipath connection
+// it tells of the first path only, which says nothing.
 func (w *witness) ask() (t testimony, ok bool) {
 	if w == nil || w.raw == nil {
 		return t, false
 	}
 	err := w.raw.Control(func(fd uintptr) {
+		if p, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL); err != nil || p != unix.IPPROTO_TCP {
+			return
+		}
 		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 		if err != nil {
 			return
