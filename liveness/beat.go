@@ -82,20 +82,20 @@ func (b beating) Judge(e Evidence) Verdict {
 func (b beating) String() string { return fmt.Sprintf("beat every %v", time.Duration(b)) }
 
 // An allowance meters a peer's heartbeats, by the second. It saves up for as
-// long as nothing was read: after a stall of this process, what the peer has
-// sent meanwhile comes all at once.
+// long as nothing was read: after a stall of this process, or while a handler did
+// something else, what the peer has sent meanwhile comes all at once.
 type allowance struct {
 	rate  int32 // a second
 	left  float32
 	since time.Duration // when some was last spent; 0: never
 }
 
-// take spends n of the allowance, now.
-func (a *allowance) take(n int, now time.Duration) bool {
-	gained := float32(a.rate)
-	if a.since != 0 {
-		gained *= float32((now - a.since).Seconds())
+// take spends n of the allowance of a peer that has been there since began, now.
+func (a *allowance) take(n int, began, now time.Duration) bool {
+	if a.since == 0 {
+		a.since, a.left = began, float32(a.rate)
 	}
+	gained := float32(a.rate) * float32((now - a.since).Seconds())
 	a.since = now
 	a.left = min(a.left+gained, max(float32(a.rate), gained)) - float32(n)
 	return a.left >= 0

@@ -80,7 +80,7 @@ func (d *Client) newConn(sess transport.Session, stream transport.Stream) *Conn 
 	c.life.began = cfg.engine().time() // anew when it does; the server may say an end before
 	if code := d.codec(); code != codec.Raw {
 		c.coder = code.Client(codec.Hello{})
-		c.allowed.rate = int32(cfg.maxBeats(0))
+		c.allowed.rate = cfg.maxBeats(0)
 	}
 	return c
 }
@@ -103,8 +103,12 @@ func (d *Client) prepare(c *Conn, hello codec.Hello) {
 		every = 0
 	}
 	if every > 0 {
-		c.dialler.beat = newBeater(c, every, hello.Evidence)
-		c.allowed.rate = int32(c.life.cfg.maxBeats(every)) // each is answered
+		counts := hello.Evidence
+		if c.hello.Load() == nil {
+			counts = codec.Beats // nobody has said what does; a beat always counts
+		}
+		c.dialler.beat = newBeater(c, every, counts)
+		c.allowed.rate = c.life.cfg.maxBeats(every) // each is answered
 	}
 	policy := d.Policy
 	if policy == nil && every > 0 {

@@ -160,7 +160,7 @@ func (c *Conn) hear(seen codec.Seen) {
 	}
 	if seen.Beats > 0 {
 		c.life.beaten(seen.Beats)
-		if !c.allowed.take(seen.Beats, c.life.cfg.engine().time()) && !c.greeting() {
+		if !c.allowed.take(seen.Beats, c.life.began, c.life.cfg.engine().time()) && !c.greeting() {
 			c.life.end(Error{Reason: TooManyBeats})
 			return
 		}

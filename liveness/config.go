@@ -1,6 +1,7 @@
 package liveness
 
 import (
+	"math"
 	"time"
 
 	"github.com/livenet/livenet/codec"
@@ -23,7 +24,8 @@ type Config struct {
 
 	// MaxBeats is how many heartbeats a second a peer may send on one stream
 	// before it is ended with [TooManyBeats]; 0 means [DefaultMaxBeats], or
-	// several times what the policy makes the peer send, if that is more.
+	// several times what the policy makes the peer send, if that is more. More than
+	// [math.MaxInt32] is as much as that.
 	MaxBeats int
 
 	// Engine grants the leases; nil means one that the process shares. To read
@@ -60,13 +62,13 @@ func (c *Config) opening() time.Duration {
 
 // maxBeats is the limit for a peer that is asked to beat at an interval; 0: it
 // is not asked.
-func (c *Config) maxBeats(asked time.Duration) int {
+func (c *Config) maxBeats(asked time.Duration) int32 {
 	const lenience = 4
 	switch {
 	case c.MaxBeats > 0:
-		return c.MaxBeats
+		return int32(min(c.MaxBeats, math.MaxInt32))
 	case asked > 0:
-		return max(DefaultMaxBeats, int(lenience*time.Second/asked))
+		return int32(min(max(DefaultMaxBeats, lenience*time.Second/asked), math.MaxInt32))
 	}
 	return DefaultMaxBeats
 }

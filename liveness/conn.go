@@ -130,7 +130,7 @@ func (c *Conn) Deadline() time.Time {
 		if l.policy == nil {
 			continue
 		}
-		if d := l.lease.Deadline(); first.IsZero() || d.Before(first) {
+		if d := l.lease.Deadline(); first.IsZero() || !d.IsZero() && d.Before(first) {
 			first = d
 		}
 	}
@@ -259,12 +259,14 @@ func (c *Conn) shut(e *Error) {
 
 // cut ends the stream. One of several in a session is ended politely if the
 // peer knows the reason, so that it gets to read it, and reset with the
-// reason's code if not. A connection of its own is reset if nobody is there to
+// reason's code if not; but what its handler has finished while this end drained is
+// whole. A connection of its own is reset if nobody is there to
 // take what is queued: the kernel would retry for minutes.
 func (c *Conn) cut(e *Error, said bool) {
 	s, ok := c.stream.(transport.Stream)
+	whole := e.Reason == Done || e.Reason == Draining && e.orderly
 	switch {
-	case ok && c.muxed && !said && e.Initiator == Local && e.Reason != Done:
+	case ok && c.muxed && !said && e.Initiator == Local && !whole:
 		s.Reset(e.Reason.Code())
 	case ok && !c.muxed && e.Reason.abrupt():
 		s.Reset(e.Reason.Code())
@@ -284,8 +286,8 @@ func reset(conn net.Conn) {
 	conn.Close()
 }
 
-// lingerTime is how long a dialled connection waits at its end for the peer
-// to have taken what was sent.
+// lingerTime is how long a dialled connection, or a session that has been drained,
+// waits at its end for the peer to have taken what was sent.
 const (
 	lingerTime = time.Second
 	lingerMost = 256 << 10 // bytes from a peer that does not end

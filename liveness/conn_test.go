@@ -298,6 +298,23 @@ func TestRule6BareTCP(t *testing.T) {
 	}
 }
 
+// A policy may come to have nothing against a peer.
+func TestNoDeadline(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		defer b.Close()
+		c := NewConn(a, &Config{Policy: Within(5 * sec), Engine: new(Engine)})
+		defer c.Close()
+		if d := time.Until(c.Deadline()); d <= 0 || d > 5*sec {
+			t.Errorf("before it is heard: %v", d)
+		}
+		c.Renew()
+		if d := c.Deadline(); !d.IsZero() {
+			t.Errorf("once it has been heard: %v", d)
+		}
+	})
+}
+
 func TestNewListener(t *testing.T) {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -29,7 +29,9 @@ func TestDrainLeavesAnswersWhole(t *testing.T) {
 							if _, err := io.WriteString(c, part); err != nil {
 								t.Errorf("writing %q: %v", part, err)
 							}
-							time.Sleep(10 * sec)
+							if part[0] == 'a' {
+								time.Sleep(10 * sec)
+							}
 						}
 					},
 				}, tr)
@@ -37,6 +39,7 @@ func TestDrainLeavesAnswersWhole(t *testing.T) {
 				io.WriteString(st, "a question\n")
 				time.Sleep(sec)
 				w.stop()
+				time.Sleep(9500 * ms) // until it has been over for half a second
 				// One of several streams ends with the reason's code.
 				got, err := io.ReadAll(st)
 				var end *transport.CloseError

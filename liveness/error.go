@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"syscall"
 	"time"
 
 	"github.com/livenet/livenet/codec"
@@ -47,11 +46,21 @@ type Error struct {
 	Text      string        // what the peer had to say
 	Err       error         // what was found beneath, if anything
 
-	missed time.Time // the deadline that the engine found missed, if it did
+	missed    time.Time // the deadline that the engine found missed, if it did
+	ofSession bool      // a session's end, which is also that of this stream
+	orderly   bool      // whoever held it had done with it
 }
 
 // expired reports whether the engine has given the verdict, figures included.
-func (e *Error) expired() bool { return !e.missed.IsZero() }
+func (e *Error) expired() bool { return !e.missed.IsZero() && !e.ofSession }
+
+// ofStream is e as the end of one of the session's streams, which has an age of its
+// own.
+func (e *Error) ofStream() Error {
+	s := *e
+	s.ofSession, s.orderly = true, false
+	return s
+}
 
 func (e *Error) Error() string {
 	s := "closed: "
@@ -128,7 +137,8 @@ func explain(err error) *Error {
 	case err == nil:
 		return &Error{Reason: Done}
 	case errors.As(err, &mine):
-		return mine
+		e := *mine // it may be that of another connection, beneath
+		return &e
 	case errors.As(err, &broken):
 		r := ProtocolError
 		if broken.TooLarge {
@@ -139,7 +149,7 @@ func explain(err error) *Error {
 		return explainClose(closed)
 	case errors.Is(err, io.EOF):
 		return &Error{Reason: PeerClosed, Initiator: Peer}
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case transport.IsReset(err):
 		return &Error{Reason: PeerReset, Initiator: Peer, Err: err}
 	case errors.Is(err, net.ErrClosed):
 		return &Error{Reason: Done, Err: err}

@@ -121,11 +121,15 @@ func (l *Lease) Silence() time.Duration {
 	return max(0, l.shard.engine.now()-max(l.lastHeard(), l.granted))
 }
 
-// Deadline is when the lease expires if the peer is not heard again.
+// Deadline is when the lease expires if the peer is not heard again; the zero time
+// if it does not.
 func (l *Lease) Deadline() time.Time {
 	e := l.shard.engine
-	ev := l.evidence(e.now(), l.lastHeard(), 0)
-	return e.base.Add(after(l.granted, deadlineOf(l.subject.Policy(), ev)))
+	d := deadlineOf(l.subject.Policy(), l.evidence(e.now(), l.lastHeard(), 0))
+	if d == Never {
+		return time.Time{}
+	}
+	return e.base.Add(after(l.granted, d))
 }
 
 // lastHeard is when the peer was last heard, on the engine's clock; 0: never.

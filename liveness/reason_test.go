@@ -2,6 +2,7 @@ package liveness
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"regexp"
 	"strconv"
@@ -50,5 +51,14 @@ func TestReasonsAreText(t *testing.T) {
 	}
 	if PeerReset.Code() != uint64(Done) {
 		t.Error("a reason that is only observed was given a code")
+	}
+}
+
+// An error that comes from a connection beneath is that one's to change.
+func TestAnErrorExplainedIsACopy(t *testing.T) {
+	beneath := &Error{Reason: PeerReset, Initiator: Peer, Age: 2 * sec}
+	e := explain(fmt.Errorf("reading: %w", beneath))
+	if e == beneath || *e != *beneath {
+		t.Errorf("got %v, of %p and %p", e, e, beneath)
 	}
 }

@@ -237,6 +237,53 @@ func TestRule4WhoHasSaidHelloHasSaidSomething(t *testing.T) {
 	}
 }
 
+// A peer that has said why it ends has said it, however late it is found that it
+// has gone.
+func TestRule5ThePeersReasonStands(t *testing.T) {
+	bothKinds(t, func(t *testing.T, tr transport.Transport) {
+		w := serve(t, &Server{Config: Config{Policy: Fixed(10 * sec)}, Codec: codec.Auto}, tr)
+		defer w.end()
+		c := w.client(Client{Policy: Sliding(30 * sec)})
+		_, err := io.Copy(io.Discard, c) // and nobody closes it
+		time.Sleep(time.Minute)
+		if e := c.End(); e == nil || e.Reason != FixedDeadline || e.Initiator != Peer {
+			t.Errorf("read until %v, and ended: %v", err, e)
+		}
+	})
+}
+
+// What ends with its session has figures of its own.
+func TestRule5AStreamHasItsOwnAge(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := serve(t, &Server{Config: Config{Policy: Fixed(10 * sec)}}, memory())
+		defer w.end()
+		sess, st := w.dial()
+		defer sess.Close(0, "")
+		say(t, st, "early")
+		time.Sleep(7 * sec)
+		late, err := sess.OpenStream(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		say(t, late, "late")
+		time.Sleep(2 * sec)
+		say(t, late, "later")
+		time.Sleep(2 * sec)
+		for _, e := range w.closed(KindStream) {
+			age, silence := 10*sec, 10*sec
+			if e.BytesIn == int64(len("late")+len("later")) {
+				age, silence = 3*sec, sec
+			}
+			if e.End.Age < age || e.End.Age > age+50*ms || e.End.Silence > silence+50*ms {
+				t.Errorf("ended: %v, of age %v, silent for %v; want %v and %v", e.End, e.End.Age, e.End.Silence, age, silence)
+			}
+		}
+		if n := len(w.closed(KindStream)); n != 2 {
+			t.Errorf("%d streams ended", n)
+		}
+	})
+}
+
 func TestRule5AcceptedIsLivePlusClosed(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w := serve(t, &Server{Config: Config{Policy: Earliest(Sliding(sec), MaxAge(3*sec, sec))}, Streams: Fixed(2 * sec)}, memory())

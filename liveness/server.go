@@ -236,7 +236,7 @@ func (s *Server) newConn(stream transport.Stream) *Conn {
 	if code := s.codec(); code != codec.Raw {
 		hello := s.hello()
 		c.coded = &coded{coder: code.Server(hello)}
-		c.allowed.rate = int32(s.maxBeats(hello.Beat))
+		c.allowed.rate = s.maxBeats(hello.Beat)
 	}
 	return c
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"strings"
 	"sync"
@@ -289,6 +290,67 @@ func TestTooManyBeats(t *testing.T) {
 		if len(ends) == 0 || ends[len(ends)-1].End.Reason != TooManyBeats {
 			t.Errorf("ends: %v", ends)
 		}
+	})
+}
+
+// What a peer sent before anybody read is no flood either.
+func TestBeatsThatLayUnreadFromTheBeginning(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := serve(t, &Server{
+			Config: Config{Policy: Fixed(time.Hour), Opening: time.Hour, MaxBeats: 10}, Codec: codec.Line,
+			Handler: func(_ context.Context, c *Conn) {
+				time.Sleep(time.Minute)
+				io.Copy(io.Discard, c)
+			},
+		}, memory())
+		defer w.end()
+		sess, st := w.dial()
+		for range 61 {
+			io.WriteString(st, "PING\n")
+			time.Sleep(sec)
+		}
+		if ends := append(w.closed(KindSession), w.closed(KindStream)...); len(ends) > 0 {
+			t.Errorf("one beat a second, of ten: %v", ends[0].End)
+		}
+		sess.Close(0, "")
+	})
+}
+
+func TestAnyNumberOfBeats(t *testing.T) {
+	for _, most := range []int{math.MaxInt, math.MaxInt32, math.MaxInt32 + 1} {
+		inBubble(t, func(t *testing.T) {
+			w := serve(t, &Server{Config: Config{Policy: Sliding(3 * sec), MaxBeats: most}, Codec: codec.Auto}, memory())
+			defer w.end()
+			c := w.client(Client{})
+			var wg sync.WaitGroup
+			wg.Go(func() { io.Copy(io.Discard, c) })
+			time.Sleep(10 * sec)
+			if c.End() != nil {
+				t.Errorf("up to %d beats: %v", most, c.End())
+			}
+			c.Close()
+			wg.Wait()
+		})
+	}
+}
+
+// A client that can't know what its server counts beats while data flows, too.
+func TestWhoWasToldNothingBeatsAnyway(t *testing.T) {
+	bothKinds(t, func(t *testing.T, tr transport.Transport) {
+		w := serve(t, &Server{Config: Config{Policy: Sliding(3 * sec), Evidence: codec.Beats}, Codec: codec.Line}, tr)
+		defer w.end()
+		c := w.client(Client{Codec: codec.Line, Beat: sec})
+		var wg sync.WaitGroup
+		wg.Go(func() { io.Copy(io.Discard, c) })
+		for range 40 {
+			io.WriteString(c, "data\n")
+			time.Sleep(500 * ms)
+		}
+		if c.End() != nil || len(w.closed(KindSession)) > 0 {
+			t.Errorf("who is to beat every second was ended: %v, %v", c.End(), w.closed(KindSession))
+		}
+		c.Close()
+		wg.Wait()
 	})
 }
 

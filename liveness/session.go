@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/livenet/livenet/transport"
 )
@@ -26,8 +27,9 @@ type session struct {
 	conns    map[*Conn]struct{}
 	lastTold chan struct{} // closed when whoever began last has told its streams; nil: nobody has
 	draining bool
-	full     func() bool // stops looking for the session's end while no more streams are accepted; nil: they are
-	holds    int         // its life, accepting, and each stream; without any the server is done with it
+	left     time.Duration // when a stream ended last, on the engine's clock; 0: none has
+	full     func() bool   // stops looking for the session's end while no more streams are accepted; nil: they are
+	holds    int           // its life, accepting, and each stream; without any the server is done with it
 }
 
 func newSession(ctx context.Context, s *Server, sess transport.Session) *session {
@@ -135,7 +137,7 @@ func (x *session) enter(c *Conn) bool {
 	x.mu.Unlock()
 	e := Error{Reason: Draining}
 	if end := x.life.ended.Load(); end != nil {
-		e = *end
+		e = end.ofStream()
 	}
 	c.life.end(e)
 	return false
@@ -147,11 +149,12 @@ func (x *session) leave(c *Conn) {
 	defer x.release()
 	x.mu.Lock()
 	delete(x.conns, c)
+	x.left = x.srv.engine().time()
 	last, wasFull := x.draining && len(x.conns) == 0, x.full
 	x.full = nil
 	x.mu.Unlock()
 	if last {
-		x.life.close()
+		x.closeSoon()
 	}
 	if wasFull != nil {
 		wasFull()
@@ -164,11 +167,11 @@ func (x *session) broken(err error) {
 	if cause := context.Cause(x.sess.Context()); cause != nil {
 		err = cause
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
-		x.life.close()
-		return
+	// An EOF that a transport found beneath is the peer's end, and not an orderly one.
+	_, explained := errors.AsType[*transport.CloseError](err)
+	if explained || !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+		x.life.note(explain(err))
 	}
-	x.life.note(explain(err))
 	x.life.close()
 }
 
@@ -192,8 +195,22 @@ func (x *session) drain() {
 	waiting := false
 	x.tell(func(c *Conn) { waiting = c.drainNow() || waiting })
 	if !waiting {
-		x.life.close()
+		x.closeSoon()
 	}
+}
+
+// closeSoon ends a session that drains and has no more streams. That would drop what
+// is still under way on them, and nothing tells when the peer has taken it: so the
+// peer has a moment, from when the last stream ended, to end the session itself.
+func (x *session) closeSoon() {
+	x.mu.Lock()
+	left := x.left
+	x.mu.Unlock()
+	if wait := left + lingerTime - x.srv.engine().time(); left != 0 && wait > 0 {
+		time.AfterFunc(wait, func() { x.life.close() })
+		return
+	}
+	x.life.close()
 }
 
 func (x *session) addrs() (local, remote net.Addr) { return x.sess.LocalAddr(), x.sess.RemoteAddr() }
@@ -255,7 +272,7 @@ func (x *session) takesNone() bool { return x.telling.Load() > 0 && x.untaken.Lo
 
 // shut ends the session: each stream with its farewell, then the whole.
 func (x *session) shut(e *Error) {
-	x.tell(func(c *Conn) { c.life.end(*e) })
+	x.tell(func(c *Conn) { c.life.end(e.ofStream()) })
 	x.sess.Close(e.Reason.Code(), e.Text)
 }
 

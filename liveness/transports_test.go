@@ -149,6 +149,27 @@ func TestBeatsKeepEveryTransportAlive(t *testing.T) {
 	}
 }
 
+// Who hangs up in the handshake beneath yamux has hung up: a scanner, a health check.
+func TestHangingUpInAHandshake(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"tls", "yamux", "yamux-tls"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}}, networks(t)[name])
+			defer w.end()
+			conn, err := net.Dial("tcp", w.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn.Close()
+			w.awaitClosed(KindSession)
+			if e := w.one(KindSession); e.End.Reason != PeerClosed || e.End.Initiator != Peer {
+				t.Errorf("ended: %v", e.End)
+			}
+		})
+	}
+}
+
 // Who has closed one half, and still tries to write, has not said why the rest
 // ends.
 func TestAWriteAfterCloseWriteIsNotTheEnd(t *testing.T) {

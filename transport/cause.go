@@ -20,12 +20,18 @@ func causeOf(err error) *CloseError {
 	switch {
 	case is(net.ErrClosed):
 		ce.Origin = Local
-	case slices.ContainsFunc(resets, is):
+	case IsReset(err):
 		ce.Origin, ce.Reset = Peer, true
 	case is(io.EOF), is(io.ErrUnexpectedEOF):
 		ce.Origin = Peer // in the midst of something, such as a TLS handshake
 	}
 	return ce
+}
+
+// IsReset reports whether a Read or Write returned err because the peer has reset
+// the connection.
+func IsReset(err error) bool {
+	return slices.ContainsFunc(resets, func(target error) bool { return errors.Is(err, target) })
 }
 
 // isTimeout tells a deadline of this end's, after which the connection is as
