@@ -31,6 +31,7 @@ type coded struct {
 	asked    atomic.Pointer[question]
 
 	dmu      sync.Mutex // guards the rest
+	torn     bool       // a write of the application's was refused, or cut off, for the end
 	bounded  bool       // a control message has set a deadline of its own for now
 	bounds   uint32     // that were set
 	deadline *time.Time // for writing, as the application set it; nil: none

@@ -58,6 +58,9 @@ func (c *Conn) writable() error {
 		return e
 	}
 	if c.leaving.Load() {
+		c.dmu.Lock()
+		c.torn = true
+		c.dmu.Unlock()
 		if e := c.life.noted.Load(); e != nil && e.Initiator == Local {
 			return e
 		}
@@ -152,7 +155,8 @@ const (
 	heldUpTries = 3 // in addition, where it is plain that this end was held up
 )
 
-// persist gives try, as long as it asks for more, d in all.
+// persist gives try, as long as it asks for more, d in all, and more if this end is
+// held up.
 func persist(d time.Duration, try func(until time.Time) (again bool)) {
 	d /= tries
 	for tried, spare := 0, heldUpTries; tried < tries; {
@@ -160,7 +164,7 @@ func persist(d time.Duration, try func(until time.Time) (again bool)) {
 		if !try(until) {
 			return
 		}
-		if spare > 0 && time.Since(until) > d/2 {
+		if spare > 0 && time.Since(until) > DefaultTick {
 			spare--
 		} else {
 			tried++

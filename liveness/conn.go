@@ -244,7 +244,7 @@ func (c *Conn) shut(e *Error) {
 		c.ctx.end(e) // before anyone is woken
 	}
 	said := c.farewell(e)
-	if c.dialled() && c.muxed && e.Reason == Done {
+	if c.dialled() && c.muxed && e.Reason == Done && !e.vanished {
 		c.linger()
 	}
 	c.cut(e, said)
@@ -264,17 +264,28 @@ func (c *Conn) shut(e *Error) {
 // take what is queued: the kernel would retry for minutes.
 func (c *Conn) cut(e *Error, said bool) {
 	s, ok := c.stream.(transport.Stream)
-	whole := e.Reason == Done || e.Reason == Draining && e.orderly
+	whole := e.Reason == Done || e.Reason == Draining && e.orderly && !c.wasTorn()
+	abrupt := e.Reason.abrupt() || e.vanished
 	switch {
 	case ok && c.muxed && !said && e.Initiator == Local && !whole:
 		s.Reset(e.Reason.Code())
-	case ok && !c.muxed && e.Reason.abrupt():
+	case ok && !c.muxed && abrupt:
 		s.Reset(e.Reason.Code())
-	case !ok && e.Reason.abrupt():
+	case !ok && abrupt:
 		reset(c.stream)
 	default:
 		c.stream.Close()
 	}
+}
+
+// wasTorn reports whether the application was kept from writing all that it wanted.
+func (c *Conn) wasTorn() bool {
+	if !c.hasCodec() {
+		return false
+	}
+	c.dmu.Lock()
+	defer c.dmu.Unlock()
+	return c.torn
 }
 
 // reset closes conn such that its send queue is dropped, if it is TCP.

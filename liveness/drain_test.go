@@ -53,6 +53,68 @@ func TestDrainLeavesAnswersWhole(t *testing.T) {
 	}
 }
 
+// An answer that its handler could not finish does not look whole.
+func TestDrainTearsWhatFails(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		broken := errors.New("the backend has failed")
+		w := serve(t, &Server{
+			Config: Config{Policy: Sliding(time.Hour)}, Drain: time.Minute,
+			Data: func(c *Conn, p []byte) error {
+				if string(p) == "more" {
+					return broken
+				}
+				_, err := io.WriteString(c, "half an ans")
+				return err
+			},
+		}, memory())
+		sess, st := w.dial()
+		io.WriteString(st, "question")
+		time.Sleep(sec)
+		w.stop()
+		time.Sleep(sec)
+		io.WriteString(st, "more")
+		var end *transport.CloseError
+		if got, err := io.ReadAll(st); !errors.As(err, &end) || end.Code != Internal.Code() {
+			t.Errorf("got %q, %v", got, err)
+		}
+		w.awaitClosed(KindStream)
+		if e := w.one(KindStream).End; e.Reason != Internal || !errors.Is(e, broken) {
+			t.Errorf("ended: %v", e)
+		}
+		sess.Close(0, "")
+		w.end()
+	})
+}
+
+// A stream that had said nothing yet when a drain began has its time, too.
+func TestDrainLeavesALateAnswerWhole(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := serve(t, &Server{
+			Config: Config{Policy: Sliding(time.Hour)}, Drain: time.Minute,
+			Handler: func(_ context.Context, c *Conn) {
+				c.Read(make([]byte, 16))
+				time.Sleep(5 * sec)
+				io.WriteString(c, "an answer")
+			},
+		}, memory())
+		sess, early := w.dial()
+		late, err := sess.OpenStream(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(early, "a question")
+		time.Sleep(5*sec + 500*ms) // the early one has just been answered
+		w.stop()
+		time.Sleep(100 * ms)
+		io.WriteString(late, "a question")
+		if got, err := io.ReadAll(late); string(got) != "an answer" {
+			t.Errorf("got %q, %v", got, err)
+		}
+		sess.Close(0, "")
+		w.end()
+	})
+}
+
 // Whoever writes when the peer is told that this end is going away learns why he
 // can't go on.
 func TestDrainTellsTheWriter(t *testing.T) {

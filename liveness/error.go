@@ -49,6 +49,7 @@ type Error struct {
 	missed    time.Time // the deadline that the engine found missed, if it did
 	ofSession bool      // a session's end, which is also that of this stream
 	orderly   bool      // whoever held it had done with it
+	vanished  bool      // the peer is silent, whatever it had said before
 }
 
 // expired reports whether the engine has given the verdict, figures included.
@@ -138,6 +139,7 @@ func explain(err error) *Error {
 		return &Error{Reason: Done}
 	case errors.As(err, &mine):
 		e := *mine // it may be that of another connection, beneath
+		e.missed, e.ofSession, e.orderly, e.vanished = time.Time{}, false, false, false
 		return &e
 	case errors.As(err, &broken):
 		r := ProtocolError

@@ -194,9 +194,15 @@ func (c *Conn) take(b []byte, read func([]byte) (int, error)) (int, error) {
 // failed takes note of Data's error, unless it is one that came from here.
 func (c *Conn) failed(err error) {
 	var known *Error
-	if !errors.As(err, &known) {
-		c.life.note(&Error{Reason: Internal, Err: err})
+	if errors.As(err, &known) {
+		return
 	}
+	e := Error{Reason: Internal, Err: err}
+	if noted := c.life.noted.Load(); noted != nil && noted.Reason == Draining && noted.Initiator == Local {
+		c.life.end(e) // what it has written is no whole answer
+		return
+	}
+	c.life.note(&e)
 }
 
 // meals are the buffers that Data gets.

@@ -228,10 +228,12 @@ func (l *life) Arrived() (time.Duration, bool) {
 func (l *life) Probe() { l.holder.probe() }
 
 func (l *life) Expire(x Expiry) {
-	if said := l.noted.Load(); said != nil && said.Initiator == Peer && said.Reason != PeerClosed {
+	if said := l.noted.Load(); x.Reason == Silent && said != nil && said.Initiator == Peer && said.Reason != PeerClosed {
 		// It has said why, or has reset the connection, and its silence since is
 		// nothing new. (An EOF alone may be half an end.)
-		l.end(*said)
+		e := *said
+		e.vanished = true
+		l.end(e)
 		return
 	}
 	l.end(Error{Reason: x.Reason, Age: x.Age, Silence: x.Silence, Late: x.Late, missed: x.Deadline})

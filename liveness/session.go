@@ -203,14 +203,24 @@ func (x *session) drain() {
 // is still under way on them, and nothing tells when the peer has taken it: so the
 // peer has a moment, from when the last stream ended, to end the session itself.
 func (x *session) closeSoon() {
-	x.mu.Lock()
-	left := x.left
-	x.mu.Unlock()
-	if wait := left + lingerTime - x.srv.engine().time(); left != 0 && wait > 0 {
-		time.AfterFunc(wait, func() { x.life.close() })
+	if x.life.ended.Load() != nil {
 		return
 	}
-	x.life.close()
+	x.mu.Lock()
+	left := x.left
+	busy := false // with a stream that had said nothing when it was asked
+	for c := range x.conns {
+		busy = busy || c.life.in.Load() > 0
+	}
+	x.mu.Unlock()
+	wait := left + lingerTime - x.srv.engine().time()
+	switch {
+	case busy: // the last one comes here
+	case left != 0 && wait > 0:
+		time.AfterFunc(wait, x.closeSoon)
+	default:
+		x.life.close()
+	}
 }
 
 func (x *session) addrs() (local, remote net.Addr) { return x.sess.LocalAddr(), x.sess.RemoteAddr() }
