@@ -57,10 +57,10 @@ func (b *beater) sent(beat bool) {
 	}
 }
 
-func (b *beater) Policy() Policy                 { return beating(b.every) }
-func (b *beater) Heard() (time.Duration, bool)   { return 0, false }
-func (b *beater) Arrived() (time.Duration, bool) { return 0, false }
-func (b *beater) Expire(Expiry)                  {}
+func (b *beater) Policy() Policy                        { return beating(b.every) }
+func (b *beater) Heard() (ago time.Duration, _, _ bool) { return 0, false, false }
+func (b *beater) Arrived() (time.Duration, bool)        { return 0, false }
+func (b *beater) Expire(Expiry)                         {}
 
 func (b *beater) Probe() { b.conn.ping() }
 

@@ -204,14 +204,15 @@ func (e *Engine) sweep(s *shard, now time.Duration) bool {
 // at which to look again; the lease may have expired, and then it is moot.
 func (e *Engine) judge(l *Lease, now time.Duration) time.Duration {
 	p := l.subject.Policy()
-	for asked := false; ; {
+	var k look
+	for {
 		w := l.word.Load()
 		switch w & stateMask {
 		case released, expired:
 			return Never
 		case renewed:
 			over := newer(e.epoch.Load(), w>>stateBits)
-			l.hear(e.dateOf(l, w>>stateBits))
+			k.doubt = e.hear(l, w>>stateBits) || k.doubt
 			if !over {
 				break // who renews now finds this stamp, and leaves it as it is
 			}
@@ -224,21 +225,16 @@ func (e *Engine) judge(l *Lease, now time.Duration) time.Duration {
 		v := p.Judge(ev)
 		switch {
 		case v.Dead:
-			// A witness is asked once. The kernel's clock goes by jiffies: asked again
-			// within one, it would give an answer that is more recent by the time
-			// since, and again until the jiffy is over.
-			if !asked {
-				if again, put := e.reprieve(l, p, ev, v); put {
-					if asked = again <= ev.Age; asked {
-						continue
-					}
-					return again
+			if again, put := e.reprieve(l, p, ev, v, &k); put {
+				if again <= ev.Age {
+					continue
 				}
+				return again
 			}
 			if w != quiet {
 				// A renewal by now would have left no trace. One from here on does.
 				if l.word.CompareAndSwap(w, quiet) {
-					l.hear(e.dateOf(l, w>>stateBits))
+					k.doubt = e.hear(l, w>>stateBits) || k.doubt
 				}
 				continue
 			}
@@ -248,24 +244,38 @@ func (e *Engine) judge(l *Lease, now time.Duration) time.Duration {
 			e.bury(l, ev, v)
 			return Never
 		case v.Probe:
-			l.probes = min(l.probes, 254) + 1
-			e.probes.run(task{lease: l})
+			e.probe(l)
 		}
 		return v.At
 	}
 }
 
-// dateOf is when l was heard that carries the stamp of an epoch. What was read
+// probe has the peer asked for a sign of life.
+func (e *Engine) probe(l *Lease) {
+	l.probes = min(l.probes, 254) + 1
+	e.probes.run(task{lease: l})
+}
+
+// hear dates what l was renewed for, by the stamp of an epoch. What was read
 // just after a stall, as long as that was, may have come during it: a witness
-// can tell.
-func (e *Engine) dateOf(l *Lease, epoch uint32) time.Duration {
+// can tell. Then it lay unread.
+func (e *Engine) hear(l *Lease, epoch uint32) (lay bool) {
 	at := e.endOf(epoch)
 	if at > e.behind && at <= e.resumed+e.stalled {
 		if ago, ok := l.subject.Arrived(); ok {
-			at = min(at, max(l.granted+1, e.now()-ago))
+			if came := l.moment(ago); came < at {
+				at, lay = came, true
+			}
 		}
 	}
-	return at
+	l.hear(at)
+	return lay
+}
+
+// moment is that of something that came so long ago. What came before the grant
+// came at the grant.
+func (l *Lease) moment(ago time.Duration) time.Duration {
+	return max(l.granted+1, l.shard.engine.now()-ago)
 }
 
 // hear moves the time at which the peer was last heard forward.
@@ -276,21 +286,40 @@ func (l *Lease) hear(at time.Duration) {
 	}
 }
 
+// A look is what is found at one judgement, beside the evidence.
+type look struct {
+	// asked says that a witness has been, which it is once. The kernel's clock goes
+	// by jiffies: asked again within one, it would give an answer that is more recent
+	// by the time since, and again until the jiffy is over.
+	asked bool
+
+	// doubt says that the peer may have been heard since, or may have been kept from
+	// it: there is no witness, or it isn't sure, or what the peer was last heard by had lain
+	// unread, and may have been all that there was room for.
+	doubt bool
+}
+
 // reprieve asks whether a peer that would be judged dead was heard after all,
 // by a witness, or can't be judged yet because this process has stalled and
 // what came meanwhile may still lie unread. It returns the age to judge again,
 // which has passed already if there is new evidence.
-func (e *Engine) reprieve(l *Lease, p Policy, ev Evidence, v Verdict) (again time.Duration, ok bool) {
+//
+// A witness that is sure is believed, unless the peer was to be asked first: it may
+// not have been.
+func (e *Engine) reprieve(l *Lease, p Policy, ev Evidence, v Verdict, k *look) (again time.Duration, ok bool) {
 	if !helps(p, ev) {
 		return 0, false // evidence has no say in this
 	}
-	if ago, ok := l.subject.Heard(); ok {
-		heard := max(l.granted+1, e.now()-ago) // what came before the grant came at the grant
-		if heard <= time.Duration(l.heard.Load()) {
-			return 0, false
+	if !k.asked {
+		ago, sure, ok := l.subject.Heard()
+		k.asked, k.doubt = true, k.doubt || !sure
+		if heard := l.moment(ago); ok && heard > time.Duration(l.heard.Load()) {
+			l.hear(heard)
+			return 0, true
 		}
-		l.hear(heard)
-		return 0, true
+	}
+	if !k.doubt && !asks(p, ev) {
+		return 0, false
 	}
 	patience := v.At - ev.Heard
 	grace := min(e.stalled, patience/2)
@@ -306,6 +335,9 @@ func (e *Engine) reprieve(l *Lease, p Policy, ev Evidence, v Verdict) (again tim
 		return 0, false
 	}
 	l.deferred++
+	if l.probes == 0 && asks(p, ev) {
+		e.probe(l)
+	}
 	return grace, true
 }
 

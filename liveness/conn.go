@@ -96,17 +96,13 @@ func (c *Conn) fault(err error) error {
 		c.life.note(&Error{Reason: PeerClosed, Initiator: Peer})
 		return err
 	case errors.As(err, &closed) && (closed.Origin != transport.Local || closed.Coded): // not just a half
-		e := explain(err)
-		c.life.note(e)
-		return e
+		return c.life.note(explain(err))
 	case timedOut(err):
 		return err // the application's own deadline
 	case errors.Is(err, net.ErrClosed):
 		return err // a half that the application closed
 	}
-	e := explain(err)
-	c.life.note(e)
-	return e
+	return c.life.note(explain(err))
 }
 
 // Renew records a sign of the peer's life that the application has seen by
@@ -228,7 +224,11 @@ func (c *Conn) witness() *witness {
 	if c.muxed {
 		return nil
 	}
-	return witnessOf(c.stream)
+	w := witnessOf(c.stream)
+	if w != nil {
+		w.asked = c.dialled()
+	}
+	return w
 }
 
 // dialled says that this end opened the session.
@@ -290,7 +290,7 @@ func (c *Conn) wasTorn() bool {
 
 // reset closes conn such that its send queue is dropped, if it is TCP.
 func reset(conn net.Conn) {
-	if tcp := beneath(conn); tcp != nil {
+	if tcp, _ := beneath(conn); tcp != nil {
 		tcp.SetLinger(0)
 		tcp.Close() // first: closing TLS above it would want to send
 	}

@@ -298,6 +298,60 @@ func TestRule6BareTCP(t *testing.T) {
 	}
 }
 
+// A resetting connection is one that the peer has reset, for writing only: what had
+// come before can be read.
+type resetting struct{ net.Conn }
+
+func (r resetting) Write(p []byte) (int, error) {
+	if len(p) > 0 && p[0] == 0x02 { // a Data frame
+		return 0, &net.OpError{Op: "write", Err: syscall.ECONNRESET}
+	}
+	return r.Conn.Write(p)
+}
+
+// Whoever finds a connection broken by writing does not know why. What the peer has
+// said of it is why it ends, in every place.
+func TestRule5TheByeStandsAboveAFailedWrite(t *testing.T) {
+	for _, readsFirst := range []bool{true, false} {
+		t.Run(fmt.Sprintf("reads first %v", readsFirst), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				n := newPipes()
+				n.pair = func() (a, b net.Conn) {
+					a, b = net.Pipe()
+					return resetting{a}, b
+				}
+				var serving sync.WaitGroup
+				defer serving.Wait()
+				serving.Go(func() {
+					peer := <-n.accept
+					defer peer.Close()
+					peer.Read(make([]byte, 64))
+					io.WriteString(peer, hello)
+					io.WriteString(peer, "\x05\x01\x00")
+				})
+				c, err := (&Client{Codec: codec.Frame, NoBeat: true, Engine: new(Engine)}).Dial(t.Context(), n, "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				want := func(what string, err error) {
+					if e, ok := errors.AsType[*Error](err); !ok || e.Reason != FixedDeadline || e.Initiator != Peer {
+						t.Errorf("%s: %v", what, err)
+					}
+				}
+				if !readsFirst {
+					c.Write([]byte("x")) // knows no more than that
+				}
+				_, err = c.Read(make([]byte, 64))
+				want("Read", err)
+				_, err = c.Write([]byte("x"))
+				want("Write", err)
+				c.Close()
+				want("End", c.End())
+			})
+		})
+	}
+}
+
 // A policy may come to have nothing against a peer.
 func TestNoDeadline(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

@@ -64,10 +64,11 @@ type Subject interface {
 	// Heard is asked just before the subject would be judged dead: how long ago
 	// was the peer last heard by a witness of which the lease knows nothing, the
 	// kernel for instance? The answer may be too recent by the witness's
-	// precision, never too old. False: there is no witness; a stall of this
-	// process is then answered by waiting until what came meanwhile can have
-	// been read.
-	Heard() (ago time.Duration, ok bool)
+	// precision, never too old. Not ok: there is no witness. Not sure: the peer may
+	// have been heard since, or would have been but for a stall of this process; such
+	// a stall is then answered by waiting until what came meanwhile can have been
+	// read.
+	Heard() (ago time.Duration, sure, ok bool)
 
 	// Arrived is asked of a peer that was heard just after a stall of this
 	// process: how long ago did anything at all arrive from it last, as far as a
@@ -103,11 +104,11 @@ type callback struct {
 	expire func(Expiry)
 }
 
-func (c *callback) Policy() Policy                 { return c.policy }
-func (c *callback) Heard() (time.Duration, bool)   { return 0, false }
-func (c *callback) Arrived() (time.Duration, bool) { return 0, false }
-func (c *callback) Probe()                         {}
-func (c *callback) Expire(x Expiry)                { c.expire(x) }
+func (c *callback) Policy() Policy                        { return c.policy }
+func (c *callback) Heard() (ago time.Duration, _, _ bool) { return 0, false, false }
+func (c *callback) Arrived() (time.Duration, bool)        { return 0, false }
+func (c *callback) Probe()                                {}
+func (c *callback) Expire(x Expiry)                       { c.expire(x) }
 
 // Watch grants a lease on s, under its policy.
 func (e *Engine) Watch(s Subject) *Lease {

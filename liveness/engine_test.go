@@ -19,15 +19,17 @@ type watched struct {
 	probes  atomic.Int32
 	onProbe func()
 	heard   func() (time.Duration, bool)
+	unsure  func() bool
 	arrived func() (time.Duration, bool)
 }
 
 func (w *watched) Policy() Policy { return w.policy }
-func (w *watched) Heard() (time.Duration, bool) {
+func (w *watched) Heard() (ago time.Duration, sure, ok bool) {
 	if w.heard == nil {
-		return 0, false
+		return 0, false, false
 	}
-	return w.heard()
+	ago, ok = w.heard()
+	return ago, ok && (w.unsure == nil || !w.unsure()), ok
 }
 func (w *watched) Arrived() (time.Duration, bool) {
 	if w.arrived == nil {

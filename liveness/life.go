@@ -145,10 +145,19 @@ func (l *life) silence() time.Duration {
 }
 
 // note keeps the first sign of why this life will end, for the moment when its
-// holder comes to close it.
-func (l *life) note(e *Error) {
+// holder comes to close it; but what the peer says of it stands above what was
+// observed before. It returns the sign that is kept.
+func (l *life) note(e *Error) *Error {
 	e.Age, e.Silence = l.age(), l.silence()
-	l.noted.CompareAndSwap(nil, e)
+	for {
+		old := l.noted.Load()
+		if old != nil && (e.Initiator != Peer || e.Reason.observed() || !old.Reason.observed()) {
+			return old
+		}
+		if l.noted.CompareAndSwap(old, e) {
+			return e
+		}
+	}
 }
 
 // close ends the life for the reason noted, or because its holder has done.
@@ -210,8 +219,8 @@ func (l *life) tell(e *Error) {
 
 func (l *life) Policy() Policy { return l.policy }
 
-func (l *life) Heard() (time.Duration, bool) {
-	return l.holder.witness().heard(l.cfg.Evidence)
+func (l *life) Heard() (ago time.Duration, sure, ok bool) {
+	return l.holder.witness().heard(l.cfg.Evidence, l.in.Load() > 0)
 }
 
 func (l *life) Arrived() (time.Duration, bool) {

@@ -255,12 +255,12 @@ type lastMoment struct {
 }
 
 // Heard is the last that is asked before the expiry.
-func (c *contested) Heard() (time.Duration, bool) {
+func (c *contested) Heard() (ago time.Duration, sure, ok bool) {
 	c.moment.of.Store(c)
 	for !c.seen.Load() && c.moment.patience > 0 {
 		c.moment.patience--
 	}
-	return 0, false
+	return 0, false, false
 }
 
 func (c *contested) Arrived() (time.Duration, bool) { return 0, false }

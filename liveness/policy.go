@@ -202,18 +202,33 @@ func bears(p Policy) time.Duration {
 // deadlineOf is the age at which p gives up a peer that is not heard again.
 // Policies are pure, so it is found by asking, step by step.
 func deadlineOf(p Policy, e Evidence) time.Duration {
+	at, _ := outlook(p, e)
+	return at
+}
+
+// asks reports whether p has a peer asked that is not heard again, before it gives
+// it up.
+func asks(p Policy, e Evidence) bool {
+	e.Age, e.Probes = e.Heard, 0
+	_, asks := outlook(p, e)
+	return asks
+}
+
+// outlook is both.
+func outlook(p Policy, e Evidence) (deadline time.Duration, asks bool) {
 	const steps = 64 // a policy needs two or three
 	for range steps {
 		v := p.Judge(e)
 		if v.Dead || v.At == Never {
-			return v.At
+			return v.At, asks
 		}
 		if v.Probe {
 			e.Probes++
+			asks = true
 		}
 		e.Age = max(v.At, e.Age)
 	}
-	return e.Age
+	return e.Age, asks
 }
 
 // helps reports whether a sign of life at this very moment would change p's

@@ -77,11 +77,14 @@ func (r *Reason) UnmarshalText(text []byte) error {
 // Code is the reason's number on the wire. A reason that is only observed has
 // none; should it ever be sent, it goes as done.
 func (r Reason) Code() uint64 {
-	if r >= PeerClosed {
+	if r.observed() {
 		return uint64(Done)
 	}
 	return uint64(r)
 }
+
+// observed reports whether r is one that no end gives.
+func (r Reason) observed() bool { return r >= PeerClosed }
 
 // ReasonOf is the reason that a code on the wire stands for.
 func ReasonOf(code uint64) (Reason, bool) {

@@ -1,6 +1,8 @@
 package liveness
 
 import (
+	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -210,4 +212,90 @@ func TestRule10HiccupsOfASleepingClockDoNotAddUp(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Who was to be asked before he is judged, and could not be, is asked after the
+// stall, and has time to answer; whether or not a witness knows that nothing has
+// come. If he does not, he is given up.
+func TestRule10WhoCouldNotBeAskedIsAsked(t *testing.T) {
+	const timeout, probe, before = sec, 300 * ms, 100 * ms
+	for _, stall := range []time.Duration{5 * timeout, timeout, timeout - before - 50*ms} {
+		for _, known := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%v, a witness: %v", stall, known), func(t *testing.T) {
+				bubble(t, func(t *testing.T, e *Engine) {
+					var answered atomic.Pointer[time.Time]
+					var l atomic.Pointer[Lease]
+					began := time.Now()
+					answered.Store(&began)
+					alive := &watched{policy: Sliding(timeout, ProbeAfter(probe)), onProbe: func() {
+						time.Sleep(30 * ms)
+						now := time.Now()
+						answered.Store(&now)
+						l.Load().Renew()
+					}}
+					dead := &watched{policy: alive.policy}
+					if known {
+						alive.heard = func() (time.Duration, bool) { return time.Since(*answered.Load()), true }
+						dead.heard = func() (time.Duration, bool) { return time.Since(began), true }
+					}
+					l.Store(e.Watch(alive))
+					ld := e.Watch(dead)
+					time.Sleep(before)
+					stopClock(e, stall-3*DefaultTick)
+					resumed := time.Now()
+					time.Sleep(timeout)
+					if x := alive.expired.Load(); x != nil || alive.probes.Load() == 0 {
+						t.Errorf("asked %d times, and ended: %+v", alive.probes.Load(), x)
+					}
+					if x := dead.expired.Load(); x == nil {
+						t.Error("who does not answer is not given up")
+					} else if d := time.Unix(0, dead.at.Load()).Sub(resumed); d > timeout/2+2*DefaultTick {
+						t.Errorf("who does not answer is given up %v after the stall", d)
+					}
+					l.Load().Release()
+					ld.Release()
+					time.Sleep(30 * ms) // for an answer that may be on its way
+				})
+			})
+		}
+	}
+}
+
+// What lay unread may have been all that there was room for: its sender has time
+// to go on, also where it is read while the clock is busy with others.
+func TestRule10WhoHadNoRoomHasTimeToGoOn(t *testing.T) {
+	const timeout, stall = sec, 3 * sec
+	bubble(t, func(t *testing.T, e *Engine) {
+		began := time.Now()
+		var read atomic.Bool
+		var leases []*Lease
+		var uploading []*watched
+		for range 64 { // in all shards
+			w := &watched{policy: Sliding(timeout)}
+			w.arrived = func() (time.Duration, bool) { return time.Since(began), true }
+			w.heard = func() (time.Duration, bool) { return time.Since(began), true }
+			w.unsure = func() bool { return !read.Load() }
+			uploading = append(uploading, w)
+			leases = append(leases, e.Watch(w))
+		}
+		busy := &watched{policy: Sliding(timeout)}
+		busy.heard = func() (time.Duration, bool) {
+			time.Sleep(DefaultTick / 2)
+			for _, l := range leases {
+				l.Renew()
+			}
+			read.Store(true)
+			time.Sleep(DefaultTick)
+			return time.Since(began), true
+		}
+		e.Watch(busy)
+		stopClock(e, stall)
+		time.Sleep(100 * ms) // the peers hear that there is room
+		for i, l := range leases {
+			if !l.Renew() {
+				t.Errorf("killed: %+v", uploading[i].expired.Load())
+			}
+			l.Release()
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package liveness
 
 import (
+	"context"
 	"net"
 	"syscall"
 	"time"
@@ -16,6 +17,8 @@ type witness struct {
 	raw    syscall.RawConn   // nil: it is no TCP connection
 	sess   transport.Witness // nil: it is one
 	shared bool              // the connection carries more than what is judged
+	veiled bool              // and the handshake of something beneath it
+	asked  bool              // the peer was dialled: what it says is mostly an answer
 }
 
 // testimony is what the kernel says.
@@ -41,7 +44,7 @@ func sessionWitness(sess transport.Session) *witness {
 // witnessOf finds the TCP connection beneath conn, through the NetConn methods
 // of what wraps it.
 func witnessOf(conn any) *witness {
-	tcp := beneath(conn)
+	tcp, veiled := beneath(conn)
 	if tcp == nil {
 		return nil
 	}
@@ -49,7 +52,7 @@ func witnessOf(conn any) *witness {
 	if err != nil {
 		return nil
 	}
-	return &witness{raw: raw}
+	return &witness{raw: raw, veiled: veiled}
 }
 
 // A tcpConn is a *net.TCPConn, or what stands for one.
@@ -59,34 +62,40 @@ type tcpConn interface {
 	Close() error
 }
 
-// beneath is the TCP connection that conn is, or wraps.
-func beneath(conn any) tcpConn {
+// beneath is the TCP connection that conn is, or wraps, and whether something that
+// begins with a handshake lies between, as TLS does.
+func beneath(conn any) (tcp tcpConn, veiled bool) {
 	for {
+		if _, ok := conn.(interface{ HandshakeContext(context.Context) error }); ok {
+			veiled = true
+		}
 		switch c := conn.(type) {
 		case tcpConn:
-			return c
+			return c, veiled
 		case interface{ NetConn() net.Conn }:
 			conn = c.NetConn()
 		default:
-			return nil
+			return nil, veiled
 		}
 	}
 }
 
 // heard is how long ago the peer gave evidence of the kind asked for, if the
-// kernel can know that.
-func (w *witness) heard(kind codec.Evidence) (ago time.Duration, ok bool) {
+// kernel can know that; begun says that some has been read. It is sure if nothing
+// but the peer can have kept it from being heard since: what lies unread may be
+// more than evidence, or all that there was room for.
+func (w *witness) heard(kind codec.Evidence, begun bool) (ago time.Duration, sure, ok bool) {
 	t, ok := w.ask()
 	if !ok || !t.any {
-		return 0, false
+		return 0, false, false
 	}
 	// The kernel sees bytes, not messages, and on a shared connection not
 	// whose. What has been read has been judged for what it was; what has not
 	// been read is taken for the best that it may be.
-	if (kind != codec.Bytes || w.shared) && !t.unread {
-		return 0, false
+	if (kind != codec.Bytes || w.shared || w.veiled && !begun) && !t.unread {
+		return 0, false, false
 	}
-	return t.ago, true
+	return t.ago, !t.unread && !w.asked, true
 }
 
 // arrived is how long ago data last arrived, whatever it was.

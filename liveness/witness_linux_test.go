@@ -1,13 +1,18 @@
 package liveness_test
 
 import (
+	"context"
 	"fmt"
+	"io"
+	"net"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/livenet/livenet/codec"
 	. "github.com/livenet/livenet/liveness"
+	"github.com/livenet/livenet/transport/tcp"
+	"github.com/livenet/livenet/transport/transporttest"
 )
 
 // A handler that is busy, and reads late, costs the peer nothing: the kernel
@@ -136,4 +141,141 @@ func (h *holdUp) Judge(e Evidence) Verdict {
 	}
 	h.once.Do(func() { time.Sleep(h.d) })
 	return Expired(FixedDeadline, 10*ms)
+}
+
+// stall holds up the engine's clock for d.
+func stall(e *Engine, d time.Duration) {
+	h := &holdUp{d: d}
+	over := make(chan struct{})
+	e.Grant(h, func(Expiry) { close(over) })
+	<-over
+}
+
+// After a stall nothing has come from a peer for long that found our buffer full. It
+// has time to go on.
+func TestRule10AFullBufferIsNotTheirSilence(t *testing.T) {
+	t.Parallel()
+	const timeout = 400 * ms
+	undisturbed(t, timeout/8, func(p *pulse) error {
+		defer p.every(10 * ms)()
+		a, b := tcpPair(t)
+		var uploading sync.WaitGroup
+		defer uploading.Wait()
+		defer b.Close()
+		e := new(Engine)
+		c := NewConn(a, &Config{Policy: Sliding(timeout), Engine: e})
+		defer c.Close()
+		uploading.Go(func() {
+			for piece := make([]byte, 64<<10); ; {
+				if _, err := b.Write(piece); err != nil {
+					return
+				}
+			}
+		})
+		some := make([]byte, 64<<10)
+		if _, err := c.Read(some); err != nil {
+			return err
+		}
+		stall(e, 3*timeout)
+		time.Sleep(2 * DefaultTick) // until it is this program's turn to read
+		for began := time.Now(); time.Since(began) < 2*timeout; {
+			if _, err := c.Read(some); err != nil {
+				return fmt.Errorf("an upload that this end has stalled: %w", err)
+			}
+		}
+		return nil
+	})
+}
+
+// What came during a stall is read before anybody is judged: it may say why the
+// peer has gone.
+func TestRule10AByeThatLiesUnreadIsRead(t *testing.T) {
+	t.Parallel()
+	const timeout = 400 * ms
+	undisturbed(t, timeout/8, func(p *pulse) error {
+		defer p.every(10 * ms)()
+		e, resumed := new(Engine), make(chan struct{})
+		w := serve(t, &Server{
+			Config: Config{Policy: Sliding(timeout), Engine: e}, Codec: codec.Frame,
+			Handler: func(_ context.Context, c *Conn) {
+				c.Read(make([]byte, 64))
+				<-resumed
+				io.Copy(io.Discard, c)
+			},
+		}, networks(t)["tcp"])
+		defer w.end()
+		conn, err := net.Dial("tcp", w.addr)
+		if err != nil {
+			return err
+		}
+		io.WriteString(conn, "\xfeLN\x01"+hello+"\x02\x01x")
+		time.Sleep(timeout / 4)
+		io.WriteString(conn, "\x05\x00\x00") // done
+		conn.(*net.TCPConn).CloseWrite()
+		defer conn.Close()
+		stall(e, 3*timeout)
+		time.Sleep(2 * DefaultTick)
+		close(resumed)
+		w.awaitClosed(KindSession)
+		if end := w.one(KindSession).End; end.Reason != Done || end.Initiator != Peer {
+			return fmt.Errorf("ended: %v", end)
+		}
+		return nil
+	})
+}
+
+// A server mostly answers. After a stall of the client's it has not been asked for
+// long, and the kernel knows of nothing that came.
+func TestRule10AServerThatWasNotAskedIsNotSilent(t *testing.T) {
+	t.Parallel()
+	const timeout = 400 * ms
+	undisturbed(t, timeout/8, func(p *pulse) error {
+		defer p.every(10 * ms)()
+		w := serve(t, &Server{Config: Config{Policy: Fixed(time.Hour), Opening: time.Hour}, Codec: codec.Frame}, networks(t)["tcp"])
+		defer w.end()
+		e := new(Engine)
+		c := w.client(Client{Engine: e, Policy: Sliding(timeout), Beat: timeout / 4, Codec: codec.Frame})
+		var reading sync.WaitGroup
+		reading.Go(func() { io.Copy(io.Discard, c) })
+		stall(e, 3*timeout)
+		time.Sleep(2 * timeout)
+		end := c.End()
+		c.Close()
+		reading.Wait()
+		if end != nil {
+			return fmt.Errorf("ended: %v", end)
+		}
+		return nil
+	})
+}
+
+// Under TLS, what the kernel has seen is a handshake, until something has been read.
+func TestRule4AHandshakeIsNoEvidence(t *testing.T) {
+	t.Parallel()
+	for _, parked := range []bool{true, false} {
+		t.Run(fmt.Sprintf("parked %v", parked), func(t *testing.T) {
+			t.Parallel()
+			serverTLS, _ := transporttest.Certificates(t)
+			srv := &Server{Config: Config{Policy: Sliding(time.Minute), Opening: 200 * ms}}
+			if parked {
+				srv.Data = echoData
+			} else {
+				srv.Handler = echo
+			}
+			w := serve(t, srv, tcp.Transport{TLS: serverTLS, Parked: parked})
+			defer w.end()
+			conn, err := net.Dial("tcp", w.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := conn.Write([]byte{0x16}); err != nil {
+				t.Fatal(err)
+			}
+			w.awaitClosed(KindSession)
+			if end := w.one(KindSession).End; end.Reason != NoHello {
+				t.Errorf("ended: %v", end)
+			}
+		})
+	}
 }

@@ -86,11 +86,11 @@ type leases struct {
 // leased stands for the caller's record of a connection.
 type leased struct{ k *leases }
 
-func (r *leased) Policy() liveness.Policy      { return r.k.policy }
-func (*leased) Heard() (time.Duration, bool)   { return 0, false }
-func (*leased) Arrived() (time.Duration, bool) { return 0, false }
-func (*leased) Probe()                         {}
-func (*leased) Expire(liveness.Expiry)         {}
+func (r *leased) Policy() liveness.Policy             { return r.k.policy }
+func (*leased) Heard() (ago time.Duration, _, _ bool) { return 0, false, false }
+func (*leased) Arrived() (time.Duration, bool)        { return 0, false }
+func (*leased) Probe()                                {}
+func (*leased) Expire(liveness.Expiry)                {}
 
 func openLeases(tick time.Duration) func(plan) (keeper, error) {
 	return func(p plan) (keeper, error) {
