@@ -331,8 +331,15 @@ func (c *Conn) farewell(e *Error) bool {
 	defer c.unbound(c.bound(past))
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
+	within := farewellTime
+	switch {
+	case x != nil:
+		within = x.farewellTime()
+	case c.backlog != nil && e.Reason.abrupt():
+		return false // the peer has taken no more, and what it has not taken is dropped
+	}
 	if !c.said {
-		c.said = c.bye(e)
+		c.said = c.bye(e, within)
 	}
 	if x != nil && (c.said || c.clogged.Load()) {
 		x.told(c.said)
@@ -340,11 +347,11 @@ func (c *Conn) farewell(e *Error) bool {
 	return c.said
 }
 
-// bye sends a Bye, or what is left of it. The write lock is held.
-func (c *Conn) bye(e *Error) bool {
+// bye sends a Bye, or what is left of it, within d. The write lock is held.
+func (c *Conn) bye(e *Error, d time.Duration) bool {
 	can := false
 	var err error
-	persist(farewellTime, func(until time.Time) bool {
+	persist(d, func(until time.Time) bool {
 		_, err = c.attempt(until, func(b []byte) []byte {
 			b, can = c.coder.AppendBye(b, e.Reason.Code(), e.Text)
 			return b

@@ -115,6 +115,29 @@ func TestDrainLeavesALateAnswerWhole(t *testing.T) {
 	})
 }
 
+// Nobody waits for a stream that says nothing: the session ends with the others.
+func TestDrainDoesNotWaitForAMuteStream(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := serve(t, &Server{Config: Config{Policy: Sliding(time.Hour)}, Drain: time.Minute}, memory())
+		sess, st := w.dial()
+		defer sess.Close(0, "")
+		say(t, st, "hello")
+		if _, err := sess.OpenStream(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(sec)
+		w.stop()
+		time.Sleep(sec)
+		st.CloseWrite()
+		began := time.Now()
+		w.awaitClosed(KindSession)
+		if d := time.Since(began); d > 2*sec {
+			t.Errorf("the session ended %v after the stream that was waited for", d)
+		}
+		w.end()
+	})
+}
+
 // Whoever writes when the peer is told that this end is going away learns why he
 // can't go on.
 func TestDrainTellsTheWriter(t *testing.T) {

@@ -2,6 +2,7 @@ package liveness_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"strings"
 	"sync"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/livenet/livenet/codec"
 	. "github.com/livenet/livenet/liveness"
+	"github.com/livenet/livenet/transport"
+	"github.com/livenet/livenet/transport/transporttest"
 )
 
 // A peer that takes nothing, on very many streams, costs a few farewells' time at
@@ -23,14 +26,7 @@ func TestRule11ManyCloggedStreamsEndAtOnce(t *testing.T) {
 	for _, way := range []string{"silent", "draining"} {
 		t.Run(way, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				w := serve(t, &Server{
-					Config: Config{Policy: Sliding(10 * sec)}, Codec: codec.Frame, Drain: drain,
-					Handler: func(_ context.Context, c *Conn) {
-						c.Read(make([]byte, 1))
-						clog(c) // nobody reads
-						io.Copy(io.Discard, c)
-					},
-				}, memory())
+				w := serve(t, clogging(drain), memory())
 				sess, st := w.dial()
 				for i := range streams {
 					if i > 0 {
@@ -65,14 +61,7 @@ func TestRule11TwoFarewellsMeet(t *testing.T) {
 	for _, drain := range []time.Duration{ms, 3 * ms, 7 * ms} {
 		t.Run(drain.String(), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				w := serve(t, &Server{
-					Config: Config{Policy: Sliding(10 * sec)}, Codec: codec.Frame, Drain: drain,
-					Handler: func(_ context.Context, c *Conn) {
-						c.Read(make([]byte, 1))
-						clog(c) // nobody reads
-						io.Copy(io.Discard, c)
-					},
-				}, memory())
+				w := serve(t, clogging(drain), memory())
 				sess, st := w.dial()
 				io.WriteString(st, "\xfeLN\x01"+hello+"\x02\x01x")
 				time.Sleep(sec)
@@ -96,16 +85,7 @@ func TestCloggedStreamsAreNotAll(t *testing.T) {
 		every   = 8 // of those is clogged: more than are waited for in a row
 	)
 	inBubble(t, func(t *testing.T) {
-		w := serve(t, &Server{
-			Config: Config{Policy: Sliding(10 * sec)}, Codec: codec.Frame, Drain: sec,
-			Handler: func(_ context.Context, c *Conn) {
-				one := make([]byte, 1)
-				if c.Read(one); one[0] == 'x' {
-					clog(c)
-				}
-				io.Copy(io.Discard, c)
-			},
-		}, memory())
+		w := serve(t, clogging(sec), memory())
 		sess, st := w.dial()
 		var told sync.WaitGroup
 		for i := range streams {
@@ -132,6 +112,76 @@ func TestCloggedStreamsAreNotAll(t *testing.T) {
 		sess.Close(0, "")
 		w.end()
 	})
+}
+
+// Nor do the two together make it long: streams that are not read, between others
+// that are.
+func TestRule11CloggedStreamsBetweenOthers(t *testing.T) {
+	const streams, every = 600, 3
+	inBubble(t, func(t *testing.T) {
+		w := serve(t, clogging(sec), &transporttest.Memory{Streams: streams})
+		sess, st := w.dial()
+		var told sync.WaitGroup
+		for i := range streams {
+			if i > 0 {
+				st, _ = sess.OpenStream(t.Context())
+			}
+			if i%every == 0 {
+				io.WriteString(st, "\xfeLN\x01"+hello+"\x02\x01x")
+				continue
+			}
+			io.WriteString(st, "\xfeLN\x01"+hello+"\x02\x01y")
+			st := st
+			told.Go(func() {
+				got, err := io.ReadAll(st)
+				end, _ := errors.AsType[*transport.CloseError](err) // the session's, which may overtake the last ones'
+				if !strings.HasSuffix(string(got), "\x05\x02\x00") && (end == nil || end.Code != Silent.Code()) {
+					t.Errorf("stream %d is told %q, %v", i, got, err)
+				}
+			})
+		}
+		began := time.Now()
+		w.awaitClosed(KindSession)
+		if late := time.Since(began) - 10*sec; late < 0 || late > 500*ms {
+			t.Errorf("the session ended %v late", late)
+		}
+		told.Wait()
+		sess.Close(0, "")
+		w.end()
+	})
+}
+
+// A peer that takes nothing costs nobody's time if its connection is reset anyway.
+func TestRule11WhoTakesNothingIsNotWaitedFor(t *testing.T) {
+	const peers = 320 // ten for each who ends them
+	inBubble(t, func(t *testing.T) {
+		w := serve(t, clogging(sec), newPipes())
+		for range peers {
+			sess, st := w.dial()
+			defer sess.Close(0, "")
+			io.WriteString(st, "\xfeLN\x01"+hello+"\x02\x01x")
+		}
+		time.Sleep(10*sec + 3*DefaultTick)
+		if n := len(w.closed(KindSession)); n != peers {
+			t.Errorf("%d of %d have ended", n, peers)
+		}
+		w.end()
+	})
+}
+
+// clogging is a server that writes to whoever says x more than the peer takes, if
+// it does not read.
+func clogging(drain time.Duration) *Server {
+	return &Server{
+		Config: Config{Policy: Sliding(10 * sec)}, Codec: codec.Frame, Drain: drain,
+		Handler: func(_ context.Context, c *Conn) {
+			one := make([]byte, 1)
+			if c.Read(one); one[0] == 'x' {
+				clog(c)
+			}
+			io.Copy(io.Discard, c)
+		},
+	}
 }
 
 // clog writes until the peer's buffers are full, and leaves them so.

@@ -22,6 +22,7 @@ type session struct {
 
 	telling atomic.Int32 // times that its streams are being told of an end
 	untaken atomic.Int32 // farewells in a row that the peer did not take
+	lost    atomic.Int32 // and in all
 
 	mu       sync.Mutex
 	conns    map[*Conn]struct{}
@@ -144,16 +145,16 @@ func (x *session) enter(c *Conn) bool {
 }
 
 // leave is for a connection that has ended, and is served no more. A session that
-// drains ends with its last one.
+// drains ends with the last one that had said something.
 func (x *session) leave(c *Conn) {
 	defer x.release()
 	x.mu.Lock()
 	delete(x.conns, c)
 	x.left = x.srv.engine().time()
-	last, wasFull := x.draining && len(x.conns) == 0, x.full
+	draining, wasFull := x.draining, x.full
 	x.full = nil
 	x.mu.Unlock()
-	if last {
+	if draining {
 		x.closeSoon()
 	}
 	if wasFull != nil {
@@ -199,7 +200,7 @@ func (x *session) drain() {
 	}
 }
 
-// closeSoon ends a session that drains and has no more streams. That would drop what
+// closeSoon ends a session that drains and has no more streams to wait for. That would drop what
 // is still under way on them, and nothing tells when the peer has taken it: so the
 // peer has a moment, from when the last stream ended, to end the session itself.
 func (x *session) closeSoon() {
@@ -252,6 +253,7 @@ const mostUntaken = 8
 func (x *session) tell(f func(*Conn)) {
 	if x.telling.Add(1) == 1 {
 		x.untaken.Store(0)
+		x.lost.Store(0)
 	}
 	defer x.telling.Add(-1)
 	told := make(chan struct{})
@@ -274,7 +276,14 @@ func (x *session) told(said bool) {
 		x.untaken.Store(0)
 	} else {
 		x.untaken.Add(1)
+		x.lost.Add(1)
 	}
+}
+
+// farewellTime is how long a farewell may take. The more were lost, the less it is
+// worth to wait for another: all together take little longer than a few.
+func (x *session) farewellTime() time.Duration {
+	return farewellTime * mostUntaken / time.Duration(mostUntaken+x.lost.Load())
 }
 
 // takesNone reports whether a farewell is in vain.
