@@ -2,6 +2,7 @@ package tcp_test
 
 import (
 	"cmp"
+	"crypto/tls"
 	"io"
 	"net"
 	"runtime"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/livenet/livenet/transport"
 	"github.com/livenet/livenet/transport/tcp"
+	"github.com/livenet/livenet/transport/transporttest"
 )
 
 // woken is a Waker that says so.
@@ -81,6 +83,78 @@ func TestParkedAfterARawRead(t *testing.T) {
 	got := make([]byte, 10)
 	if n, err := p.TryRead(got); err != nil || string(got[:n]) != "wo" {
 		t.Errorf("TryRead: %q, %v", got[:n], err)
+	}
+}
+
+// A merging connection sends its second write with the third: of TLS, the end of the
+// handshake with what comes first.
+type merging struct {
+	net.Conn
+	writes int
+	held   []byte
+}
+
+func (m *merging) Write(p []byte) (int, error) {
+	m.writes++
+	m.held = append(m.held, p...)
+	if m.writes != 2 {
+		if _, err := m.Conn.Write(m.held); err != nil {
+			return 0, err
+		}
+		m.held = nil
+	}
+	return len(p), nil
+}
+
+// What came with the handshake, and was read with it by a Write, wakes as well.
+func TestWhatCameWithTheHandshakeWakes(t *testing.T) {
+	certified, trusting := transporttest.Certificates(t)
+	_, _, stream, raw := rawPeer(t, tcp.Transport{TLS: certified, Parked: true})
+	trusting.ServerName = "127.0.0.1"
+	peer := tls.Client(&merging{Conn: raw}, trusting)
+	greeting := make(chan error, 1)
+	go func() {
+		_, err := peer.Write([]byte("first")) // with the handshake before it
+		greeting <- err
+	}()
+	if _, err := stream.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-greeting; err != nil {
+		t.Fatal(err)
+	}
+	p, w := poll(t, stream), make(woken, 1)
+	p.WakeOnRead(w)
+	select {
+	case <-w:
+	case <-time.After(patience):
+		t.Fatal("nobody is woken")
+	}
+	got := make([]byte, 10)
+	if n, err := p.TryRead(got); err != nil || string(got[:n]) != "first" {
+		t.Errorf("TryRead: %q, %v", got[:n], err)
+	}
+}
+
+// Whoever is woken finds the handshake done: he may hold a buffer, for which a peer that
+// never ends it must not be good.
+func TestTheHandshakeIsDoneBeforeAnybodyIsWoken(t *testing.T) {
+	certified, trusting := transporttest.Certificates(t)
+	_, _, stream, raw := rawPeer(t, tcp.Transport{TLS: certified, Parked: true})
+	trusting.ServerName = "127.0.0.1"
+	peer := tls.Client(raw, trusting)
+	p, w := poll(t, stream), make(woken, 1)
+	p.WakeOnRead(w)
+	if err := peer.Handshake(); err != nil { // which nobody but a waker takes part in
+		t.Fatal(err)
+	}
+	select {
+	case <-w:
+	case <-time.After(patience):
+		t.Fatal("nobody is woken")
+	}
+	if _, err := p.TryRead(make([]byte, 1)); err != transport.ErrWouldBlock {
+		t.Errorf("TryRead: %v", err)
 	}
 }
 

@@ -24,9 +24,11 @@ type Transport struct {
 	KeepAlive net.KeepAliveConfig
 
 	// UserTimeout is for how long the kernel sends without hearing an
-	// acknowledgement before it gives the connection up (TCP_USER_TIMEOUT,
-	// RFC 5482), in whole milliseconds. Zero leaves that to the kernel, which
-	// usually takes a quarter of an hour. Systems other than Linux ignore it.
+	// acknowledgement, or finding that the peer has room for more, before it gives
+	// the connection up (TCP_USER_TIMEOUT, RFC 5482), in whole milliseconds. So it
+	// also ends a peer that is there, but does not read. Zero leaves that to the
+	// kernel, which usually takes a quarter of an hour, and bears a peer without room
+	// for as long as that acknowledges. Systems other than Linux ignore it.
 	UserTimeout time.Duration
 
 	// ReusePort lets listeners of several processes of one user share a port

@@ -93,6 +93,9 @@ func (c *tlsConn) handshake(ctx context.Context) error {
 	}
 	c.wire.keep.Store(true)
 	c.ready.Store(true)
+	if c.wire.parked != nil {
+		c.wire.parked.lookAgain() // what came with the handshake has been read from it
+	}
 	return nil
 }
 
@@ -134,7 +137,27 @@ func (c polledTLS) TryRead(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-func (c polledTLS) WakeOnRead(w transport.Waker) { c.wire.poll.WakeOnRead(w) }
+// WakeOnRead wakes w after the handshake, if that is still to be done: it may take
+// its time, and whoever is woken may bring a buffer.
+func (c polledTLS) WakeOnRead(w transport.Waker) {
+	if !c.ready.Load() {
+		w = greeter{c, w}
+	}
+	c.wire.poll.WakeOnRead(w)
+}
+
+// A greeter does the handshake before it wakes somebody.
+type greeter struct {
+	conn  polledTLS
+	waker transport.Waker
+}
+
+func (g greeter) Wake() {
+	go func() {
+		g.conn.handshake(context.Background()) // an error is TryRead's to tell
+		g.waker.Wake()
+	}()
+}
 
 // Write counts as written what is in a record, though its last record may be
 // held back when the deadline passes.
@@ -185,7 +208,9 @@ func (c *tlsConn) CloseWrite() error {
 // have to be waited for, and the caller wants to be rid of them.
 func (c *tlsConn) Close() error {
 	if c.ready.Load() && c.mu.TryLock() {
-		c.SetWriteDeadline(time.Now().Add(farewell))
+		// A peer that has taken nothing for as long is not waited for once more.
+		const once = time.Millisecond
+		c.SetWriteDeadline(time.Now().Add(max(once, farewell-c.wire.stuck())))
 		c.Conn.CloseWrite()
 		c.wire.flush() // where there was a CloseWrite before, that one does nothing
 		c.mu.Unlock()

@@ -27,8 +27,9 @@ type wire struct {
 	// the error that it is, because no Write may follow that sends the rest.
 	keep atomic.Bool
 
-	mu   sync.Mutex
-	rest []byte // ahead of whatever is written next
+	mu    sync.Mutex
+	rest  []byte    // ahead of whatever is written next
+	since time.Time // when the Write of which it is the rest began
 
 	deadlineMu sync.Mutex // may be had while a Write holds mu
 	deadline   time.Time
@@ -83,9 +84,10 @@ func (w *wire) Write(p []byte) (int, error) {
 		}
 		return len(p), nil
 	}
+	began := time.Now()
 	n, err := w.Conn.Write(p)
 	if w.keep.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
-		w.rest = bytes.Clone(p[n:])
+		w.rest, w.since = bytes.Clone(p[n:]), began
 		return len(p), nil
 	}
 	return n, err
@@ -100,6 +102,16 @@ func (w *wire) flush() error {
 		return nil
 	}
 	return w.send()
+}
+
+// stuck is for how long the rest has found no room, if there is one.
+func (w *wire) stuck() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.rest) == 0 {
+		return 0
+	}
+	return time.Since(w.since)
 }
 
 func (w *wire) send() error {
