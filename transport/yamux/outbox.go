@@ -34,7 +34,7 @@ var errUnread = errors.New("yamux: the peer does not read, and wants answers")
 // whatever a stream's deadline says.
 type outbox struct {
 	conn   io.Writer
-	failed func(error) // called by the goroutine if the connection fails
+	failed func(error) // called by the goroutine if the connection fails, or the peer does not read
 
 	mu      sync.Mutex
 	bytes   *[]byte       // to be written next; nil if there are none
@@ -47,13 +47,17 @@ type outbox struct {
 	closed  bool          // and starts no more
 	stopped chan struct{} // closed when it is so, and has returned; nil if nobody waits
 	err     error
+	broken  bool // err is the connection's: what comes from here on is dropped
 }
 
 // put takes bytes of yamux's. Whole says that they end a frame.
 func (o *outbox) put(p []byte, control, whole bool) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.err != nil {
+	switch {
+	case o.broken:
+		return nil
+	case o.err != nil:
 		return o.err
 	}
 	o.add(p)
@@ -71,7 +75,10 @@ func (o *outbox) put(p []byte, control, whole bool) error {
 func (o *outbox) insert(h header) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.err != nil {
+	switch {
+	case o.broken:
+		return nil
+	case o.err != nil:
 		return o.err
 	}
 	if o.midway {
@@ -172,7 +179,7 @@ func (o *outbox) wrote(p *[]byte, err error) error {
 	defer o.mu.Unlock()
 	o.since = time.Time{}
 	if o.err == nil {
-		o.err = err
+		o.err, o.broken = err, err != nil
 	}
 	if o.err != nil {
 		o.roomAgain()

@@ -52,7 +52,7 @@ type wire struct {
 
 func newWire(conn transport.Stream, parity uint32) *wire {
 	w := &wire{conn: conn, table: newTable(), parity: parity}
-	w.out.conn, w.out.failed = conn, func(err error) { w.fail(lost(err)) }
+	w.out.conn, w.out.failed = conn, w.unsent
 	w.in.receive, w.in.announced = w.receive, w.table.announced
 	w.accept = func() {}
 	w.sweeper.sweep = w.sweep
@@ -296,6 +296,18 @@ func (w *wire) setCause(cause *transport.CloseError) {
 		w.cause = cause
 	}
 	w.mu.Unlock()
+}
+
+// unsent is for a connection that can't be written to any more. That says little of
+// why: the peer may have said it before, in what is still to be read. So it is for
+// Read to find the end, which takes no longer than a moment.
+func (w *wire) unsent(err error) {
+	cause := lost(err)
+	if err == errUnread || cause.Origin == transport.Local {
+		w.fail(cause)
+		return
+	}
+	time.AfterFunc(farewell, func() { w.fail(cause) })
 }
 
 // fail ends the session: without a connection yamux's goroutines return.

@@ -1,0 +1,84 @@
+package yamux
+
+import (
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/livenet/livenet/transport"
+)
+
+// A broken connection can't be written to. What had come before can be read, a
+// moment later.
+type broken struct {
+	transport.Stream
+	unread io.Reader // nil: it goes on for ever
+	failed chan struct{}
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (b *broken) Write([]byte) (int, error) {
+	b.once.Do(func() { close(b.failed) })
+	return 0, &transport.CloseError{Origin: transport.Peer, Reset: true}
+}
+
+func (b *broken) Read(p []byte) (int, error) {
+	<-b.failed
+	var arrived <-chan time.Time
+	if b.unread != nil {
+		arrived = time.After(5 * time.Millisecond)
+	}
+	select {
+	case <-b.closed:
+		return 0, net.ErrClosed
+	case <-arrived:
+		return b.unread.Read(p)
+	}
+}
+
+func (b *broken) SetReadDeadline(time.Time) error { return nil }
+
+// brokenSession is one over a broken connection.
+type brokenSession struct {
+	transport.Session
+	conn *broken
+	once sync.Once
+}
+
+func (s *brokenSession) Close(uint64, string) error {
+	s.once.Do(func() { close(s.conn.closed) })
+	return nil
+}
+
+// That nothing can be written any more is no reason for the end while the peer's
+// may be there to be read.
+func TestAGoAwayStandsAboveAFailedWrite(t *testing.T) {
+	said := func() io.Reader { return &pieces{left: goAwayFrame(11), size: 5} }
+	for name, test := range map[string]struct {
+		unread io.Reader
+		want   transport.CloseError
+	}{
+		"GoAway":   {said(), transport.CloseError{Origin: transport.Peer, Coded: true, Code: 11}},
+		"nothing":  {nil, transport.CloseError{Origin: transport.Peer, Reset: true}},
+		"only EOF": {eof{}, transport.CloseError{Origin: transport.Peer}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn := &broken{unread: test.unread, failed: make(chan struct{}), closed: make(chan struct{})}
+			s := newSession(&brokenSession{conn: conn}, conn, client)
+			defer s.Close(0, "")
+			if _, err := s.OpenStream(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := causeOf(t, s); *got != test.want {
+				t.Errorf("ended: %+v, want %+v", *got, test.want)
+			}
+		})
+	}
+}
+
+type eof struct{}
+
+func (eof) Read([]byte) (int, error) { return 0, io.EOF }
