@@ -26,7 +26,7 @@ func udpPair(t *testing.T) (c *stampedConn, from *net.UDPConn, p *peer) {
 		}
 		t.Cleanup(func() { conns[i].Close() })
 	}
-	c, ok := stamped(conns[0], new(arrivals)).(*stampedConn)
+	c, ok := stamped(&socket{udpConn: conns[0]}, new(arrivals)).(*stampedConn)
 	if !ok {
 		t.Fatal("the kernel does not stamp")
 	}

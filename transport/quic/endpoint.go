@@ -12,6 +12,7 @@ import (
 // it holds it: the listener, and every session. The last to let go closes it.
 type endpoint struct {
 	conn      *net.UDPConn
+	socket    *socket // the same, for quic-go
 	transport *quicgo.Transport
 	arrivals  arrivals
 	closed    chan struct{} // the socket and its goroutines are gone
@@ -23,9 +24,11 @@ type endpoint struct {
 
 // newEndpoint returns an endpoint on conn that the caller holds.
 func newEndpoint(conn *net.UDPConn, key *quicgo.StatelessResetKey) *endpoint {
+	s := &socket{udpConn: conn}
 	return &endpoint{
 		conn:      conn,
-		transport: &quicgo.Transport{Conn: conn, ConnectionIDLength: idLen, StatelessResetKey: key},
+		socket:    s,
+		transport: &quicgo.Transport{Conn: s, ConnectionIDLength: idLen, StatelessResetKey: key},
 		closed:    make(chan struct{}),
 		holders:   1,
 	}
@@ -33,7 +36,7 @@ func newEndpoint(conn *net.UDPConn, key *quicgo.StatelessResetKey) *endpoint {
 
 // stamp has the arrivals take note of what comes, for sessions that are accepted.
 func (e *endpoint) stamp() {
-	e.transport.Conn = stamped(e.conn, &e.arrivals)
+	e.transport.Conn = stamped(e.socket, &e.arrivals)
 	if e.arrivals.unread != nil {
 		e.transport.ConnContext = e.arrivals.connContext
 	}

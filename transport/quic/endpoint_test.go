@@ -2,6 +2,8 @@ package quic
 
 import (
 	"context"
+	"errors"
+	"net"
 	"testing"
 	"time"
 
@@ -75,6 +77,17 @@ func TestEndpointRelease(t *testing.T) {
 		}
 		wait(t, inner.(*listener).ep.closed)
 	})
+}
+
+// A listener whose socket has broken will never accept again, and says so: who asks
+// again and again would do so for ever.
+func TestAcceptOnABrokenSocket(t *testing.T) {
+	_, _, l := pair(t)
+	l.ep.conn.Close()
+	_, err := l.Accept(t.Context())
+	if !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Accept: %v", err)
+	}
 }
 
 func wait(t *testing.T, done <-chan struct{}) {

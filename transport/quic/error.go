@@ -3,6 +3,7 @@ package quic
 import (
 	"errors"
 	"io"
+	"net"
 	"os"
 	"syscall"
 
@@ -79,6 +80,11 @@ func (o opaque) Is(target error) bool {
 	e, ok := errors.AsType[*quicgo.TransportError](o.err)
 	return ok && e.Remote && e.ErrorCode == quicgo.ConnectionRefused && target == syscall.ECONNREFUSED
 }
+
+// gone is why a listener that nobody closed will never accept again.
+type gone struct{ opaque }
+
+func (gone) Is(target error) bool { return target == net.ErrClosed }
 
 // Timeout is for the net.OpError of a dial that took too long.
 func (o opaque) Timeout() bool {

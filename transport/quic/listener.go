@@ -90,7 +90,7 @@ func (l *listener) Accept(ctx context.Context) (transport.Session, error) {
 		case <-l.closing: // both, and select took the wrong one
 			return nil, l.opError(net.ErrClosed)
 		default:
-			return nil, l.opError(opaque{l.err})
+			return nil, l.opError(gone{opaque{l.err}})
 		}
 	}
 }

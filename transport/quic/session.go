@@ -51,6 +51,7 @@ var (
 
 func newSession(conn *quicgo.Conn, ep *endpoint) *session {
 	ep.hold()
+	ep.socket.bears.Store(true)
 	s := &session{conn: conn, ep: ep, peer: peerOf(conn), accepting: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	context.AfterFunc(conn.Context(), func() {

@@ -16,7 +16,7 @@ import (
 // at which they came in, and which tells that to the arrivals. Quic-go reads from
 // it in batches, as it does from the kernel's own, and never sees the stamps.
 type stampedConn struct {
-	*net.UDPConn
+	*socket
 	raw      syscall.RawConn
 	arrivals *arrivals
 
@@ -32,23 +32,23 @@ type stampedConn struct {
 // bytes by now, which is all that quic-go has room for.
 const roomLen = 256
 
-// stamped is conn, such that the arrivals are told of what is read from it; or
-// conn itself, if the kernel does not stamp.
-func stamped(conn *net.UDPConn, a *arrivals) net.PacketConn {
-	raw, err := conn.SyscallConn()
+// stamped is s, such that the arrivals are told of what is read from it; or
+// s itself, if the kernel does not stamp.
+func stamped(s *socket, a *arrivals) net.PacketConn {
+	raw, err := s.SyscallConn()
 	if err != nil {
-		return conn
+		return s
 	}
 	var refused error
 	err = raw.Control(func(fd uintptr) {
 		refused = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
 	})
 	if err != nil || refused != nil {
-		return conn
+		return s
 	}
-	c := &stampedConn{UDPConn: conn, raw: raw, arrivals: a, taking: taking{RawConn: raw, mu: &a.mu}}
+	c := &stampedConn{socket: s, raw: raw, arrivals: a, taking: taking{RawConn: raw, mu: &a.mu}}
 	c.taking.once = c.taking.attempt
-	c.batches = ipv4.NewPacketConn(takingConn{conn, &c.taking})
+	c.batches = ipv4.NewPacketConn(takingConn{s, &c.taking})
 	c.clock.read(true)
 	a.unread = c.unread
 	return c
@@ -71,7 +71,7 @@ func (c *stampedConn) ReadBatch(ms []ipv4.Message, flags int) (int, error) {
 // A takingConn is the socket as x/net reads from it: whoever gets something has
 // locked the arrivals. So nothing is on its way to them when another has the lock.
 type takingConn struct {
-	*net.UDPConn
+	udpConn
 	raw *taking
 }
 

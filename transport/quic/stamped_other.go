@@ -4,5 +4,5 @@ package quic
 
 import "net"
 
-// stamped is conn: this system is not asked when its datagrams arrived.
-func stamped(conn *net.UDPConn, _ *arrivals) net.PacketConn { return conn }
+// stamped is s: this system is not asked when its datagrams arrived.
+func stamped(s *socket, _ *arrivals) net.PacketConn { return s }

@@ -1,0 +1,7 @@
+//go:build !windows
+
+package quic
+
+import "syscall"
+
+const tooLong = syscall.EMSGSIZE

@@ -1,0 +1,5 @@
+package quic
+
+import "golang.org/x/sys/windows"
+
+const tooLong = windows.WSAEMSGSIZE
