@@ -60,7 +60,7 @@ func New(name string, conf *tls.Config, limits Limits) (transport.Transport, err
 	beneath := tcp.Transport{
 		TLS:         conf,
 		KeepAlive:   net.KeepAliveConfig{Enable: limits.KeepAlive},
-		UserTimeout: min(limits.Silence, mostUserTimeout),
+		UserTimeout: limits.userTimeout(),
 		ReusePort:   limits.ReusePort,
 	}
 	switch name {
@@ -75,8 +75,23 @@ func New(name string, conf *tls.Config, limits Limits) (transport.Transport, err
 	return nil, fmt.Errorf("stack: no transport is called %q", name)
 }
 
-// mostUserTimeout is the most that the kernel takes: milliseconds in an int.
-const mostUserTimeout = math.MaxInt32 * time.Millisecond
+const (
+	// kernelsOwn is for how long Linux sends, by itself, what nobody acknowledges.
+	kernelsOwn = 15 * time.Minute
+
+	// mostUserTimeout is the most that it takes: milliseconds in an int.
+	mostUserTimeout = math.MaxInt32 * time.Millisecond
+)
+
+// userTimeout is TCP's, or 0 where the kernel's own patience is longer than it must
+// be. It is for the better that one isn't set: with it, the kernel also gives up a
+// peer that acknowledges everything, and sends, but does not read.
+func (l Limits) userTimeout() time.Duration {
+	if l.Silence < kernelsOwn {
+		return 0
+	}
+	return min(l.Silence, mostUserTimeout)
+}
 
 // quic is the limits in quic-go's terms. Its handshake may take twice the
 // idle timeout that holds meanwhile.

@@ -3,6 +3,9 @@ package stack_test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -25,6 +28,45 @@ func TestRule9BackstopIsLooserThanThePolicy(t *testing.T) {
 		if got < 5*time.Second {
 			t.Errorf("Backstop(%v) = %v, which is below QUIC's floor", patience, got)
 		}
+	}
+}
+
+// A peer that acknowledges, and sends, but does not read, is the policy's to judge:
+// the kernel does not give it up because what it doesn't take can't be sent.
+func TestRule9APeerThatDoesNotReadIsThePolicys(t *testing.T) {
+	t.Parallel()
+	tr, err := stack.New("tcp", nil, stack.Limits{Silence: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := tr.Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	peer, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	sess, err := l.Accept(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sess.Close(0, "")
+	st, err := sess.AcceptStream(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	st.SetWriteDeadline(time.Now().Add(3 * time.Second)) // the kernel would do it within two
+	for n := 0; err == nil; {
+		n, err = st.Write(make([]byte, 1<<20))
+		if n == 0 && err == nil {
+			t.Fatal("nothing written, and no error")
+		}
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) || sess.Context().Err() != nil {
+		t.Errorf("Write: %v; ended: %v", err, context.Cause(sess.Context()))
 	}
 }
 
