@@ -34,7 +34,7 @@ func benchStatuses() []status {
 		{0, "measured"},
 		{statusFailed, "it could not be measured, or what was measured failed"},
 		{statusUsage, meaningUsage},
-		{statusHurried, "interrupted: what there was has been printed"},
+		{statusHurried, "interrupted: what there was has been printed, unless it was interrupted twice"},
 	}
 }
 
@@ -68,7 +68,16 @@ func benchmark(c command, read func(f *flags) measurement) *command {
 // of a benchmark that was interrupted, or that failed half-way.
 func runBenchmark(ctx context.Context, p *process, name string, asJSON bool, measure measurement) error {
 	bar := bench.StartBar(p.stderr, p.bar(name))
+	measured := make(chan struct{})
+	go func() {
+		select {
+		case <-p.hurry: // the process ends soon, whatever becomes of this
+			bar.Close()
+		case <-measured:
+		}
+	}()
 	report, err := measure(ctx, bar)
+	close(measured)
 	bar.Close()
 	interrupted := ctx.Err() != nil
 	if report != nil && (err == nil || interrupted || report.Rows() > 0) {

@@ -93,7 +93,7 @@ func read(r io.Reader) (figures, error) {
 }
 
 // report tells of every figure that has changed, and returns false if one has
-// grown. One that was not there before can't have.
+// grown, or there is none. One that was not there before can't have.
 func report(w io.Writer, before, after figures) bool {
 	var names []string
 	for name := range after {
@@ -115,5 +115,5 @@ func report(w io.Writer, before, after figures) bool {
 		}
 	}
 	fmt.Fprintf(w, "%d figures compared\n", len(names))
-	return ok
+	return ok && len(names) > 0 // or the benchmarks are not those that were meant
 }

@@ -26,6 +26,7 @@ func TestReport(t *testing.T) {
 		{"bytes", strings.ReplaceAll(strings.ReplaceAll(before, "64.01", "72.0"), "64.40", "72.0"), false, "BenchmarkLeaseMemory B/lease: 64.01 before, 72 now: grown"},
 		{"allocation", strings.ReplaceAll(before, " 0 allocs", " 1 allocs"), false, "BenchmarkRenew/Lease allocs/op: 0 before, 1 now: grown"},
 		{"better", strings.ReplaceAll(before, " 1 allocs", " 0 allocs"), true, "BenchmarkGone allocs/op: 1 before, 0 now\n"},
+		{"nothing", "PASS\n", false, "0 figures compared"},
 		{"new", before + "BenchmarkNew-2 1 9 ns/op 7 allocs/op\n", true, "3 figures"},
 	} {
 		old, err := read(strings.NewReader(before))

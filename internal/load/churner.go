@@ -27,6 +27,7 @@ type churner struct {
 	loops    sync.WaitGroup
 
 	mu        sync.Mutex
+	over      bool // what succeeds is counted no more
 	began     time.Time
 	state     churning
 	latencies []*bench.Latency // by phase
@@ -70,7 +71,7 @@ func (c *churner) watch(bool)           {}
 
 // restart begins to measure anew. The lock is held, or not needed yet.
 func (c *churner) restart() {
-	c.began = time.Now()
+	c.began, c.over = time.Now(), false
 	c.state = churning{Failed: make(map[string]int)}
 	c.latencies = nil
 	for range phases {
@@ -81,9 +82,11 @@ func (c *churner) restart() {
 func (c *churner) report(o reportOrder, answer *note) {
 	c.mu.Lock()
 	took := time.Since(c.began)
+	c.over = o.Stop
 	c.mu.Unlock()
 	if o.Stop {
-		// Waiting for the last of them is not part of what is measured: it may hang.
+		// Those that are under way are not part of what is measured: there are
+		// as many as run at a time. But one that hangs has failed.
 		close(c.stop)
 		c.loops.Wait()
 	}
@@ -126,7 +129,7 @@ func (c *churner) loop(stop <-chan struct{}) {
 		c.mu.Lock()
 		if err != nil {
 			c.state.Failed[why(err)]++
-		} else {
+		} else if !c.over {
 			c.state.Cycles++
 			for i, d := range took {
 				c.latencies[i].Record(d)

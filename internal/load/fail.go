@@ -106,7 +106,8 @@ const (
 	// ahead of when the sessions are due, what is measured meanwhile begins.
 	ahead = 200 * time.Millisecond
 
-	// failTime is how long all of it may take, beside the timeout.
+	// failTime is how long the server may tell of no end, beside what it takes over
+	// each.
 	failTime = 30 * time.Second
 )
 
@@ -269,11 +270,15 @@ func (r *failRun) breakAll(ctx context.Context) error {
 
 // await waits until the server has told of all the ends.
 func (r *failRun) await(ctx context.Context) error {
-	for r.ends.Told < r.Sessions && time.Since(r.due) < failTime {
+	told, since := 0, r.due // how many, and since when no more
+	for r.ends.Told < r.Sessions && time.Since(since) < failTime+r.Slow {
 		if err := r.fleet.ask(ctx, r.server(), reportOrder{}); err != nil {
 			return err
 		}
 		r.ends = *r.servers[0].server.Ends
+		if r.ends.Told > told {
+			told, since = r.ends.Told, time.Now()
+		}
 		r.step(0.6+0.4*float64(r.ends.Told)/float64(r.Sessions), fmt.Sprintf("%d of %d have ended", r.ends.Told, r.Sessions))
 		if err := pause(ctx, askEvery); err != nil {
 			return err
@@ -286,12 +291,12 @@ func (r *failRun) await(ctx context.Context) error {
 func (r *failRun) judge() error {
 	for _, f := range r.failures {
 		switch {
+		case f.neighbours > 0: // of which it has told as well
+			return fmt.Errorf("%s: %d of %d neighbours were lost", f.way, f.neighbours, r.Neighbours)
 		case f.ends.Told != r.Sessions:
 			return fmt.Errorf("%s: %d of %d ends were told of", f.way, f.ends.Told, r.Sessions)
 		case f.ends.Again > 0:
 			return fmt.Errorf("%s: %d ends were told of again", f.way, f.ends.Again)
-		case f.neighbours > 0:
-			return fmt.Errorf("%s: %d of %d neighbours were lost", f.way, f.neighbours, r.Neighbours)
 		case sum(f.meantime.Failed) > 0:
 			return fmt.Errorf("%s: %d connections failed meanwhile: %s", f.way, sum(f.meantime.Failed), mostly(f.meantime.Failed))
 		}

@@ -220,7 +220,20 @@ func (r *holdRun) judge() error {
 	case len(t.failed) > 0:
 		return fmt.Errorf("%d of %d sessions could not be opened: %s", sum(t.failed), r.Sessions, mostly(t.failed))
 	}
+	ends := r.ends()
+	if n := sum(ends); n > 0 { // whatever the clients have heard of it
+		return fmt.Errorf("the servers ended %d of %d sessions: %s", n, r.tally.connected, mostly(ends))
+	}
 	return nil
+}
+
+// ends are the sessions that the servers have ended, by reason.
+func (r *holdRun) ends() map[string]int {
+	all := make(map[string]int)
+	for _, h := range r.servers {
+		merge(all, h.server.Closed)
+	}
+	return all
 }
 
 // add adds another process's.

@@ -101,11 +101,7 @@ func (r *holdRun) processorTable() *bench.Table {
 
 // endsTable is empty after a run in which all sessions were there to the end.
 func (r *holdRun) endsTable() *bench.Table {
-	ends := make(map[string]int)
-	for _, h := range r.servers {
-		merge(ends, h.server.Closed)
-	}
-	return tableOf("ends", "Sessions that ended, as the servers saw it", "reason", "sessions", ends)
+	return tableOf("ends", "Sessions that ended, as the servers saw it", "reason", "sessions", r.ends())
 }
 
 func (r *holdRun) failedTable() *bench.Table {

@@ -59,6 +59,10 @@ func TestLimits(t *testing.T) {
 		{"Workers", func(l *Limits) { l.Descriptors = 256 }, tcp.of(10_000),
 			"--sessions 10000 does not fit: a process may have 256 descriptors (RLIMIT_NOFILE), which takes 106 worker processes, " +
 				"and their coordinator would need 488 itself; a higher ulimit -n would raise that; the largest run that fits is --sessions 4608"},
+		// To find that out takes a moment, and not a quarter of an hour.
+		{"VeryMany", func(l *Limits) { *l = Limits{Descriptors: 1024} }, tcp.of(100_000_000),
+			"--sessions 100000000 does not fit: a process may have 1024 descriptors (RLIMIT_NOFILE), which takes 208334 worker processes, " +
+				"and their coordinator would need 833400 itself; a higher ulimit -n would raise that; the largest run that fits is --sessions 115200"},
 		{"Files", func(*Limits) {}, tcp.of(500_000),
 			"--sessions 500000 does not fit: the machine may have 1000000 files open (fs.file-max) and has 100000, and the run would need 1003328 more; " +
 				"sysctl -w fs.file-max=1103328 would raise that; the largest run that fits is --sessions 448528"},

@@ -118,8 +118,12 @@ func (p *Plan) targets(from, to int) []Target {
 		return []Target{{0, to - from}}
 	}
 	var list []Target
-	for i := range p.Servers {
-		first, last := part(p.Sessions, i, len(p.Servers))
+	k := len(p.Servers)
+	for i := from * k / max(p.Sessions, 1); i < k; i++ { // the one that has from, or the one before
+		first, last := part(p.Sessions, i, k)
+		if first >= to {
+			break
+		}
 		if n := min(to, last) - max(from, first); n > 0 {
 			list = append(list, Target{i, n})
 		}
