@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/urfave/cli/v2"
 
@@ -59,8 +60,12 @@ func run(ctx context.Context, p *process, args []string) int {
 	inner, out := *p, &output{w: p.stdout}
 	inner.stdout = out
 	err := newApp(&inner).RunContext(ctx, append(line, args...))
-	if lost := out.failed(); err == nil && lost != nil {
+	switch lost := out.failed(); {
+	case lost == nil:
+	case err == nil:
 		err = named(strings.Join(line, " "), fmt.Errorf("can't write: %w", lost))
+	default:
+		err = fmt.Errorf("%w, and can't write: %w", err, lost)
 	}
 	return report(p, err)
 }
@@ -138,7 +143,7 @@ func report(p *process, err error) int {
 // one line.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if unicode.IsControl(r) {
 			return ' '
 		}
 		return r

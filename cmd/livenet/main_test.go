@@ -38,6 +38,7 @@ type trial struct {
 	t              *testing.T
 	stdin          io.Reader
 	stdout, stderr *capture
+	out            io.Writer // in place of stdout; nil: that is where it writes
 	env            map[string]string
 	cancel         context.CancelFunc // the first signal
 	hurry          chan struct{}      // closed: the second
@@ -61,12 +62,15 @@ func (tr *trial) start(args ...string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	tr.cancel = cancel
 	p := &process{
-		stdin: tr.stdin, stdout: tr.stdout, stderr: tr.stderr,
+		stdin: tr.stdin, stdout: tr.out, stderr: tr.stderr,
 		lookupEnv: func(name string) (string, bool) {
 			value, ok := tr.env[name]
 			return value, ok
 		},
 		hurry: tr.hurry,
+	}
+	if p.stdout == nil {
+		p.stdout = tr.stdout
 	}
 	go func() {
 		defer close(tr.done)

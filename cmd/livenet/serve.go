@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/signal"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/livenet/livenet/internal/eventlog"
@@ -165,21 +167,27 @@ func closeLog(log *eventlog.Log) {
 	log.Close(ctx)
 }
 
+// errUnread is why handlers that print can't be waited for.
+var errUnread = errors.New("can't write: nobody reads stdout")
+
 // serveAll serves each listener with a server of its own. When one of them
-// fails, all end.
+// fails, or nobody is left to read what handlers print, all end.
 func serveAll(ctx context.Context, p *process, o serveOptions, listeners []*bound, log *eventlog.Log) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	servers := make([]*liveness.Server, len(listeners))
 	ended := make(chan error, len(listeners))
-	out := &printer{w: p.stdout}
+	out := newPrinter(p.stdout)
+	// That the log's reader has gone, which a signal would tell, ends no session.
+	signal.Ignore(syscall.SIGPIPE)
 	for i, l := range listeners {
 		servers[i] = l.server(o, out, log)
 	}
 	for i, l := range listeners {
 		go func() { ended <- servers[i].Serve(ctx, l.Listener) }()
 	}
-	hurry := p.hurry
+	hurry, gone, draining := p.hurry, out.gone, ctx.Done()
+	var overdue <-chan time.Time
 	var errs []error
 	for left := len(listeners); left > 0; {
 		select {
@@ -187,6 +195,17 @@ func serveAll(ctx context.Context, p *process, o serveOptions, listeners []*boun
 			left--
 			errs = append(errs, err)
 			stop()
+		case <-gone:
+			gone = nil // it is said in the end that something was not written
+			stop()
+		case <-draining:
+			draining = nil
+			overdue = time.After(o.drain + patience)
+		case <-overdue:
+			if out.stuck(patience) {
+				return errors.Join(append(errs, errUnread)...)
+			}
+			overdue = time.After(patience)
 		case <-hurry:
 			hurry = nil
 			errs = append(errs, &exit{status: statusHurried})

@@ -13,7 +13,9 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 )
 
 // How long certificates live, and how long before their end they are renewed.
@@ -57,9 +59,19 @@ func machineTemplate(now time.Time, names []string) *x509.Certificate {
 
 // machineNames are the names that clients may know this machine by.
 func machineNames() []string {
-	names := []string{"localhost"}
 	host, err := os.Hostname()
-	if err == nil && host != "" && !slices.Contains(names, host) {
+	if err != nil {
+		host = ""
+	}
+	return namesOf(host)
+}
+
+// namesOf are those of a machine that calls itself host. A certificate has room for
+// ASCII only.
+func namesOf(host string) []string {
+	names := []string{"localhost"}
+	ascii := !strings.ContainsFunc(host, func(r rune) bool { return r > unicode.MaxASCII })
+	if host != "" && ascii && !slices.Contains(names, host) {
 		names = append(names, host)
 	}
 	return names

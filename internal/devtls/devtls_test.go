@@ -27,6 +27,24 @@ func identity(t *testing.T, s Store) *Identity {
 	return i
 }
 
+// A certificate can't hold just any name that a machine may have.
+func TestNamesOfAMachine(t *testing.T) {
+	for host, want := range map[string]int{"": 1, "localhost": 1, "here": 2, "zürich": 1} {
+		names := namesOf(host)
+		if len(names) != want {
+			t.Errorf("%q: %q", host, names)
+		}
+		k, err := newKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		template := machineTemplate(time.Now(), names)
+		if _, err := sign(template, template, k, k); err != nil {
+			t.Errorf("%q: %v", host, err)
+		}
+	}
+}
+
 // handshake is what a client finds when it dials a server with this identity.
 func handshake(t *testing.T, i *Identity, client *tls.Config) error {
 	t.Helper()

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // text is the sink for people:
@@ -116,7 +117,7 @@ func millis(v slog.Value) time.Duration { return time.Duration(v.Int64()) * time
 // clean keeps what a peer said from moving the cursor about.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 {
+		if unicode.IsControl(r) {
 			return '?'
 		}
 		return r
