@@ -56,9 +56,15 @@ func (s *stage) wrong(e liveness.Event) string {
 	case spent < bound:
 		return fmt.Sprintf("%v early", bound-spent)
 	case e.Late > Ticks+Scheduling:
-		return "late"
+		return wrongLate
 	case s.sent < s.part.heard():
-		return fmt.Sprintf("ended after %d beats of %d: this machine is too busy for this speed", s.sent, s.part.heard())
+		return fmt.Sprintf("ended after %d beats of %d: %s", s.sent, s.part.heard(), wrongBusy)
 	}
 	return ""
 }
+
+// What a busy machine is an excuse for.
+const (
+	wrongLate = "late"
+	wrongBusy = "this machine is too busy for this speed"
+)
