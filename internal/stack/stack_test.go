@@ -104,7 +104,7 @@ func TestNew(t *testing.T) {
 	}
 }
 
-// exchange sends one byte.
+// exchange sends a byte there and back.
 func exchange(t *testing.T, server, client transport.Transport) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -128,9 +128,9 @@ func exchange(t *testing.T, server, client transport.Transport) {
 			if _, err = st.Write([]byte{1}); err != nil {
 				return err
 			}
-			st.Read(make([]byte, 1)) // until the server ends it
-			s.Close(0, "")
-			return nil
+			defer s.Close(0, "")
+			_, err = st.Read(make([]byte, 1)) // the server has got it
+			return err
 		}()
 	}()
 	s, err := l.Accept(ctx)
@@ -144,8 +144,11 @@ func exchange(t *testing.T, server, client transport.Transport) {
 	if _, err := st.Read(make([]byte, 1)); err != nil {
 		t.Error(err)
 	}
-	s.Close(0, "")
+	if _, err := st.Write([]byte{2}); err != nil {
+		t.Error(err)
+	}
 	if err := <-sent; err != nil {
 		t.Error(err)
 	}
+	s.Close(0, "")
 }
