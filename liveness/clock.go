@@ -212,7 +212,7 @@ func (e *Engine) judge(l *Lease, now time.Duration) time.Duration {
 			return Never
 		case renewed:
 			over := newer(e.epoch.Load(), w>>stateBits)
-			k.doubt = e.hear(l, w>>stateBits) || k.doubt
+			e.hear(l, w>>stateBits)
 			if !over {
 				break // who renews now finds this stamp, and leaves it as it is
 			}
@@ -234,7 +234,7 @@ func (e *Engine) judge(l *Lease, now time.Duration) time.Duration {
 			if w != quiet {
 				// A renewal by now would have left no trace. One from here on does.
 				if l.word.CompareAndSwap(w, quiet) {
-					k.doubt = e.hear(l, w>>stateBits) || k.doubt
+					e.hear(l, w>>stateBits)
 				}
 				continue
 			}
@@ -259,8 +259,8 @@ func (e *Engine) probe(l *Lease) {
 // hear dates what l was renewed for, by the stamp of an epoch. What was read
 // just after a stall, as long as that was, may have come during it: a witness
 // can tell. Then it lay unread.
-func (e *Engine) hear(l *Lease, epoch uint32) (lay bool) {
-	at := e.endOf(epoch)
+func (e *Engine) hear(l *Lease, epoch uint32) {
+	at, lay := e.endOf(epoch), false
 	if at > e.behind && at <= e.resumed+e.stalled {
 		if ago, ok := l.subject.Arrived(); ok {
 			if came := l.moment(ago); came < at {
@@ -269,7 +269,7 @@ func (e *Engine) hear(l *Lease, epoch uint32) (lay bool) {
 		}
 	}
 	l.hear(at)
-	return lay
+	l.lay = l.lay || lay
 }
 
 // moment is that of something that came so long ago. What came before the grant
@@ -282,7 +282,7 @@ func (l *Lease) moment(ago time.Duration) time.Duration {
 func (l *Lease) hear(at time.Duration) {
 	if at > time.Duration(l.heard.Load()) {
 		l.heard.Store(int64(at))
-		l.probes, l.deferred = 0, 0
+		l.probes, l.deferred, l.lay = 0, 0, false
 	}
 }
 
@@ -294,8 +294,7 @@ type look struct {
 	asked bool
 
 	// doubt says that the peer may have been heard since, or may have been kept from
-	// it: there is no witness, or it isn't sure, or what the peer was last heard by had lain
-	// unread, and may have been all that there was room for.
+	// it: there is no witness, or it isn't sure.
 	doubt bool
 }
 
@@ -304,8 +303,9 @@ type look struct {
 // what came meanwhile may still lie unread. It returns the age to judge again,
 // which has passed already if there is new evidence.
 //
-// A witness that is sure is believed, unless the peer was to be asked first: it may
-// not have been.
+// A witness that is sure is believed, unless the peer was to be asked first, which it
+// may not have been; or what it was heard by had lain unread, and may have been all that
+// there was room for.
 func (e *Engine) reprieve(l *Lease, p Policy, ev Evidence, v Verdict, k *look) (again time.Duration, ok bool) {
 	if !helps(p, ev) {
 		return 0, false // evidence has no say in this
@@ -318,7 +318,7 @@ func (e *Engine) reprieve(l *Lease, p Policy, ev Evidence, v Verdict, k *look) (
 			return 0, true
 		}
 	}
-	if !k.doubt && !asks(p, ev) {
+	if !k.doubt && !l.lay && !asks(p, ev) {
 		return 0, false
 	}
 	patience := v.At - ev.Heard

@@ -18,6 +18,7 @@ type Lease struct {
 	// filed, and to the clock while it is detached for judgement.
 	probes   uint8 // sent since heard
 	deferred uint8 // judgements put off because of our own stalls, since heard
+	lay      bool  // what it was heard by had lain unread during one
 
 	shard *shard
 	next  *Lease  // in the wheel's list

@@ -211,7 +211,9 @@ func (x *session) closeSoon() {
 	left := x.left
 	busy := false // with a stream that had said nothing when it was asked
 	for c := range x.conns {
-		busy = busy || c.life.in.Load() > 0
+		if busy = c.life.in.Load() > 0; busy {
+			break
+		}
 	}
 	x.mu.Unlock()
 	wait := left + lingerTime - x.srv.engine().time()
@@ -280,9 +282,13 @@ func (x *session) told(said bool) {
 	}
 }
 
-// farewellTime is how long a farewell may take. The more were lost, the less it is
-// worth to wait for another: all together take little longer than a few.
+// farewellTime is how long a farewell may take. The more were lost where all are being
+// told, the less it is worth to wait for another: all together take little longer than
+// a few.
 func (x *session) farewellTime() time.Duration {
+	if x.telling.Load() == 0 {
+		return farewellTime
+	}
 	return farewellTime * mostUntaken / time.Duration(mostUntaken+x.lost.Load())
 }
 

@@ -261,6 +261,28 @@ func TestRule10WhoCouldNotBeAskedIsAsked(t *testing.T) {
 	}
 }
 
+// That holds for as long as it is not heard anew, however often it is looked at.
+func TestRule10WhoHadNoRoomIsRemembered(t *testing.T) {
+	const timeout = sec
+	bubble(t, func(t *testing.T, e *Engine) {
+		filled := time.Now().Add(80 * ms)
+		w := &watched{policy: Sliding(timeout)}
+		w.arrived = func() (time.Duration, bool) { return time.Since(filled), true }
+		w.heard = w.arrived
+		l := e.Watch(w)
+		time.Sleep(50 * ms)
+		l.Renew()
+		stopClock(e, timeout-150*ms)
+		time.Sleep(2 * ms)
+		l.Renew()                                   // who reads that has had the first look at it
+		sleepUntil(filled.Add(timeout + timeout/8)) // the peer's news take their time
+		if !l.Renew() {
+			t.Errorf("killed: %+v", w.expired.Load())
+		}
+		l.Release()
+	})
+}
+
 // What lay unread may have been all that there was room for: its sender has time
 // to go on, also where it is read while the clock is busy with others.
 func TestRule10WhoHadNoRoomHasTimeToGoOn(t *testing.T) {

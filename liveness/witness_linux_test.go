@@ -256,7 +256,7 @@ func TestRule4AHandshakeIsNoEvidence(t *testing.T) {
 		t.Run(fmt.Sprintf("parked %v", parked), func(t *testing.T) {
 			t.Parallel()
 			serverTLS, _ := transporttest.Certificates(t)
-			srv := &Server{Config: Config{Policy: Sliding(time.Minute), Opening: 200 * ms}}
+			srv := &Server{Config: Config{Policy: Sliding(5 * sec), Opening: sec}}
 			if parked {
 				srv.Data = echoData
 			} else {
