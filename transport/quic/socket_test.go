@@ -22,14 +22,29 @@ type refusing struct {
 }
 
 func (r *refusing) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int, err error) {
-	if no := r.err.Load(); no != nil {
-		select {
-		case r.refused <- struct{}{}:
-		default:
-		}
-		return 0, 0, &net.OpError{Op: "write", Net: "udp", Addr: addr, Err: os.NewSyscallError("sendmsg", *no)}
+	if err := r.refuse(addr); err != nil {
+		return 0, 0, err
 	}
 	return r.udpConn.WriteMsgUDP(b, oob, addr)
+}
+
+func (r *refusing) WriteTo(b []byte, addr net.Addr) (int, error) {
+	if err := r.refuse(addr); err != nil {
+		return 0, err
+	}
+	return r.udpConn.WriteTo(b, addr)
+}
+
+func (r *refusing) refuse(addr net.Addr) error {
+	no := r.err.Load()
+	if no == nil {
+		return nil
+	}
+	select {
+	case r.refused <- struct{}{}:
+	default:
+	}
+	return &net.OpError{Op: "write", Net: "udp", Addr: addr, Err: os.NewSyscallError("sendmsg", *no)}
 }
 
 // refusingEndpoint is an endpoint on such a socket.

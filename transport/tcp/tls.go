@@ -208,9 +208,11 @@ func (c *tlsConn) CloseWrite() error {
 // have to be waited for, and the caller wants to be rid of them.
 func (c *tlsConn) Close() error {
 	if c.ready.Load() && c.mu.TryLock() {
-		// A peer that has taken nothing for as long is not waited for once more.
-		const once = time.Millisecond
-		c.SetWriteDeadline(time.Now().Add(max(once, farewell-c.wire.stuck())))
+		// A peer that has taken nothing for as long is not waited for once more, but
+		// for what this end may need to find out that there is room by now.
+		const once = 10 * time.Millisecond
+		patience := max(once, farewell-c.wire.stuck())
+		c.SetWriteDeadline(time.Now().Add(patience))
 		c.Conn.CloseWrite()
 		c.wire.flush() // where there was a CloseWrite before, that one does nothing
 		c.mu.Unlock()

@@ -29,7 +29,7 @@ type wire struct {
 
 	mu    sync.Mutex
 	rest  []byte    // ahead of whatever is written next
-	since time.Time // when the Write of which it is the rest began
+	since time.Time // since when nothing of it has found room
 
 	deadlineMu sync.Mutex // may be had while a Write holds mu
 	deadline   time.Time
@@ -104,9 +104,12 @@ func (w *wire) flush() error {
 	return w.send()
 }
 
-// stuck is for how long the rest has found no room, if there is one.
+// stuck is for how long the rest has found no room, if there is one. It does not wait
+// for a Write that is under way, of an answer to the peer's key update for instance.
 func (w *wire) stuck() time.Duration {
-	w.mu.Lock()
+	if !w.mu.TryLock() {
+		return 0
+	}
 	defer w.mu.Unlock()
 	if len(w.rest) == 0 {
 		return 0
@@ -115,8 +118,11 @@ func (w *wire) stuck() time.Duration {
 }
 
 func (w *wire) send() error {
+	began := time.Now()
 	n, err := w.Conn.Write(w.rest)
-	w.rest = w.rest[n:]
+	if n > 0 {
+		w.rest, w.since = w.rest[n:], began
+	}
 	return err
 }
 

@@ -72,3 +72,34 @@ func TestWireBound(t *testing.T) {
 		t.Errorf("Write: %v, want the session lost", err)
 	}
 }
+
+// A takesNothing connection has a Write that waits until it is let go.
+type takesNothing struct {
+	net.Conn
+	writing chan struct{}
+	let     chan struct{}
+}
+
+func (c takesNothing) Write(p []byte) (int, error) {
+	c.writing <- struct{}{}
+	<-c.let
+	return len(p), nil
+}
+
+// A Write that is under way may be for ever: of an answer, from within a Read. Whoever
+// closes must not wait for it before there is a deadline.
+func TestStuckDoesNotWait(t *testing.T) {
+	conn := takesNothing{writing: make(chan struct{}), let: make(chan struct{})}
+	w := &wire{Conn: conn}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.Write([]byte("an answer"))
+	}()
+	<-conn.writing
+	if d := w.stuck(); d != 0 {
+		t.Errorf("stuck for %v", d)
+	}
+	close(conn.let)
+	<-done
+}

@@ -15,6 +15,7 @@ import (
 type broken struct {
 	transport.Stream
 	unread io.Reader // nil: it goes on for ever
+	read   bool      // some was
 	failed chan struct{}
 	closed chan struct{}
 	once   sync.Once
@@ -27,14 +28,19 @@ func (b *broken) Write([]byte) (int, error) {
 
 func (b *broken) Read(p []byte) (int, error) {
 	<-b.failed
-	var arrived <-chan time.Time
-	if b.unread != nil {
-		arrived = time.After(5 * time.Millisecond)
+	if b.unread != nil && !b.read {
+		b.read = true
+		select {
+		case <-b.closed:
+		case <-time.After(5 * time.Millisecond): // it is found out first that nothing can be written
+		}
+	} else if b.unread == nil {
+		<-b.closed
 	}
 	select {
 	case <-b.closed:
 		return 0, net.ErrClosed
-	case <-arrived:
+	default:
 		return b.unread.Read(p)
 	}
 }
@@ -56,14 +62,19 @@ func (s *brokenSession) Close(uint64, string) error {
 // That nothing can be written any more is no reason for the end while the peer's
 // may be there to be read.
 func TestAGoAwayStandsAboveAFailedWrite(t *testing.T) {
-	said := func() io.Reader { return &pieces{left: goAwayFrame(11), size: 5} }
+	reset := &transport.CloseError{Origin: transport.Peer, Reset: true}
+	said := func(code uint64) io.Reader {
+		return io.MultiReader(&pieces{left: goAwayFrame(code), size: 5}, failing{reset})
+	}
 	for name, test := range map[string]struct {
 		unread io.Reader
 		want   transport.CloseError
 	}{
-		"GoAway":   {said(), transport.CloseError{Origin: transport.Peer, Coded: true, Code: 11}},
-		"nothing":  {nil, transport.CloseError{Origin: transport.Peer, Reset: true}},
-		"only EOF": {eof{}, transport.CloseError{Origin: transport.Peer}},
+		"GoAway":   {said(11), transport.CloseError{Origin: transport.Peer, Coded: true, Code: 11}},
+		"done":     {said(0), transport.CloseError{Origin: transport.Peer, Coded: true}},
+		"nothing":  {nil, *reset},
+		"reset":    {failing{reset}, *reset},
+		"only EOF": {failing{io.EOF}, transport.CloseError{Origin: transport.Peer}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn := &broken{unread: test.unread, failed: make(chan struct{}), closed: make(chan struct{})}
@@ -79,6 +90,6 @@ func TestAGoAwayStandsAboveAFailedWrite(t *testing.T) {
 	}
 }
 
-type eof struct{}
+type failing struct{ err error }
 
-func (eof) Read([]byte) (int, error) { return 0, io.EOF }
+func (f failing) Read([]byte) (int, error) { return 0, f.err }

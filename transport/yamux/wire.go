@@ -45,6 +45,7 @@ type wire struct {
 	heard        atomic.Bool // Read may be interrupted: it is not in a handshake
 	interrupting bool        // the connection's read deadline has passed
 	goingAway    bool        // the peer said so, and meant no harm
+	unsendable   bool        // the connection can't be written to any more
 	cause        *transport.CloseError
 	parting      header // what is sent last
 	closed       bool
@@ -145,8 +146,10 @@ func (w *wire) readCause(err error) *transport.CloseError {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.goingAway && cause.Origin == transport.Peer && !cause.Reset {
-		cause.Coded = true // code 0
+	// That the connection was reset by what was written after it takes nothing from
+	// what the peer has said.
+	if w.goingAway && cause.Origin == transport.Peer && (!cause.Reset || w.unsendable) {
+		cause.Coded, cause.Reset = true, false // code 0
 	}
 	return cause
 }
@@ -307,6 +310,9 @@ func (w *wire) unsent(err error) {
 		w.fail(cause)
 		return
 	}
+	w.mu.Lock()
+	w.unsendable = true
+	w.mu.Unlock()
 	time.AfterFunc(farewell, func() { w.fail(cause) })
 }
 
