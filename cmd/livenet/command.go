@@ -61,7 +61,7 @@ func run(ctx context.Context, p *process, args []string) int {
 	inner.stdout = out
 	err := newApp(&inner).RunContext(ctx, append(line, args...))
 	switch lost := out.failed(); {
-	case lost == nil:
+	case lost == nil, errors.Is(err, lost): // it has been said
 	case err == nil:
 		err = named(strings.Join(line, " "), fmt.Errorf("can't write: %w", lost))
 	default:

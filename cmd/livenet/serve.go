@@ -31,7 +31,7 @@ to leave; the second ends everything at once.`,
 		options: serveOptionsTable(),
 		statuses: []status{
 			{0, "it was asked to end, and has"},
-			{statusFailed, "it can't listen, or a listener broke"},
+			{statusFailed, "it can't listen, a listener broke, or what it prints can't be written"},
 			{statusUsage, meaningUsage},
 			{statusHurried, "it was asked to end twice"},
 		},
