@@ -86,18 +86,8 @@ func TestCloggedStreamsAreNotAll(t *testing.T) {
 	)
 	inBubble(t, func(t *testing.T) {
 		w := serve(t, clogging(sec), memory())
-		sess, st := w.dial()
 		var told sync.WaitGroup
-		for i := range streams {
-			if i > 0 {
-				st, _ = sess.OpenStream(t.Context())
-			}
-			if i%every == 0 {
-				io.WriteString(st, "\xfeLN\x01"+hello+"\x02\x01x")
-				continue
-			}
-			io.WriteString(st, "\xfeLN\x01"+hello+"\x02\x01y")
-			st := st
+		sess := clogSome(w, streams, every, func(i int, st transport.Stream) {
 			told.Go(func() {
 				got, err := io.ReadAll(st)
 				if err != nil || !strings.HasSuffix(string(got), "\x05\x0b\x00") {
@@ -105,7 +95,7 @@ func TestCloggedStreamsAreNotAll(t *testing.T) {
 				}
 				st.Close()
 			})
-		}
+		})
 		time.Sleep(sec)
 		w.stop()
 		told.Wait()
@@ -120,18 +110,8 @@ func TestRule11CloggedStreamsBetweenOthers(t *testing.T) {
 	const streams, every = 240, 3
 	inBubble(t, func(t *testing.T) {
 		w := serve(t, clogging(sec), &transporttest.Memory{Streams: streams})
-		sess, st := w.dial()
 		var told sync.WaitGroup
-		for i := range streams {
-			if i > 0 {
-				st, _ = sess.OpenStream(t.Context())
-			}
-			if i%every == 0 {
-				io.WriteString(st, "\xfeLN\x01"+hello+"\x02\x01x")
-				continue
-			}
-			io.WriteString(st, "\xfeLN\x01"+hello+"\x02\x01y")
-			st := st
+		sess := clogSome(w, streams, every, func(i int, st transport.Stream) {
 			told.Go(func() {
 				got, err := io.ReadAll(st)
 				end, _ := errors.AsType[*transport.CloseError](err) // the session's, which may overtake the last ones'
@@ -139,7 +119,7 @@ func TestRule11CloggedStreamsBetweenOthers(t *testing.T) {
 					t.Errorf("stream %d is told %q, %v", i, got, err)
 				}
 			})
-		}
+		})
 		began := time.Now()
 		w.awaitClosed(KindSession)
 		if late := time.Since(began) - 10*sec; late < 0 || late > 400*ms {
@@ -167,6 +147,28 @@ func TestRule11WhoTakesNothingIsNotWaitedFor(t *testing.T) {
 		}
 		w.end()
 	})
+}
+
+// clogSome opens streams to a server that is clogging: one in every is not read, and
+// read is called with the others.
+func clogSome(w *world, streams, every int, read func(i int, st transport.Stream)) transport.Session {
+	w.t.Helper()
+	sess, st := w.dial()
+	for i := range streams {
+		if i > 0 {
+			var err error
+			if st, err = sess.OpenStream(w.t.Context()); err != nil {
+				w.t.Fatal(err)
+			}
+		}
+		if i%every == 0 {
+			io.WriteString(st, "\xfeLN\x01"+hello+"\x02\x01x")
+			continue
+		}
+		io.WriteString(st, "\xfeLN\x01"+hello+"\x02\x01y")
+		read(i, st)
+	}
+	return sess
 }
 
 // clogging is a server that writes to whoever says x more than the peer takes, if

@@ -65,6 +65,19 @@ func (b blocked) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// tellOne has the server print something.
+func tellOne(t *testing.T, tr *trial) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", tr.addr("tcp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
 // Serve does not wait for ever for somebody who has stopped to read what it prints.
 func TestServeEndsThoughNobodyReads(t *testing.T) {
 	t.Parallel()
@@ -73,14 +86,7 @@ func TestServeEndsThoughNobodyReads(t *testing.T) {
 	defer close(reader.let)
 	tr.out = reader
 	tr.start("serve", "--listen", "127.0.0.1:0", "--handler", "log", "--drain", "20ms", "--log-format", "json")
-	conn, err := net.Dial("tcp", tr.addr("tcp"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if _, err := conn.Write([]byte("x")); err != nil {
-		t.Fatal(err)
-	}
+	defer tellOne(t, tr).Close()
 	<-reader.began
 	tr.cancel()
 	if status := tr.wait(); status != statusFailed {
@@ -97,14 +103,7 @@ func TestServeEndsWithItsReader(t *testing.T) {
 	tr := newTrial(t)
 	tr.out = hungUp{}
 	tr.start("serve", "--listen", "127.0.0.1:0", "--handler", "log", "--log-format", "json")
-	conn, err := net.Dial("tcp", tr.addr("tcp"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if _, err := conn.Write([]byte("x")); err != nil {
-		t.Fatal(err)
-	}
+	defer tellOne(t, tr).Close()
 	if status := tr.wait(); status != statusFailed {
 		t.Errorf("exit status %d", status)
 	}

@@ -23,6 +23,15 @@ type woken chan struct{}
 
 func (w woken) Wake() { w <- struct{}{} }
 
+func (w woken) await(t *testing.T) {
+	t.Helper()
+	select {
+	case <-w:
+	case <-time.After(patience):
+		t.Fatal("nobody is woken")
+	}
+}
+
 func poll(t *testing.T, st transport.Stream) transport.Pollable {
 	t.Helper()
 	p, ok := transport.Poll(st)
@@ -75,11 +84,7 @@ func TestParkedAfterARawRead(t *testing.T) {
 	}
 	w := make(woken, 1)
 	p.WakeOnRead(w)
-	select {
-	case <-w:
-	case <-time.After(patience):
-		t.Fatal("nobody is woken")
-	}
+	w.await(t)
 	got := make([]byte, 10)
 	if n, err := p.TryRead(got); err != nil || string(got[:n]) != "wo" {
 		t.Errorf("TryRead: %q, %v", got[:n], err)
@@ -125,11 +130,7 @@ func TestWhatCameWithTheHandshakeWakes(t *testing.T) {
 	}
 	p, w := poll(t, stream), make(woken, 1)
 	p.WakeOnRead(w)
-	select {
-	case <-w:
-	case <-time.After(patience):
-		t.Fatal("nobody is woken")
-	}
+	w.await(t)
 	got := make([]byte, 10)
 	if n, err := p.TryRead(got); err != nil || string(got[:n]) != "first" {
 		t.Errorf("TryRead: %q, %v", got[:n], err)
@@ -148,11 +149,7 @@ func TestTheHandshakeIsDoneBeforeAnybodyIsWoken(t *testing.T) {
 	if err := peer.Handshake(); err != nil { // which nobody but a waker takes part in
 		t.Fatal(err)
 	}
-	select {
-	case <-w:
-	case <-time.After(patience):
-		t.Fatal("nobody is woken")
-	}
+	w.await(t)
 	if _, err := p.TryRead(make([]byte, 1)); err != transport.ErrWouldBlock {
 		t.Errorf("TryRead: %v", err)
 	}
