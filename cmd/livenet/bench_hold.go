@@ -9,7 +9,7 @@ import (
 )
 
 func benchHoldCommand() *command {
-	const processes = "Processes"
+	const processes, profiles = "Processes", "Profiles"
 	return benchmark(command{
 		name:    "hold",
 		summary: "what many idle sessions cost, held by many processes",
@@ -32,10 +32,13 @@ that is in the way and the largest run that fits.`,
 			{name: "servers", group: processes, value: "N", help: "server processes (default: as many as it takes)"},
 			{name: "clients", group: processes, value: "N", help: "client processes (default: as many as it takes)"},
 			{name: "reuse-port", group: processes, help: "the servers share one port, and the kernel spreads the sessions"},
+			{name: "cpu-profile", group: profiles, value: "FILE", help: "the first server's processor time while they are held, for go tool pprof"},
+			{name: "heap-profile", group: profiles, value: "FILE", help: "what its heap holds at the end of that"},
 		},
 		examples: `  livenet bench hold --sessions 15000 --beat 2s
   livenet bench hold --transport quic --sessions 2000
-  livenet bench hold --sessions 1000000 --codec raw --beat 60s --for 5m`,
+  livenet bench hold --sessions 1000000 --codec raw --beat 60s --for 5m
+  livenet bench hold --cpu-profile cpu.out && go tool pprof -top cpu.out`,
 	}, readHold)
 }
 
@@ -70,6 +73,7 @@ func readHold(f *flags) measurement {
 		Servers:   f.processes("servers"),
 		Clients:   f.processes("clients"),
 		ReusePort: f.on("reuse-port"),
+		Profiles:  load.Profiles{CPU: f.text("cpu-profile"), Heap: f.text("heap-profile")},
 	}
 	if h.Timeout == 0 {
 		h.Timeout = 3 * h.Beat

@@ -267,7 +267,7 @@ func awaitStopped(t *testing.T, of int, longer time.Duration) (workers []int) {
 // The tables of the others fit a terminal, too.
 func TestBenchStallText(t *testing.T) {
 	for args, words := range map[string][]string{
-		"stall --sessions 20 --dead 2 --timeout 500ms --stops 0.5 --trials 1 --compare": {"protected, 250ms", "unprotected, 250ms", "false kills", "after p50"},
+		"stall --sessions 20 --dead 2 --timeout 500ms --stops 0.5 --trials 1 --compare": {"protected, 250ms", "unprotected, 250ms", "false kills", "in time", "after p50", "In time is within 520ms of when the server went on."},
 		"fail --sessions 20 --neighbours 5 --timeout 500ms":                             {"silent", "killed", "meanwhile", "neighbours lost"},
 	} {
 		t.Run(args, func(t *testing.T) {
@@ -371,6 +371,10 @@ func TestBenchLoadBadUsage(t *testing.T) {
 		"hold --beat 1ms":                    "hold: --beat 1ms: out of range: from 20ms to 1h",
 		"hold --for 25h":                     "hold: --for 25h: out of range: from 20ms to 24h",
 		"hold x":                             `hold: unexpected argument "x": see livenet bench hold --help`,
+		"stall --side x":                     `stall: unknown side "x": there are server and client`,
+		"stall --side client --dead 5":       "stall: --dead 5 has no effect with --side client: it is for --side server",
+		"stall --side client --starve gc":    "stall: --starve gc has no effect with --side client: it is for --side server",
+		"stall --side client --codec raw":    "stall: --side client needs a codec in which servers answer, and --codec raw is none",
 		"stall --starve x":                   `stall: unknown starve "x": there are stop, cpu, gomaxprocs, gc, cgroup and ticks`,
 		"stall --stops 1,,2":                 `stall: --stops "1,,2": want numbers above 0 and up to 1000, with commas between them`,
 		"stall --stops 1,2,3 --trials 2":     "stall: --trials 2 is too few for the 3 of --stops 1,2,3: each trial takes the next of them",

@@ -19,7 +19,8 @@ silence. Some clients do fall silent at that moment, and the server must end tho
 sessions, within a timeout of when it goes on.
 
 With --starve it is not stopped but starved, for four timeouts, and must find out
-the silent ones meanwhile.`,
+the silent ones meanwhile. With --side client the clients are stopped, and must not
+take that for their server's silence: a laptop that wakes up.`,
 		options: []option{
 			transportOption,
 			beatCodecOption,
@@ -27,15 +28,17 @@ the silent ones meanwhile.`,
 			sessionsOption,
 			timeoutOption,
 			beatOption,
+			{name: "side", group: "Benchmark", value: "NAME", def: load.SideServer, help: "who is stopped, and judges: client or server"},
 			{name: "starve", group: "Benchmark", value: "NAME", def: load.StarveStop, help: "cgroup (5 % of a CPU), cpu (busy loops on all cores), gc (all the time), gomaxprocs (one, and a busy loop), stop, or ticks (stopped in each third one)"},
-			{name: "stops", group: "Benchmark", value: "LIST", def: "0.5,1,2,10", help: "for how long the server is stopped, in timeouts: in each trial in turn"},
+			{name: "stops", group: "Benchmark", value: "LIST", def: "0.5,1,2,10", help: "how long a stop is, in timeouts: in each trial in turn"},
 			{name: "trials", group: "Benchmark", value: "N", def: "4", help: "how many"},
-			{name: "dead", group: "Benchmark", value: "N", def: "50", help: "sessions that fall silent in each trial"},
-			{name: "compare", group: "Benchmark", help: "the same again with a server that is not protected from its own stalls"},
+			{name: "dead", group: "Benchmark", value: "N", def: "50", help: "sessions that fall silent in each trial; with --side client, none do"},
+			{name: "compare", group: "Benchmark", help: "the same again with such that are not protected from their own stalls"},
 		},
 		examples: `  livenet bench stall
   livenet bench stall --transport quic --sessions 1500 --trials 8
-  livenet bench stall --starve gc --trials 1 --compare`,
+  livenet bench stall --starve gc --trials 1 --compare
+  livenet bench stall --side client`,
 	}, readStall)
 }
 
@@ -54,6 +57,7 @@ func readStall(f *flags) measurement {
 		Sessions:  f.number("sessions", 1, mostSessions),
 		Timeout:   f.durationUpTo("timeout", longestBeat),
 		Beat:      f.duration("beat"),
+		Side:      f.oneOf("side", load.SideServer, load.SideClient),
 		Starve:    f.oneOf("starve", load.Starvations...),
 		Stops:     f.factors("stops", longestStop),
 		Trials:    f.number("trials", 1, mostTrials),
@@ -65,8 +69,18 @@ func readStall(f *flags) measurement {
 	}
 	f.checkBeat(s.Transport, s.Codec, s.Beat, s.Timeout)
 	_, stops := f.given("stops")
+	_, dead := f.given("dead")
+	if s.Side == load.SideClient && !dead {
+		s.Dead = 0
+	}
 	switch {
 	case f.err != nil:
+	case s.Side == load.SideClient && s.Dead > 0:
+		f.fail("%s has no effect with %s: it is for --side %s", f.with("dead"), f.with("side"), load.SideServer)
+	case s.Side == load.SideClient && s.Starve != load.StarveStop:
+		f.fail("%s has no effect with %s: it is for --side %s", f.with("starve"), f.with("side"), load.SideServer)
+	case s.Side == load.SideClient && s.Codec == "raw":
+		f.fail("%s needs a codec in which servers answer, and %s is none", f.with("side"), f.with("codec"))
 	case s.Dead >= s.Sessions:
 		f.fail("%s must be below %s: none would go on beating", f.with("dead"), f.with("sessions"))
 	case stops && s.Starve != load.StarveStop:

@@ -55,8 +55,12 @@ func newClient(o holdOrder, notes *noter) (role, error) {
 		state:   holding{Failed: make(map[string]int)},
 	}
 	c.dialer = liveness.Client{Beat: o.Beat}
+	c.dialer.Engine = new(liveness.Engine)
 	if o.Judge > 0 {
 		c.dialer.Policy = liveness.Sliding(o.Judge, liveness.ProbeAfter(o.Judge/3))
+	}
+	if o.Unprotected {
+		c.dialer.Policy = &unprotected{Policy: c.dialer.Policy}
 	}
 	for range dialling {
 		go c.dialAll() // until the process ends
@@ -119,6 +123,7 @@ func (c *client) snapshot() holding {
 	h := c.state
 	h.Failed = maps.Clone(h.Failed)
 	h.Beats = c.beats.Load()
+	h.Stalls = int(c.dialer.Engine.Stats().Stalls)
 	return h
 }
 

@@ -21,6 +21,7 @@ type Hold struct {
 	Servers   int  // processes; 0: as many as it takes
 	Clients   int  // likewise
 	ReusePort bool // the servers share one port
+	Profiles  Profiles
 
 	// IO is what waits for what a session sends next: [Goroutine], [Blocking], or [Parked] if
 	// the transport parks.
@@ -43,6 +44,9 @@ func (h *Hold) Shape() Shape {
 func (h *Hold) Run(ctx context.Context, p bench.Progress) (*bench.Report, error) {
 	limits, err := admit(h.Shape())
 	if err != nil {
+		return nil, err
+	}
+	if err := h.Profiles.create(); err != nil {
 		return nil, err
 	}
 	r := &holdRun{Hold: h, crew: newCrew(limits, h.Shape(), h.Command), progress: p}
@@ -170,6 +174,9 @@ func (r *holdRun) measure(ctx context.Context) error {
 
 // hold lets the sessions beat for as long as was asked.
 func (r *holdRun) hold(ctx context.Context) error {
+	if cpu := r.Profiles.CPU; cpu != "" {
+		r.servers[0].send(order{Profile: &profileOrder{CPU: cpu}})
+	}
 	if err := r.fleet.ask(ctx, r.fleet.workers, reportOrder{Restart: true}); err != nil {
 		return err
 	}
@@ -207,7 +214,16 @@ func (r *holdRun) hold(ctx context.Context) error {
 	for _, h := range r.clients {
 		r.latest = max(r.latest, h.client.Late)
 	}
-	return err
+	return errors.Join(err, r.endProfiles(within))
+}
+
+// endProfiles has them written.
+func (r *holdRun) endProfiles(ctx context.Context) error {
+	if len(r.Profiles.names()) == 0 {
+		return nil
+	}
+	r.servers[0].send(order{Profile: &profileOrder{Heap: r.Profiles.Heap}})
+	return r.fleet.ask(ctx, r.servers[:1], reportOrder{})
 }
 
 // judge finds what should not have happened.

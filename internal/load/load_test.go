@@ -1,10 +1,16 @@
 package load
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -116,6 +122,39 @@ func TestHold(t *testing.T) {
 				t.Errorf("the progress goes too far:\n%s", text)
 			}
 		})
+	}
+}
+
+// The profiles are such that pprof reads, and of a file that can't be written to is
+// told before anything is begun.
+func TestHoldProfiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	h := Hold{
+		Transport: "tcp", Codec: "frame", IO: Parked, Sessions: 50, Beat: 20 * time.Millisecond, Timeout: 20 * time.Second, For: time.Second,
+		Profiles: Profiles{CPU: filepath.Join(dir, "cpu"), Heap: filepath.Join(dir, "heap")}, Command: ourselves(t),
+	}
+	if _, err := h.Run(within(t), new(steps)); err != nil {
+		t.Fatal(err)
+	}
+	for name, has := range map[string]string{h.Profiles.CPU: "nanoseconds", h.Profiles.Heap: "inuse_space"} {
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		z, err := gzip.NewReader(f)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if b, err := io.ReadAll(z); err != nil || !bytes.Contains(b, []byte(has)) {
+			t.Errorf("%s: no %s in %d bytes, %v", name, has, len(b), err)
+		}
+	}
+	h.Profiles.Heap = filepath.Join(dir, "none", "heap")
+	var said steps
+	if _, err := h.Run(within(t), &said); !errors.Is(err, fs.ErrNotExist) || len(said.said) != 0 {
+		t.Errorf("got %v, after %q", err, said.said)
 	}
 }
 

@@ -21,6 +21,7 @@ type order struct {
 	Mark    bool          `json:",omitempty"` // a server's sessions of now are those whose ends it is asked about
 	Watch   *bool         `json:",omitempty"` // note each change, or no longer
 	Tidy    bool          `json:",omitempty"` // collect garbage
+	Profile *profileOrder `json:",omitempty"`
 	Report  *reportOrder  `json:",omitempty"`
 }
 
@@ -50,7 +51,10 @@ type holdOrder struct {
 	Timeout   time.Duration // the servers'
 	Borne     time.Duration // silence that the transport is to bear; less than Timeout: that
 	Sources   Sources
+	Judging   bool          // as a program of a user's does, whatever the transport
 	Judge     time.Duration // how long the server may be silent; 0: as long as it bears itself
+
+	Unprotected bool // from taking its own stalls for its servers' silence
 }
 
 // churnOrder makes the worker a client that connects, echoes and disconnects.
@@ -87,6 +91,10 @@ type starveOrder struct {
 	Kind string        // empty: of nothing
 	For  time.Duration // at most
 }
+
+// profileOrder has the worker begin to profile its processor time, or write what
+// its heap holds. A new order ends the profile that the one before began.
+type profileOrder Profiles
 
 // served is where a server can be reached.
 type served struct {
@@ -148,6 +156,7 @@ type holding struct {
 	Lost       int // sessions that ended though nobody asked for it
 	FalseKills int // and those among them that the server ended for its policy
 	Late       time.Duration
+	Stalls     int     // of the engine, where it has one
 	Silent     int     // sessions that fell silent as they were told to
 	Ended      int     // and those among them that the server ended, in its time
 	Ends       []int64 `json:",omitempty"` // when, of those that fell silent since the last report that said Restart: in nanoseconds since 1970

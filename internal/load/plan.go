@@ -17,6 +17,7 @@ type Shape struct {
 	Clients    int    // likewise
 	Divisible  bool   // the command has --servers and --clients
 	ReusePort  bool   // the servers share one port
+	Judging    bool   // clients are programs as a user's would be, also over TCP
 	Flag       string // what the command calls the other sessions: FlagSessions or FlagParallel
 }
 
@@ -210,6 +211,7 @@ var demands = map[string]demand{
 const (
 	codedMemory     = 2 << 10 // for a codec with answers, also while they are under way
 	goroutineMemory = 5 << 10 // for a goroutine and its buffer
+	judgingMemory   = 8 << 10 // for a client with both, a connection and a lease
 )
 
 func (s Shape) demand() demand {
@@ -219,6 +221,9 @@ func (s Shape) demand() demand {
 	}
 	if s.Transport == "tcp" && (s.IO == Goroutine || s.IO == Blocking) {
 		d.memory += goroutineMemory
+	}
+	if s.Transport == "tcp" && s.Judging {
+		d.memory += judgingMemory
 	}
 	return d
 }

@@ -8,36 +8,47 @@ import (
 	"time"
 
 	"github.com/livenet/livenet/internal/bench"
+	"github.com/livenet/livenet/liveness"
 )
 
 // A Stall keeps a server from running while its clients go on beating, and
 // looks whether it takes that for their silence. Some clients do fall silent at
-// that moment, and are to be found out nevertheless.
+// that moment, and are to be found out nevertheless. Or it stops the clients, who
+// judge their servers then, as a laptop does that wakes up.
 type Stall struct {
 	Transport string
 	Codec     string
 	IO        string // as in [Hold]
 	Sessions  int
-	Timeout   time.Duration // the server's policy: sliding
+	Timeout   time.Duration // the policy of those who are stalled: sliding
 	Beat      time.Duration
-	Starve    string    // one of [Starvations]
-	Stops     []float64 // how long the server is stopped, in timeouts: of each trial in turn
+	Side      string    // who is stalled: SideServer or SideClient
+	Starve    string    // one of [Starvations]; clients are stopped
+	Stops     []float64 // how long they are stopped, in timeouts: of each trial in turn
 	Trials    int
-	Dead      int  // sessions that fall silent in each trial
-	Compare   bool // with a server that is not protected
+	Dead      int  // sessions that fall silent in each trial; 0 with SideClient
+	Compare   bool // with such that are not protected
 
 	// Command is a process, still to be started, whose main is [Work].
 	Command func() *exec.Cmd
 }
 
-// Shape is what the run asks the machine for. There is one server, which is
-// what is stalled.
+// Who is stalled.
+const (
+	SideServer = "server"
+	SideClient = "client"
+)
+
+// Shape is what the run asks the machine for. There is one server.
 func (s *Stall) Shape() Shape {
-	return Shape{Transport: s.Transport, Codec: s.Codec, IO: s.IO, Sessions: s.Sessions, Servers: 1, Flag: FlagSessions}
+	return Shape{
+		Transport: s.Transport, Codec: s.Codec, IO: s.IO, Sessions: s.Sessions, Servers: 1,
+		Judging: s.Side == SideClient, Flag: FlagSessions,
+	}
 }
 
 // Run runs the trials. It fails with a [*LimitError], and has done nothing, if
-// the sessions don't fit this machine; and if a server that is protected ended a
+// the sessions don't fit this machine; and if somebody who is protected ended a
 // session that beat, or kept one that did not.
 func (s *Stall) Run(ctx context.Context, p bench.Progress) (*bench.Report, error) {
 	limits, err := admit(s.Shape())
@@ -65,7 +76,7 @@ type stallRun struct {
 	limits   Limits
 	progress bench.Progress
 
-	protected bool // the server of now
+	protected bool // those who are stalled now
 	number    int  // of the trial under way; -1: none yet
 	began     time.Time
 	charged   counts // to the trials that there were
@@ -78,7 +89,7 @@ type stallRun struct {
 type counts struct {
 	clients holding
 	closed  map[string]int // by the server
-	stalls  int
+	stalls  int            // of those who were to be stalled
 }
 
 // A trial is one stall, and what came of it.
@@ -90,7 +101,8 @@ type trial struct {
 	kills     int // of sessions that beat
 	lost      int // others that ended, of those that beat
 	dead      int
-	reaped    int             // of them, in time
+	reaped    int             // of them
+	inTime    int             // and those that were by when they are to be
 	ends      []time.Duration // of the dead: after the server went on, or was starved
 	reasons   map[string]int  // of all ends
 	stalls    int             // that the engine noticed
@@ -128,8 +140,17 @@ func (s *Stall) stallOf(trial int) time.Duration {
 	return 0
 }
 
-// borne is the silence that what lies below the policies has to bear: a server
-// that is stopped says nothing.
+// limit is by when the dead are to be reaped, after the server went on or was
+// starved.
+func (s *Stall) limit() time.Duration {
+	if s.Starve == StarveStop {
+		return s.Timeout + 2*liveness.DefaultTick
+	}
+	return s.timeouts(waitsFor)
+}
+
+// borne is the silence that what lies below the policies has to bear: who
+// is stopped says nothing.
 func (s *Stall) borne() time.Duration {
 	longest := time.Duration(0)
 	for trial := range s.Trials {
@@ -168,7 +189,7 @@ func (r *stallRun) step(format string, args ...any) {
 	r.progress.Step(fmt.Sprintf(format, args...), done, halves*half)
 }
 
-// half is all trials of a server that is protected, or of one that is not.
+// half is all trials of those who are protected, or of those who are not.
 func (r *stallRun) half(ctx context.Context) (err error) {
 	r.crew = newCrew(r.limits, r.Shape(), r.Command)
 	defer func() {
@@ -180,9 +201,13 @@ func (r *stallRun) half(ctx context.Context) (err error) {
 	}()
 	r.number, r.charged = -1, counts{}
 	r.step("starting the server and %d client processes", len(r.plan.Clients))
-	err = r.start(ctx, serveOrder{Timeout: r.Timeout, Borne: r.borne(), Unprotected: !r.protected},
-		holdOrder{Beat: r.Beat, Timeout: r.Timeout, Borne: r.borne(), Judge: patience})
-	if err != nil {
+	serve := serveOrder{Timeout: r.Timeout, Borne: r.borne(), Unprotected: !r.protected}
+	hold := holdOrder{Beat: r.Beat, Timeout: r.Timeout, Borne: r.borne(), Judge: patience}
+	if r.Side == SideClient {
+		serve.Timeout, serve.Unprotected = patience, false
+		hold.Judging, hold.Judge, hold.Timeout, hold.Unprotected = true, r.Timeout, patience, !r.protected
+	}
+	if err = r.start(ctx, serve, hold); err != nil {
 		return err
 	}
 	if err := r.prepare(ctx); err != nil {
@@ -205,6 +230,14 @@ func (r *stallRun) half(ctx context.Context) (err error) {
 }
 
 func (r *stallRun) server() *hand { return r.servers[0] }
+
+// stopped are the processes to be stopped.
+func (r *stallRun) stopped() []*hand {
+	if r.Side == SideClient {
+		return r.clients
+	}
+	return r.servers
+}
 
 // fill has those sessions opened that are not there, and waits until all of
 // them beat.
@@ -260,6 +293,9 @@ func (r *stallRun) try(ctx context.Context) error {
 		if after <= r.timeouts(waitsFor) {
 			t.reaped++
 		}
+		if after <= r.limit() {
+			t.inTime++
+		}
 	}
 	r.trials = append(r.trials, t)
 	return nil
@@ -273,6 +309,9 @@ func (r *stallRun) charge(ctx context.Context, t *trial) error {
 	}
 	server := r.server().server
 	now, before := counts{r.sum(), maps.Clone(server.Closed), server.Stalls}, r.charged
+	if r.Side == SideClient {
+		now.stalls = now.clients.Stalls
+	}
 	lost := func(h holding) int { return h.Lost - h.Ended - h.FalseKills }
 	t.kills += now.clients.FalseKills - before.clients.FalseKills
 	t.lost += lost(now.clients) - lost(before.clients)
@@ -297,6 +336,7 @@ func (r *stallRun) sum() holding {
 		all.Lost += h.client.Lost
 		all.FalseKills += h.client.FalseKills
 		all.Ended += h.client.Ended
+		all.Stalls += h.client.Stalls
 		all.Ends = append(all.Ends, h.client.Ends...)
 	}
 	return all

@@ -18,7 +18,7 @@ import (
 func tinyStall(t *testing.T, transport string) Stall {
 	return Stall{
 		Transport: transport, Codec: "frame", IO: Goroutine, Sessions: 50, Dead: 5, Trials: 1,
-		Timeout: 500 * time.Millisecond, Beat: 100 * time.Millisecond, Starve: StarveStop, Command: ourselves(t),
+		Timeout: 500 * time.Millisecond, Beat: 100 * time.Millisecond, Side: SideServer, Starve: StarveStop, Command: ourselves(t),
 	}
 }
 
@@ -117,7 +117,7 @@ func TestStallUnprotected(t *testing.T) {
 		t.Error(err)
 	}
 	checkStall(t, s, r, 0)
-	if got := row(t, r, "rows", 1); got["server"].(bench.Label).Key != "unprotected" || got["false_kills"] == 0 {
+	if got := row(t, r, "rows", 1); got["who"].(bench.Label).Key != "unprotected" || got["false_kills"] == 0 {
 		t.Errorf("got %v", got)
 	}
 }
@@ -176,16 +176,42 @@ func TestStallInterrupted(t *testing.T) {
 	}
 }
 
+// Clients that were stopped give nobody up, and those that are not protected give
+// up everybody: a laptop that wakes up. It fails nobody but themselves.
+func TestStallOfClients(t *testing.T) {
+	for _, transport := range []string{"tcp", "yamux", "quic"} {
+		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
+			s := tinyStall(t, transport)
+			s.Side, s.Dead, s.Stops, s.Compare = SideClient, 0, []float64{4}, true
+			r, err := s.Run(within(t), new(steps))
+			if err != nil {
+				t.Error(err)
+			}
+			got := row(t, r, "rows", 0)
+			if got["who"].(bench.Label).Key != "protected" || got["false_kills"] != 0 || got["lost"] != 0 || got["beating"] != s.Sessions {
+				t.Errorf("got %v", got)
+			}
+			if n := got["stalls"].(int); n == 0 {
+				t.Error("no stall was noticed")
+			}
+			if got := row(t, r, "rows", 1); got["who"].(bench.Label).Key != "unprotected" || got["false_kills"] == 0 {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
 // A client that was stopped does not take that for its server's silence: a
 // laptop that wakes up. A server that has really fallen silent is found out.
 func TestClientWakesUp(t *testing.T) {
 	const sessions, judge = 10, 500 * time.Millisecond
-	for _, transport := range []string{"yamux", "quic"} {
+	for _, transport := range []string{"tcp", "yamux", "quic"} {
 		for _, dies := range []string{"later", "meanwhile"} {
 			t.Run(transport+","+dies, func(t *testing.T) {
 				t.Parallel()
 				limits := ReadLimits()
-				c := newCrew(limits, Shape{Transport: transport, Codec: "frame", IO: Goroutine, Sessions: sessions, Servers: 1}, ourselves(t))
+				c := newCrew(limits, Shape{Transport: transport, Codec: "frame", IO: Goroutine, Sessions: sessions, Servers: 1, Judging: true}, ourselves(t))
 				defer c.fleet.end()
 				ctx := within(t)
 				check := func(err error) {
@@ -194,7 +220,7 @@ func TestClientWakesUp(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				check(c.start(ctx, serveOrder{Timeout: time.Minute}, holdOrder{Beat: judge / 5, Timeout: time.Minute, Judge: judge}))
+				check(c.start(ctx, serveOrder{Timeout: time.Minute}, holdOrder{Beat: judge / 5, Timeout: time.Minute, Judging: true, Judge: judge}))
 				check(c.connect(ctx, c.plan.targetsOfAll(), nil))
 				check(c.settle(ctx, nil))
 				client, server := c.clients[0], c.servers[0]

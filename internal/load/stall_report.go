@@ -9,7 +9,7 @@ import (
 	"github.com/livenet/livenet/liveness"
 )
 
-// guarded is all trials of the server that is protected, together.
+// guarded is all trials of those who are protected, together.
 func (r *stallRun) guarded() *trial {
 	all := new(trial)
 	for _, t := range r.trials {
@@ -27,7 +27,7 @@ func (r *stallRun) judge() error {
 	delete(all.reasons, liveness.Silent.String())
 	switch {
 	case all.kills > 0:
-		return fmt.Errorf("%d sessions were ended for silence although they beat", all.kills)
+		return fmt.Errorf("%d sessions were ended for silence although %s", all.kills, r.alive())
 	case silent > all.dead: // whatever the clients have heard of it
 		return fmt.Errorf("the server ended %d sessions for silence, and %d were silent", silent, all.dead)
 	case all.reaped < all.dead:
@@ -40,6 +40,14 @@ func (r *stallRun) judge() error {
 	return nil
 }
 
+// alive is what a session does that must not be ended.
+func (r *stallRun) alive() string {
+	if r.Side == SideClient {
+		return "their server answered"
+	}
+	return "they beat"
+}
+
 func (r *stallRun) report() *bench.Report {
 	rep := &bench.Report{Bench: "stall", Settings: []bench.Field{
 		setting("transport", r.Transport),
@@ -48,6 +56,7 @@ func (r *stallRun) report() *bench.Report {
 		setting("sessions", r.Sessions),
 		setting("timeout", r.Timeout),
 		setting("beat", r.Beat),
+		setting("side", r.Side),
 		setting("starve", r.Starve),
 		setting("trials", r.Trials),
 		setting("dead", r.Dead),
@@ -59,7 +68,7 @@ func (r *stallRun) report() *bench.Report {
 	return rep
 }
 
-// nameOf is what a server is called, with how long it was stalled.
+// nameOf is what those who were stalled are called, with how long they were.
 func nameOf(protected bool, stall time.Duration) bench.Label {
 	l := bench.Label{Key: "protected"}
 	if !protected {
@@ -75,7 +84,7 @@ func nameOf(protected bool, stall time.Duration) bench.Label {
 // trialsTable has a row for each length of a stall.
 func (r *stallRun) trialsTable() *bench.Table {
 	t := &bench.Table{Key: "rows", Columns: []bench.Column{
-		{Head: "server", Key: "server", Kind: bench.Text},
+		{Head: r.Side, Key: "who", Kind: bench.Text},
 		{Head: "stalled", Key: "stalled_s", Kind: bench.Seconds, JSONOnly: true},
 		{Head: "trials", Key: "trials", Kind: bench.Count},
 		{Head: "beating", Key: "beating", Kind: bench.Count},
@@ -85,6 +94,7 @@ func (r *stallRun) trialsTable() *bench.Table {
 		{Head: "stalls noticed", Key: "stalls", Kind: bench.Count, JSONOnly: true},
 		{Head: "dead", Key: "dead", Kind: bench.Count, Break: true},
 		{Head: "reaped", Key: "reaped", Kind: bench.Count},
+		{Head: "in time", Key: "in_time", Kind: bench.Count},
 		{Head: "after p50", Key: "reaped_p50_ms", Kind: bench.Millis},
 		{Head: "max", Key: "reaped_max_ms", Kind: bench.Millis},
 	}}
@@ -112,8 +122,11 @@ func (r *stallRun) trialsTable() *bench.Table {
 				p50, most = all.ends[len(all.ends)/2], all.ends[len(all.ends)-1]
 			}
 			t.Add(nameOf(protected, stall), or(stall > 0, stall), n, all.beating, all.beats, all.kills, all.lost, all.stalls,
-				all.dead, all.reaped, or(known, p50), or(known, most))
+				all.dead, all.reaped, all.inTime, or(known, p50), or(known, most))
 		}
+	}
+	if r.Dead > 0 {
+		t.Note("In time is within %v of when the server %s.", r.limit(), map[bool]string{true: "went on", false: "was starved"}[r.Starve == StarveStop])
 	}
 	return t
 }
@@ -126,6 +139,7 @@ func (t *trial) add(u *trial) {
 	t.lost += u.lost
 	t.dead += u.dead
 	t.reaped += u.reaped
+	t.inTime += u.inTime
 	t.stalls += u.stalls
 	t.ends = append(t.ends, u.ends...)
 	if t.reasons == nil {

@@ -2,13 +2,14 @@ package load
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/livenet/livenet/liveness"
 )
 
-// This file is how the server of a [Stall] is kept from running, and watched
+// This file is how the processes of a [Stall] are kept from running, and watched
 // meanwhile.
 
 // cgroupPercent is what a control group grants of a CPU.
@@ -35,19 +36,28 @@ func (r *stallRun) prepare(ctx context.Context) (err error) {
 	return nil
 }
 
-// stall stalls the server and watches what comes of it. It returns the moment
+// stop stops them for d. It returns the moment at which they went on.
+func (r *stallRun) stop(ctx context.Context, d time.Duration) (end time.Time, err error) {
+	for _, h := range r.stopped() {
+		err = errors.Join(err, h.stop())
+	}
+	if err == nil {
+		err = pause(ctx, d)
+	}
+	end = time.Now()
+	for _, h := range r.stopped() {
+		if failed := h.goOn(); err == nil {
+			err = failed
+		}
+	}
+	return end, err
+}
+
+// stall stalls them and watches what comes of it. It returns the moment
 // from which the dead have their time.
 func (r *stallRun) stall(ctx context.Context, t *trial) (from time.Time, err error) {
 	if r.Starve == StarveStop {
-		if err := r.server().stop(); err != nil {
-			return from, err
-		}
-		err := pause(ctx, t.stall)
-		from = time.Now()
-		if failed := r.server().goOn(); err == nil {
-			err = failed
-		}
-		if err != nil {
+		if from, err = r.stop(ctx, t.stall); err != nil {
 			return from, err
 		}
 		return from, r.watch(ctx, from, r.timeouts(watchedFor), t.dead)

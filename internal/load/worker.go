@@ -25,8 +25,9 @@ func Work(stdin io.Reader, stdout io.Writer) int {
 
 // A worker is a process of a run. Its first order makes it what it is.
 type worker struct {
-	notes *noter
-	role  role // nil: none yet
+	notes    *noter
+	role     role // nil: none yet
+	profiler profiler
 }
 
 // A role is what a worker has been made: a server, or a client of some kind.
@@ -72,6 +73,10 @@ func (w *worker) obey(o order) {
 		w.role.(marker).mark()
 	case o.Tidy:
 		tidy()
+	case o.Profile != nil:
+		if err := w.profiler.obey(*o.Profile); err != nil {
+			w.notes.note(note{Failed: err.Error()})
+		}
 	case o.Report != nil:
 		w.report(*o.Report)
 	}
@@ -81,7 +86,7 @@ func (w *worker) begin(o order) (ready served, err error) {
 	switch {
 	case o.Serve != nil:
 		w.role, ready, err = serve(*o.Serve, w.notes)
-	case o.Hold != nil && o.Hold.Transport == "tcp":
+	case o.Hold != nil && o.Hold.Transport == "tcp" && !o.Hold.Judging:
 		w.role, err = newRawClient(*o.Hold, w.notes)
 	case o.Hold != nil:
 		w.role, err = newClient(*o.Hold, w.notes)
