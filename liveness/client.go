@@ -30,7 +30,9 @@ type Client struct {
 	NoBeat bool
 
 	// Policy judges the server. Nil means: as patient as the server is itself,
-	// if it beats at all, and asking it before it is judged.
+	// if it beats at all, and asking it before it is judged; so where it can't be
+	// asked, after half a line or the end of all of them in [codec.Line], it is not
+	// judged.
 	Policy Policy
 
 	// Engine grants the leases; nil means one that the process shares.
@@ -114,6 +116,7 @@ func (d *Client) prepare(c *Conn, hello codec.Hello) {
 	if policy == nil && every > 0 {
 		patience := max(hello.Timeout, beatsPerTimeout*min(every, Never/beatsPerTimeout))
 		policy = Sliding(patience, ProbeAfter(patience/beatsPerTimeout))
+		c.dialler.implied = true
 	}
 	c.life.policy = policy
 }

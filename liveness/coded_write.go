@@ -263,6 +263,7 @@ func (c *Conn) closeWriteCoded() error {
 	c.finished = true
 	end, ok := c.coder.AppendEnd(nil)
 	if !ok {
+		c.mute(true)
 		return closeWrite(c.stream)
 	}
 	if err := c.send(end); err != nil {
@@ -273,6 +274,19 @@ func (c *Conn) closeWriteCoded() error {
 
 // probe asks the peer for a sign of life, unless that would have to wait.
 func (c *Conn) probe() { c.ping() }
+
+// mute takes note whether there is a place for a beat in what this end says.
+func (c *Conn) mute(muted bool) {
+	if c.dialler != nil {
+		c.dialler.muted.Store(muted)
+	}
+}
+
+// unasked reports whether the peer has not been asked for the signs of life that it
+// is judged by, for want of a place to do so.
+func (c *Conn) unasked() bool {
+	return c.dialled() && c.dialler.implied && c.dialler.muted.Load()
+}
 
 // ping sends a beat. False: it can't be sent now, or the codec has none.
 func (c *Conn) ping() bool {
@@ -302,7 +316,11 @@ func (c *Conn) appendPing(b []byte) []byte {
 	if q := c.asked.Load(); q != nil {
 		seq = q.seq + 1
 	}
+	if c.finished && c.dialled() && c.dialler.muted.Load() {
+		return b
+	}
 	b, ok := c.coder.AppendPing(b, seq)
+	c.mute(!ok)
 	if ok {
 		c.due.Store(false)
 		c.asked.Store(&question{seq, time.Now()})

@@ -36,7 +36,8 @@ type holder interface {
 	addrs() (local, remote net.Addr)
 	witness() *witness
 	probe()
-	drain() // tell the peer that this end is going away, and let it finish
+	unasked() bool // it can't ask, and is to judge nobody for not having answered
+	drain()        // tell the peer that this end is going away, and let it finish
 	shut(*Error)
 	ended() // it has, and that has been told
 }
@@ -220,6 +221,9 @@ func (l *life) tell(e *Error) {
 func (l *life) Policy() Policy { return l.policy }
 
 func (l *life) Heard() (ago time.Duration, sure, ok bool) {
+	if l.holder.unasked() {
+		return 0, true, true
+	}
 	return l.holder.witness().heard(l.cfg.Evidence, l.in.Load() > 0)
 }
 

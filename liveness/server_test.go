@@ -354,6 +354,70 @@ func TestWhoWasToldNothingBeatsAnyway(t *testing.T) {
 	})
 }
 
+// Who can't ask, within a line or after the end of all of them, does not take it
+// for silence that nobody answers, unless it was told to. As soon as it can, it does
+// ask.
+func TestRule10WhoCannotAskDoesNotJudge(t *testing.T) {
+	for name, test := range map[string]struct {
+		policy Policy
+		says   string
+		ends   bool // says no more
+		silent bool // is what the server is taken for
+	}{
+		"after the end":                 {says: "query\n", ends: true},
+		"within a line":                 {says: "quer"},
+		"after the end, though told to": {policy: Sliding(3 * sec), says: "query\n", ends: true, silent: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothKinds(t, func(t *testing.T, tr transport.Transport) {
+				if _, single := tr.(*pipes); single && test.ends {
+					t.Skip("a net.Pipe can't be closed by half")
+				}
+				w := serve(t, &Server{
+					Config: Config{Policy: Fixed(time.Hour)}, Codec: codec.Line,
+					Handler: func(_ context.Context, c *Conn) {
+						if test.ends {
+							io.Copy(io.Discard, c)
+						} else {
+							io.CopyN(io.Discard, c, int64(len(test.says)))
+						}
+						time.Sleep(20 * sec)
+						io.WriteString(c, "answer\n")
+						if !test.ends {
+							io.CopyN(io.Discard, c, int64(len("y\n")))
+							time.Sleep(2 * sec) // in which it is asked
+						}
+					},
+				}, tr)
+				defer w.end()
+				c := w.client(Client{Codec: codec.Line, Beat: sec, Policy: test.policy})
+				defer c.Close()
+				io.WriteString(c, test.says)
+				if test.ends {
+					c.CloseWrite()
+				}
+				b := make([]byte, len("answer\n"))
+				_, err := io.ReadFull(c, b)
+				if test.silent {
+					if end, ok := errors.AsType[*Error](err); !ok || end.Reason != Silent {
+						t.Errorf("got %q, %v", b, err)
+					}
+					return
+				}
+				if err != nil {
+					t.Fatalf("%v: given up after %v", err, c.End())
+				}
+				if !test.ends {
+					io.WriteString(c, "y\n")
+				}
+				if _, err := io.Copy(io.Discard, c); err != nil || c.End() != nil {
+					t.Errorf("%v, %v", err, c.End())
+				}
+			})
+		})
+	}
+}
+
 func TestAPanickingHandlerIsOneEnd(t *testing.T) {
 	bothKinds(t, func(t *testing.T, tr transport.Transport) {
 		w := serve(t, &Server{

@@ -230,6 +230,8 @@ func (x *session) addrs() (local, remote net.Addr) { return x.sess.LocalAddr(), 
 
 func (x *session) witness() *witness { return sessionWitness(x.sess) }
 
+func (x *session) unasked() bool { return false } // it judges by what the client does by itself
+
 // probe asks the peer over whichever stream can.
 func (x *session) probe() {
 	for _, c := range x.list() {

@@ -64,8 +64,14 @@ func run(ctx context.Context, p *process, args []string) int {
 	case lost == nil, errors.Is(err, lost): // it has been said
 	case err == nil:
 		err = named(strings.Join(line, " "), fmt.Errorf("can't write: %w", lost))
-	default:
-		err = fmt.Errorf("%w, and can't write: %w", err, lost)
+	default: // it has failed, whatever else it has
+		lost := fmt.Errorf("can't write: %w", lost)
+		if e, ok := errors.AsType[*exit](err); ok && e.err == nil {
+			lost = named(strings.Join(line, " "), lost)
+		} else {
+			lost = fmt.Errorf("%w, and %w", err, lost)
+		}
+		err = &exit{statusFailed, lost}
 	}
 	return report(p, err)
 }

@@ -178,9 +178,12 @@ func (o *dialOptions) limits() stack.Limits {
 
 func (o *dialOptions) client() *liveness.Client {
 	c := &liveness.Client{Codec: o.codec, Beat: o.interval(), NoBeat: o.noBeat, Transport: o.transport}
-	if o.timeout > 0 {
-		const ask = 3 // of a timeout's thirds, the first is for waiting
+	const ask = 3 // of a timeout's thirds, the first is for waiting
+	switch {
+	case o.timeout > 0 && o.interval() > 0:
 		c.Policy = liveness.Sliding(o.timeout, liveness.ProbeAfter(o.timeout/ask))
+	case o.timeout > 0: // a question would be a beat
+		c.Policy = liveness.Sliding(o.timeout)
 	}
 	return c
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"net"
 	"strings"
 	"syscall"
@@ -41,6 +42,30 @@ func TestUnwrittenOutput(t *testing.T) {
 			}
 		})
 	}
+}
+
+// So it has if it was interrupted meanwhile, which has a status of its own.
+func TestUnwrittenOutputOfWhoIsInterrupted(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(context.Background())
+	tr := newTrial(t)
+	lookup := func(name string) (string, bool) { return "", false }
+	p := &process{stdin: tr.stdin, stdout: then{full{}, cancel}, stderr: tr.stderr, lookupEnv: lookup, hurry: tr.hurry}
+	status := run(ctx, p, []string{"demo"})
+	if said, want := tr.stderr.String(), "livenet demo: can't write: no space left on device\n"; status != statusFailed || said != want {
+		t.Errorf("exit status %d, and it said %q", status, said)
+	}
+}
+
+// A then does something after each Write.
+type then struct {
+	io.Writer
+	do func()
+}
+
+func (t then) Write(p []byte) (int, error) {
+	defer t.do()
+	return t.Writer.Write(p)
 }
 
 func TestOneLine(t *testing.T) {

@@ -88,8 +88,8 @@ func (r Renew) loads(ctx context.Context, c *course, t *Table) {
 	}
 }
 
-// doomed is how many deadlines pass: as many a second, whatever r.For is, but
-// no more.
+// doomed is how many deadlines pass within r.For: mostDoomed a second, but no more of
+// them than that.
 func (r Renew) doomed() int {
 	return max(1, min(mostDoomed, int(mostDoomed*r.For/time.Second)))
 }

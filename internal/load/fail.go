@@ -91,6 +91,7 @@ type failure struct {
 	reasons         map[string]int
 	usual, meantime churning // those who connect, before and meanwhile
 	neighbours      int      // that were lost
+	early           int      // of the sessions that were to end
 }
 
 const (
@@ -218,6 +219,14 @@ func (r *failRun) fail(ctx context.Context) error {
 	if err := r.fleet.ask(ctx, append(r.neighbour(), r.server()...), reportOrder{}); err != nil {
 		return err
 	}
+	if r.way != FailKilled {
+		if err := r.fleet.ask(ctx, r.victims(), reportOrder{}); err != nil {
+			return err
+		}
+		for _, h := range r.victims() {
+			r.early += h.client.FalseKills
+		}
+	}
 	r.ends = *r.servers[0].server.Ends
 	r.neighbours = r.lost() - lost
 	r.reasons = maps.Clone(r.servers[0].server.Closed)
@@ -293,6 +302,8 @@ func (r *failRun) judge() error {
 		switch {
 		case f.neighbours > 0: // of which it has told as well
 			return fmt.Errorf("%s: %d of %d neighbours were lost", f.way, f.neighbours, r.Neighbours)
+		case f.early > 0:
+			return fmt.Errorf("%s: %d of %d sessions were ended before their time", f.way, f.early, r.Sessions)
 		case f.ends.Told != r.Sessions:
 			return fmt.Errorf("%s: %d of %d ends were told of", f.way, f.ends.Told, r.Sessions)
 		case f.ends.Again > 0:

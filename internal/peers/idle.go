@@ -110,6 +110,9 @@ func holdSessions(ctx context.Context, k *kind, p plan, n int, row *row) error {
 	return nil
 }
 
+// leastSessions are one of those, and one that counts.
+const leastSessions = 2
+
 // watchBeats has all sessions beat, and returns the share of a core that the
 // server takes meanwhile.
 func watchBeats(ctx context.Context, server, client *process, p plan) (share float64, answered int64, err error) {

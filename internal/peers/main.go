@@ -137,6 +137,8 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		return nil, fmt.Errorf("-family is %q: it must be %s or %s", o.family, familyDeadlines, familyIdle)
 	case min(o.Runs, o.Entries, o.Conns, o.Sessions, o.QUICSessions) < 1:
 		return nil, errors.New("there must be at least one of everything")
+	case min(o.Sessions, o.QUICSessions) < leastSessions:
+		return nil, fmt.Errorf("there must be at least %d sessions: some come first, and don't count", leastSessions)
 	case o.Beat < time.Second:
 		return nil, errors.New("-beat must be 1s at least: gRPC takes no less")
 	}

@@ -132,8 +132,8 @@ func deadlinesPage(r *report) string {
 	p.table(rows, "entries",
 		column{"per renewal", renewTime, nanosecond, true},
 		column{"allocations", renewAllocs, one, false},
-		column{"bytes per entry", entryBytes, byteUnit, false},
-		column{"after the load", loadedBytes, byteUnit, false},
+		column{"bytes per entry", entryBytes, byteUnit, true},
+		column{"after the load", loadedBytes, byteUnit, true},
 	)
 	p.picture(entryPlot)
 
@@ -153,11 +153,12 @@ func deadlinesPage(r *report) string {
 	p.table(rows, "",
 		column{"too early", early, one, true},
 		column{"by at most", earliest, millisecond, true},
-		column{"p50", lateP50, millisecond, false},
-		column{"p99", lateP99, millisecond, false},
+		column{"p50", lateP50, millisecond, true},
+		column{"p99", lateP99, millisecond, true},
 		column{"max", lateMax, millisecond, true},
 		column{"never", lost, one, false},
 	)
+	p.unkept(rows, rateKept, "of these renewals were made, at the median: its share of a core is that of fewer")
 	p.versions(r)
 	p.notes(rows, "What a renewal is")
 	return p.String()
@@ -181,8 +182,8 @@ func idlePage(r *report) string {
 	p.table(rows, "sessions",
 		column{"resident, opened", residentBytes, kibibyte, true},
 		column{"after beating", beatenBytes, kibibyte, true},
-		column{"heap", heapBytes, kibibyte, false},
-		column{"stacks", stackBytes, kibibyte, false},
+		column{"heap", heapBytes, kibibyte, true},
+		column{"stacks", stackBytes, kibibyte, true},
 		column{"goroutines", goroutines, one, false},
 	)
 
@@ -192,9 +193,20 @@ func idlePage(r *report) string {
 	p.table(rows, "",
 		column{"share of a core", beatShare, percent, true},
 	)
+	p.unkept(rows, beatsAnswered, "of the beats that were due were answered, at the median: its share of a core is that of fewer")
 	p.versions(r)
 	p.notes(rows, "What a beat is")
 	return p.String()
+}
+
+// unkept says of those rows that did not do what their figures are taken for.
+func (p *page) unkept(rows []*row, f figure, what string) {
+	const enough = 0.95
+	for _, w := range rows {
+		if kept := w.median(f); w.has(f) && kept < enough {
+			p.say("**%s**: only %s %s.\n\n", w.Name, percent.show(kept), what)
+		}
+	}
 }
 
 func (p *page) versions(r *report) {

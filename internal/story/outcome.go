@@ -45,16 +45,13 @@ const patience = 5 * time.Second
 
 // wrong is what is not as promised about an end.
 func (s *stage) wrong(e liveness.Event) string {
-	bound := scale(s.part.Timeout, 1/s.speed)
-	spent := e.End.Age
-	if s.part.sliding {
-		spent = e.End.Silence
-	}
-	switch {
+	switch early := scale(s.part.End(), 1/s.speed) - e.End.Age; {
 	case e.End.Reason != s.part.Reason():
 		return fmt.Sprintf("want %v", s.part.Reason())
-	case spent < bound:
-		return fmt.Sprintf("%v early", bound-spent)
+	case s.part.sliding && (s.sent < Beats || s.apart >= scale(s.part.Timeout, 1/s.speed)):
+		return fmt.Sprintf("ended after %d beats of %d, up to %v apart: %s", s.sent, Beats, s.apart, wrongBusy)
+	case early > 0: // accepted it was before the client's script began
+		return fmt.Sprintf("%v early", early)
 	case e.Late > Ticks+Scheduling:
 		return wrongLate
 	case s.sent < s.part.heard():

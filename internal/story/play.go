@@ -69,7 +69,9 @@ type stage struct {
 	// The client's:
 	conn  *liveness.Conn
 	began time.Time
-	sent  int // beats
+	sent  int           // beats
+	last  time.Time     // when the last was
+	apart time.Duration // two of them, at most
 }
 
 // open starts a part's server.
@@ -166,8 +168,12 @@ func (s *stage) beat(ctx context.Context, over <-chan struct{}, tell func(Moment
 		case <-ctx.Done():
 			return
 		}
+		now := time.Now()
 		if _, err := fmt.Fprintf(s.conn, "%d Hello I'm MyHeartbeat Client.", i); err == nil {
-			s.sent++
+			if s.sent++; s.sent > 1 {
+				s.apart = max(s.apart, time.Since(s.last))
+			}
+			s.last = now
 			tell(Moment{At: s.now(), Beat: i + 1})
 		}
 	}

@@ -96,14 +96,20 @@ func TestNothingIsEarlyOnABusyMachine(t *testing.T) {
 // A part that is over before its beats are is not passed off as right.
 func TestOutcomeOfABusyMachine(t *testing.T) {
 	s := &stage{part: newPart("tcp", true, 4*time.Second), speed: 1, sent: 3}
-	e := liveness.Event{End: &liveness.Error{Reason: liveness.Silent, Age: 8 * time.Second, Silence: 4 * time.Second}}
-	if s.wrong(e) == "" {
-		t.Error("three beats will do")
+	e := liveness.Event{End: &liveness.Error{Reason: liveness.Silent, Age: 22 * time.Second, Silence: 4 * time.Second}}
+	if !excused(s.wrong(e)) {
+		t.Errorf("three beats will do: %q", s.wrong(e))
 	}
-	s.sent = Beats
+	s.sent, s.apart = Beats, 4*time.Second
+	if !excused(s.wrong(e)) {
+		t.Errorf("beats that came too late will do: %q", s.wrong(e))
+	}
+	s.apart = 2 * time.Second
 	for want, e := range map[string]liveness.Event{
-		"":            e,
-		"1ms early":   {End: &liveness.Error{Reason: liveness.Silent, Silence: 3999 * time.Millisecond}},
+		"": e,
+		// As if the last beat had not been heard: by what the engine knows it is not.
+		"2s early":    {End: &liveness.Error{Reason: liveness.Silent, Age: 20 * time.Second, Silence: 4 * time.Second}},
+		"1ms early":   {End: &liveness.Error{Reason: liveness.Silent, Age: 21999 * time.Millisecond}},
 		"late":        {End: e.End, Late: Ticks + Scheduling + 1},
 		"want silent": {End: &liveness.Error{Reason: liveness.FixedDeadline, Silence: 4 * time.Second}},
 	} {
