@@ -83,7 +83,8 @@ func (b beating) String() string { return fmt.Sprintf("beat every %v", time.Dura
 
 // An allowance meters a peer's heartbeats, by the second. It saves up for as
 // long as nothing was read: after a stall of this process, or while a handler did
-// something else, what the peer has sent meanwhile comes all at once.
+// something else, what the peer has sent meanwhile comes all at once, if it takes
+// many reads.
 type allowance struct {
 	rate  int32 // a second
 	left  float32
@@ -97,6 +98,6 @@ func (a *allowance) take(n int, began, now time.Duration) bool {
 	}
 	gained := float32(a.rate) * float32((now - a.since).Seconds())
 	a.since = now
-	a.left = min(a.left+gained, max(float32(a.rate), gained)) - float32(n)
+	a.left = max(a.left, min(a.left+gained, max(float32(a.rate), gained))) - float32(n)
 	return a.left >= 0
 }

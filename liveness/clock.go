@@ -225,7 +225,7 @@ func (e *Engine) judge(l *Lease, now time.Duration) time.Duration {
 		v := p.Judge(ev)
 		switch {
 		case v.Dead:
-			if again, put := e.reprieve(l, p, ev, v, &k); put {
+			if again, put := e.reprieve(l, p, ev, &v, &k); put {
 				if again <= ev.Age {
 					continue
 				}
@@ -261,7 +261,7 @@ func (e *Engine) probe(l *Lease) {
 // can tell. Then it lay unread.
 func (e *Engine) hear(l *Lease, epoch uint32) {
 	at, lay := e.endOf(epoch), false
-	if at > e.behind && at <= e.resumed+e.stalled {
+	if at >= e.behind && at <= e.resumed+e.stalled {
 		if ago, ok := l.subject.Arrived(); ok {
 			if came := l.moment(ago); came < at {
 				at, lay = came, true
@@ -286,6 +286,19 @@ func (l *Lease) hear(at time.Duration) {
 	}
 }
 
+// imprecision is by how much a witness's answers about the same thing may differ:
+// two of the kernel's jiffies, as long as they may be, and what it takes to ask.
+const imprecision = 25 * time.Millisecond
+
+// witnessed is hear of what a witness says, who may say the same again.
+func (l *Lease) witnessed(at time.Duration) {
+	if at-time.Duration(l.heard.Load()) > imprecision {
+		l.hear(at)
+		return
+	}
+	l.heard.Store(int64(at))
+}
+
 // A look is what is found at one judgement, beside the evidence.
 type look struct {
 	// asked says that a witness has been, which it is once. The kernel's clock goes
@@ -301,20 +314,23 @@ type look struct {
 // reprieve asks whether a peer that would be judged dead was heard after all,
 // by a witness, or can't be judged yet because this process has stalled and
 // what came meanwhile may still lie unread. It returns the age to judge again,
-// which has passed already if there is new evidence.
+// which has passed already if there is new evidence. Where another deadline has
+// passed as well, of which no evidence has a say, nobody is waited for: that is the
+// verdict then.
 //
 // A witness that is sure is believed, unless the peer was to be asked first, which it
 // may not have been; or what it was heard by had lain unread, and may have been all that
 // there was room for.
-func (e *Engine) reprieve(l *Lease, p Policy, ev Evidence, v Verdict, k *look) (again time.Duration, ok bool) {
-	if !helps(p, ev) {
+func (e *Engine) reprieve(l *Lease, p Policy, ev Evidence, v *Verdict, k *look) (again time.Duration, ok bool) {
+	heardNow := hopeFor(p, ev)
+	if heardNow.Dead && heardNow.Reason == v.Reason {
 		return 0, false // evidence has no say in this
 	}
 	if !k.asked {
 		ago, sure, ok := l.subject.Heard()
 		k.asked, k.doubt = true, k.doubt || !sure
 		if heard := l.moment(ago); ok && heard > time.Duration(l.heard.Load()) {
-			l.hear(heard)
+			l.witnessed(heard)
 			return 0, true
 		}
 	}
@@ -332,6 +348,10 @@ func (e *Engine) reprieve(l *Lease, p Policy, ev Evidence, v Verdict, k *look) (
 	}
 	grace += e.resumed - l.granted
 	if e.stalled == 0 || grace <= ev.Age || l.deferred >= mostDeferred {
+		return 0, false
+	}
+	if heardNow.Dead {
+		*v = heardNow
 		return 0, false
 	}
 	l.deferred++

@@ -432,11 +432,15 @@ func TestRule10AStallIsNotThePeersSilence(t *testing.T) {
 }
 
 // stopClock holds up the clock's goroutine for d.
-func stopClock(e *Engine, d time.Duration) {
+func stopClock(e *Engine, d time.Duration) { stopClockWith(e, d, func() {}) }
+
+// stopClockWith does something just before it goes on.
+func stopClockWith(e *Engine, d time.Duration, first func()) {
 	hold := make(chan struct{})
 	e.Watch(&watched{policy: stuckPolicy{at: ms, hold: hold}})
 	time.Sleep(3 * DefaultTick)
 	time.Sleep(d)
+	first()
 	close(hold)
 	synctest.Wait()
 }

@@ -233,7 +233,11 @@ func outlook(p Policy, e Evidence) (deadline time.Duration, asks bool) {
 
 // helps reports whether a sign of life at this very moment would change p's
 // verdict that the peer is dead: whether it is a matter of silence at all.
-func helps(p Policy, e Evidence) bool {
+func helps(p Policy, e Evidence) bool { return !hopeFor(p, e).Dead }
+
+// hopeFor is what p's verdict would be if there was a sign of life at this very
+// moment.
+func hopeFor(p Policy, e Evidence) Verdict {
 	e.Heard, e.Probes = e.Age, 0
-	return !p.Judge(e).Dead
+	return p.Judge(e)
 }

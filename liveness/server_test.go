@@ -316,6 +316,34 @@ func TestBeatsThatLayUnreadFromTheBeginning(t *testing.T) {
 	})
 }
 
+// Nor are they if they are read little by little, as TLS hands them out.
+func TestBeatsThatLayUnreadAreReadLittleByLittle(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := serve(t, &Server{
+			Config: Config{Policy: Fixed(time.Hour), Opening: time.Hour, MaxBeats: 10}, Codec: codec.Line,
+			Handler: func(_ context.Context, c *Conn) {
+				time.Sleep(time.Minute)
+				for b := make([]byte, 64); ; {
+					if _, err := c.Read(b); err != nil {
+						return
+					}
+				}
+			},
+		}, memory())
+		defer w.end()
+		sess, st := w.dial()
+		for range 59 {
+			io.WriteString(st, "PING\nline\n")
+			time.Sleep(sec)
+		}
+		time.Sleep(10 * sec)
+		if ends := append(w.closed(KindSession), w.closed(KindStream)...); len(ends) > 0 {
+			t.Errorf("one beat a second, of ten: %v", ends[0].End)
+		}
+		sess.Close(0, "")
+	})
+}
+
 func TestAnyNumberOfBeats(t *testing.T) {
 	for _, most := range []int{math.MaxInt, math.MaxInt32, math.MaxInt32 + 1} {
 		inBubble(t, func(t *testing.T) {

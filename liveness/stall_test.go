@@ -168,6 +168,19 @@ func TestRule11AfterAStallTheWitnessDatesWhatIsRead(t *testing.T) {
 	})
 }
 
+// So is what is read before the clock has looked up.
+func TestRule11WhatIsReadBeforeTheClockLooksUpIsDatedToo(t *testing.T) {
+	const timeout, stall = sec, 500 * ms
+	bubble(t, func(t *testing.T, e *Engine) {
+		arrived := time.Now().Add(100 * ms)
+		dead := &watched{policy: Sliding(timeout)}
+		dead.arrived = func() (time.Duration, bool) { return time.Since(arrived), true }
+		l := e.Watch(dead)
+		stopClockWith(e, stall, func() { l.Renew() })
+		wantLife(t, dead, arrived.Add(timeout), Silent)
+	})
+}
+
 // Otherwise it is dated to when it was read: the witness is not asked of
 // everybody all the time.
 func TestRule11WithoutAStallNobodyAsksTheWitness(t *testing.T) {
@@ -281,6 +294,68 @@ func TestRule10WhoHadNoRoomIsRemembered(t *testing.T) {
 		}
 		l.Release()
 	})
+}
+
+// A witness that says the same again, as exactly as it can, has no news.
+func TestRule10AWitnessThatWaversHasNoNews(t *testing.T) {
+	const timeout = sec
+	bubble(t, func(t *testing.T, e *Engine) {
+		filled := time.Now().Add(80 * ms)
+		asked := 0
+		w := &watched{policy: Sliding(timeout)}
+		w.heard = func() (time.Duration, bool) {
+			asked++
+			return time.Since(filled) - time.Duration(asked)*ms, true
+		}
+		w.arrived = func() (time.Duration, bool) { return time.Since(filled), true }
+		l := e.Watch(w)
+		time.Sleep(50 * ms)
+		l.Renew()
+		stopClock(e, timeout-150*ms)
+		time.Sleep(2 * ms)
+		l.Renew()                                   // who reads that has had the first look at it
+		sleepUntil(filled.Add(timeout + timeout/8)) // the peer's news take their time
+		if !l.Renew() {
+			t.Errorf("killed: %+v", w.expired.Load())
+		}
+		l.Release()
+	})
+}
+
+// Where two deadlines have passed in one stall, of which the peer has met the first
+// for all that is known, the second is the reason.
+func TestRule10AStallOverTwoDeadlines(t *testing.T) {
+	const silence, end, stall = sec, 1500 * ms, 2 * sec
+	for name, test := range map[string]struct {
+		witness func(began time.Time) (ago time.Duration, ok bool)
+		unsure  bool
+		want    Reason
+	}{
+		"it was heard":        {witness: func(began time.Time) (time.Duration, bool) { return time.Since(began.Add(900 * ms)), true }, want: FixedDeadline},
+		"nobody knows":        {want: FixedDeadline},
+		"somebody isn't sure": {witness: func(began time.Time) (time.Duration, bool) { return time.Since(began.Add(ms)), true }, unsure: true, want: FixedDeadline},
+		"it was not heard":    {witness: func(began time.Time) (time.Duration, bool) { return time.Since(began.Add(ms)), true }, want: Silent},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, e *Engine) {
+				began := time.Now()
+				w := &watched{policy: Earliest(Sliding(silence), Fixed(end))}
+				w.unsure = func() bool { return test.unsure }
+				if test.witness != nil {
+					w.heard = func() (time.Duration, bool) { return test.witness(began) }
+				}
+				e.Watch(w)
+				time.Sleep(50 * ms)
+				stopClock(e, stall)
+				time.Sleep(2 * DefaultTick)
+				if x := w.expired.Load(); x == nil {
+					t.Error("it is not ended")
+				} else if x.Reason != test.want {
+					t.Errorf("ended %v, want %v", x.Reason, test.want)
+				}
+			})
+		})
+	}
 }
 
 // What lay unread may have been all that there was room for: its sender has time

@@ -209,6 +209,36 @@ func TestAWriteAfterCloseWriteIsNotTheEnd(t *testing.T) {
 	}
 }
 
+// Who writes when his stream is ended gets to know why, as soon as he reads it.
+func TestRule5AWriterIsTold(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"quic", "yamux"} {
+		n := networks(t)[name]
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := serve(t, &Server{
+				Config: Config{Policy: Sliding(time.Minute)}, Streams: Fixed(200 * time.Millisecond), Codec: codec.Frame,
+				Handler: func(_ context.Context, c *Conn) { io.Copy(io.Discard, c) },
+			}, n)
+			defer w.end()
+			c := w.client(Client{})
+			var err error
+			for b := make([]byte, 1<<10); err == nil; {
+				_, err = c.Write(b)
+			}
+			if e, ok := errors.AsType[*Error](err); !ok || e.Reason == Done || e.Initiator != Peer {
+				t.Errorf("Write: %v", err)
+			}
+			_, err = io.Copy(io.Discard, c)
+			c.Close()
+			// A stream of yamux that was reset hands out nothing more of what has come.
+			if e := c.End(); e.Reason != FixedDeadline && (name == "quic" || e.Reason != PeerReset) || e.Initiator != Peer {
+				t.Errorf("ended %v, after Read's %v", e, err)
+			}
+		})
+	}
+}
+
 func TestDrainOnEveryTransport(t *testing.T) {
 	t.Parallel()
 	for name, n := range networks(t) {

@@ -55,13 +55,12 @@ func writeError(err error) error {
 	}
 	if e, ok := errors.AsType[*quicgo.StreamError](err); ok { // STOP_SENDING
 		// A peer that closed its stream wants no more of ours, and says so with
-		// codeClosed; one that reset it gave another code.
-		return &transport.CloseError{
-			Origin: transport.Peer,
-			Reset:  e.ErrorCode != codeClosed,
-			Coded:  true,
-			Code:   uint64(e.ErrorCode),
+		// codeClosed, which is no word of its application's; one that reset it gave
+		// another code.
+		if e.ErrorCode == codeClosed {
+			return &transport.CloseError{Origin: transport.Peer}
 		}
+		return &transport.CloseError{Origin: transport.Peer, Reset: true, Coded: true, Code: uint64(e.ErrorCode)}
 	}
 	return closeError(err)
 }

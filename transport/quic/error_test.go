@@ -71,7 +71,7 @@ func TestStreamError(t *testing.T) {
 		t.Errorf("STOP_SENDING: %+v", got)
 	}
 	closed := &quicgo.StreamError{Remote: true, ErrorCode: codeClosed}
-	if got := writeError(closed); *got.(*transport.CloseError) != (transport.CloseError{Origin: transport.Peer, Coded: true}) {
+	if got := writeError(closed); *got.(*transport.CloseError) != (transport.CloseError{Origin: transport.Peer}) {
 		t.Errorf("STOP_SENDING after Close: %+v", got)
 	}
 	if got := readError(io.EOF); got != io.EOF {

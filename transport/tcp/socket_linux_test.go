@@ -1,6 +1,7 @@
 package tcp_test
 
 import (
+	"math"
 	"net"
 	"testing"
 	"time"
@@ -26,6 +27,7 @@ func TestSocketOptions(t *testing.T) {
 		{"Default", tcp.Transport{}, 0, 0, 0},
 		{"Set", on, 1, 40, 90_000},
 		{"Rounded", tcp.Transport{UserTimeout: time.Microsecond}, 0, 0, 1},
+		{"AsLongAsItCanBe", tcp.Transport{UserTimeout: 60 * 24 * time.Hour}, 0, 0, math.MaxInt32},
 		{"Parked", tcp.Transport{Parked: true}, 0, 0, 0},
 		{"ParkedSet", tcp.Transport{Parked: true, KeepAlive: on.KeepAlive, UserTimeout: on.UserTimeout}, 1, 40, 90_000},
 	} {

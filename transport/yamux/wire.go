@@ -108,7 +108,7 @@ func (w *wire) receive(h header) (drop bool, err error) {
 		}
 		drop, reset := w.table.received(h)
 		if reset {
-			w.reset(h.id(), 0)
+			w.reset(h.id(), noCode)
 		}
 		return drop, nil
 	}
@@ -281,7 +281,7 @@ func (w *wire) linger(s *stream) {
 		w.mu.Unlock()
 	}
 	if found {
-		w.reset(tooLong, 0)
+		w.reset(tooLong, noCode)
 	}
 }
 
