@@ -62,7 +62,8 @@ func (b *beater) Heard() (ago time.Duration, _, _ bool) { return 0, false, false
 func (b *beater) Arrived() (time.Duration, bool)        { return 0, false }
 func (b *beater) Expire(Expiry)                         {}
 
-func (b *beater) Probe() { b.conn.ping() }
+// Probe beats. Its policy does not mind whether it could.
+func (b *beater) Probe() bool { return b.conn.ping() }
 
 // beating asks for a probe whenever nothing was sent for an interval, or a
 // little less: up to a tenth is taken off at random, so that many who began

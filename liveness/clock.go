@@ -194,6 +194,7 @@ func (e *Engine) sweep(s *shard, now time.Duration) bool {
 			}
 		}
 		s.mu.Unlock()
+		e.askAll()
 		if e.now()-now > e.step {
 			return false
 		}
@@ -250,10 +251,29 @@ func (e *Engine) judge(l *Lease, now time.Duration) time.Duration {
 	}
 }
 
-// probe has the peer asked for a sign of life.
+// probe has the peer asked for a sign of life, as soon as the lease is filed again.
 func (e *Engine) probe(l *Lease) {
 	l.probes = min(l.probes, 254) + 1
-	e.probes.run(task{lease: l})
+	e.asking = append(e.asking, l)
+}
+
+// askAll has those asked who are to be.
+func (e *Engine) askAll() {
+	for _, l := range e.asking {
+		e.probes.run(task{lease: l})
+	}
+	clear(e.asking)
+	e.asking = e.asking[:0]
+}
+
+// unprobed takes note that a probe could not be sent. (Of a lease that is being
+// judged again already it is not noted.)
+func (s *shard) unprobed(l *Lease) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l.link != nil && l.probes > 0 {
+		l.probes--
+	}
 }
 
 // hear dates what l was renewed for, by the stamp of an epoch. What was read

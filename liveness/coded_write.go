@@ -143,6 +143,10 @@ func (c *Conn) flush() error {
 // pingTime is how long a Ping may take that the peer does not take.
 const pingTime = 10 * time.Millisecond
 
+// cloggedTime is how long it may take where the peer took nothing the last time:
+// whoever waits for it keeps others from being asked.
+const cloggedTime = time.Millisecond
+
 // controlTime bounds how long a control message may hold up whoever sends it,
 // when the peer takes nothing.
 const controlTime = 50 * time.Millisecond
@@ -272,8 +276,9 @@ func (c *Conn) closeWriteCoded() error {
 	return nil
 }
 
-// probe asks the peer for a sign of life, unless that would have to wait.
-func (c *Conn) probe() { c.ping() }
+// probe asks the peer for a sign of life, unless that would have to wait. Where there
+// is no way to ask there is nothing to try again.
+func (c *Conn) probe() bool { return c.ping() || !c.hasCodec() }
 
 // mute takes note whether there is a place for a beat in what this end says.
 func (c *Conn) mute(muted bool) {
@@ -293,17 +298,20 @@ func (c *Conn) ping() bool {
 	if !c.hasCodec() {
 		return false
 	}
-	if !c.dialled() && (c.life.in.Load() == 0 || c.clogged.Load()) {
-		// It may be in a handshake, or takes nothing: whoever waits for it here
-		// keeps others from being asked.
-		return false
+	within := pingTime
+	switch {
+	case c.dialled():
+	case c.life.in.Load() == 0:
+		return false // it may be in a handshake, which is not to be waited for
+	case c.clogged.Load():
+		within = cloggedTime
 	}
 	c.due.Store(true)
 	if !c.wmu.TryLock() {
 		return true // its holder sends it
 	}
 	defer c.unlockPaying()
-	return c.control(pingTime, c.appendPing)
+	return c.control(within, c.appendPing)
 }
 
 // appendPing appends the Ping that is due, if one is and there is a place for

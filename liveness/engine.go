@@ -43,6 +43,7 @@ type Engine struct {
 	woke    time.Duration // when it last woke
 	due     time.Duration // when it is to wake next
 	swept   int           // the shard at which to go on
+	asking  []*Lease      // that are to be probed
 	resumed time.Duration // when the latest stall ended
 	stalled time.Duration // how long it was
 	behind  time.Duration // since when the program may read what came during it, or during one just before
@@ -76,8 +77,9 @@ type Subject interface {
 	// The answer may be too recent, never too old.
 	Arrived() (ago time.Duration, ok bool)
 
-	// Probe asks the peer for a sign of life. It must not block for long.
-	Probe()
+	// Probe asks the peer for a sign of life. It must not block for long. False: it
+	// could not be asked, and is not taken for asked by the policy.
+	Probe() bool
 
 	// Expire ends the subject. It is called once, unless the lease is released.
 	Expire(Expiry)
@@ -107,7 +109,7 @@ type callback struct {
 func (c *callback) Policy() Policy                        { return c.policy }
 func (c *callback) Heard() (ago time.Duration, _, _ bool) { return 0, false, false }
 func (c *callback) Arrived() (time.Duration, bool)        { return 0, false }
-func (c *callback) Probe()                                {}
+func (c *callback) Probe() bool                           { return true }
 func (c *callback) Expire(x Expiry)                       { c.expire(x) }
 
 // Watch grants a lease on s, under its policy.

@@ -18,6 +18,7 @@ type watched struct {
 	at      atomic.Int64 // when it expired, Unix nanoseconds
 	probes  atomic.Int32
 	onProbe func()
+	stuck   atomic.Bool // it can't be asked
 	heard   func() (time.Duration, bool)
 	unsure  func() bool
 	arrived func() (time.Duration, bool)
@@ -37,11 +38,12 @@ func (w *watched) Arrived() (time.Duration, bool) {
 	}
 	return w.arrived()
 }
-func (w *watched) Probe() {
+func (w *watched) Probe() bool {
 	w.probes.Add(1)
 	if w.onProbe != nil {
 		w.onProbe()
 	}
+	return !w.stuck.Load()
 }
 func (w *watched) Expire(x Expiry) {
 	w.at.Store(time.Now().UnixNano())
@@ -309,6 +311,29 @@ func TestProbeBeforeJudgement(t *testing.T) {
 		}
 		l.Release()
 		time.Sleep(sec) // a probe may be under way
+	})
+}
+
+// Who could not be asked is asked again, once he can be.
+func TestRule10WhoCouldNotBeProbedIsProbedAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, e *Engine) {
+		w := &watched{policy: Sliding(sec, ProbeAfter(300*ms))}
+		w.stuck.Store(true)
+		var l *Lease
+		w.onProbe = func() {
+			if !w.stuck.Load() {
+				l.Renew()
+			}
+		}
+		l = e.Watch(w)
+		time.Sleep(500 * ms)
+		w.stuck.Store(false)
+		time.Sleep(10 * sec)
+		if x := w.expired.Load(); x != nil {
+			t.Errorf("killed after %d probes, though it answers: %+v", w.probes.Load(), x)
+		}
+		l.Release()
+		synctest.Wait()
 	})
 }
 

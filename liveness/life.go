@@ -35,7 +35,7 @@ type life struct {
 type holder interface {
 	addrs() (local, remote net.Addr)
 	witness() *witness
-	probe()
+	probe() bool
 	unasked() bool // it can't ask, and is to judge nobody for not having answered
 	drain()        // tell the peer that this end is going away, and let it finish
 	shut(*Error)
@@ -238,7 +238,7 @@ func (l *life) Arrived() (time.Duration, bool) {
 	return h.witness().arrived()
 }
 
-func (l *life) Probe() { l.holder.probe() }
+func (l *life) Probe() bool { return l.holder.probe() }
 
 func (l *life) Expire(x Expiry) {
 	if said := l.noted.Load(); x.Reason == Silent && said != nil && said.Initiator == Peer && said.Reason != PeerClosed {

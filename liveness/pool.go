@@ -84,7 +84,9 @@ func (t task) do() {
 	l := t.lease
 	if !t.expired {
 		if w := l.word.Load() & stateMask; w == quiet || w == renewed {
-			l.subject.Probe()
+			if !l.subject.Probe() {
+				l.shard.unprobed(l)
+			}
 		}
 		return
 	}

@@ -1,6 +1,7 @@
 package liveness_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"github.com/livenet/livenet/codec"
 	. "github.com/livenet/livenet/liveness"
 	"github.com/livenet/livenet/transport"
+	"github.com/livenet/livenet/transport/transporttest"
 )
 
 func TestClientBeatsAsTheServerAsks(t *testing.T) {
@@ -378,6 +380,43 @@ func TestWhoWasToldNothingBeatsAnyway(t *testing.T) {
 			t.Errorf("who is to beat every second was ended: %v, %v", c.End(), w.closed(KindSession))
 		}
 		c.Close()
+		wg.Wait()
+	})
+}
+
+// A peer who only answers, and for a while has no room to be asked, is asked when he
+// has.
+func TestRule10WhoHasRoomAgainIsAsked(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		const room = 64
+		w := serve(t, &Server{
+			Config: Config{Policy: Sliding(9*sec, ProbeAfter(3*sec))}, Codec: codec.Line,
+			Handler: func(_ context.Context, c *Conn) {
+				for b := make([]byte, 64); ; {
+					if _, err := c.Read(b); err != nil {
+						return
+					}
+					io.WriteString(c, strings.Repeat("x", room-1)+"\n")
+				}
+			},
+		}, &transporttest.Memory{Buffer: room})
+		defer w.end()
+		sess, st := w.dial()
+		io.WriteString(st, "hi\n")
+		time.Sleep(4 * sec)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for lines := bufio.NewScanner(st); lines.Scan(); {
+				if lines.Text() == "PING" {
+					io.WriteString(st, "PONG\n")
+				}
+			}
+		})
+		time.Sleep(time.Minute)
+		if ends := append(w.closed(KindSession), w.closed(KindStream)...); len(ends) > 0 {
+			t.Errorf("it answers all that it is asked: %v", ends[0].End)
+		}
+		sess.Close(0, "")
 		wg.Wait()
 	})
 }

@@ -233,17 +233,18 @@ func (x *session) witness() *witness { return sessionWitness(x.sess) }
 func (x *session) unasked() bool { return false } // it judges by what the client does by itself
 
 // probe asks the peer over whichever stream can.
-func (x *session) probe() {
+func (x *session) probe() bool {
 	for _, c := range x.list() {
 		if c.ping() {
-			return
+			return true
 		}
 		// A stream that fails may have cost its time; the next one is not worth
 		// the same again, since this is asked for many sessions.
 		if c.clogged.Load() {
-			return
+			break
 		}
 	}
+	return false
 }
 
 // mostUntaken is how many farewells in a row a peer need not take until the

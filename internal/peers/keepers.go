@@ -89,7 +89,7 @@ type leased struct{ k *leases }
 func (r *leased) Policy() liveness.Policy             { return r.k.policy }
 func (*leased) Heard() (ago time.Duration, _, _ bool) { return 0, false, false }
 func (*leased) Arrived() (time.Duration, bool)        { return 0, false }
-func (*leased) Probe()                                {}
+func (*leased) Probe() bool                           { return true }
 func (*leased) Expire(liveness.Expiry)                {}
 
 func openLeases(tick time.Duration) func(plan) (keeper, error) {
