@@ -1,6 +1,7 @@
 package liveness
 
 import (
+	"runtime"
 	"sync"
 	"time"
 )
@@ -58,6 +59,7 @@ func (p *pool) work() {
 			return
 		}
 		t.do()
+		runtime.Gosched() // whoever connects meanwhile is not to wait for a time slice of each of us
 	}
 }
 
