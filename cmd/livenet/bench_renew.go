@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/livenet/livenet/internal/bench"
+	"github.com/livenet/livenet/internal/load"
 )
 
 func benchRenewCommand() *command {
@@ -26,6 +27,11 @@ a timer for each connection.`,
 			Leases: f.number("leases", 1, bench.MostLeases),
 			For:    f.durationUpTo("for", time.Minute),
 		}
-		return func(ctx context.Context, p bench.Progress) (*bench.Report, error) { return r.Run(ctx, p) }
+		return func(ctx context.Context, p bench.Progress) (*bench.Report, error) {
+			if err := load.ReadLimits().CheckMemory("leases", r.Leases, bench.LeaseMemory); err != nil {
+				return nil, err
+			}
+			return r.Run(ctx, p)
+		}
 	})
 }

@@ -22,6 +22,10 @@ const (
 	MostLeases = renewals * int(lifetime/time.Second) * 2 / 3
 )
 
+// LeaseMemory is what one of very many takes at most, in bytes: as a lease, as a
+// timer, or as both, and garbage.
+const LeaseMemory = 400
+
 // The course of a load, in units of Renew.For: it settles, and then the
 // processor time is taken. Meanwhile, within one unit, the doomed fall due.
 const (

@@ -75,7 +75,7 @@ func (e *LimitError) Error() string {
 	}
 	offer := fmt.Sprintf("the largest run that fits is --%s %d", e.Flag, e.Most)
 	if e.Most == 0 {
-		offer = "not one session fits"
+		offer = "not one fits"
 	}
 	return fmt.Sprintf("--%s %d%s does not fit: %s; %s would raise that; %s", e.Flag, e.Asked, beside, e.Limit, e.Raise, offer+beside)
 }
@@ -113,6 +113,20 @@ func (l Limits) Check(s Shape) error {
 	}
 	worst.Most = most(func(s Shape) bool { return len(l.broken(s)) == 0 })
 	return worst
+}
+
+// CheckMemory is nil if n entries fit into what memory can be had, of so many bytes
+// each, and otherwise a [*LimitError]. Flag is what asks for them.
+func (l Limits) CheckMemory(flag string, n int, each int64) error {
+	room := l.Memory - spareMemory
+	if l.Memory == 0 || int64(n)*each <= room {
+		return nil
+	}
+	return &LimitError{
+		Asked: n, Flag: flag, Most: int(max(0, room/each)), Raise: raiseMemory,
+		Limit: fmt.Sprintf("about %s of memory are needed, %s for each, and %s are available (MemAvailable)",
+			size(int64(n)*each+spareMemory), size(each), size(l.Memory)),
+	}
 }
 
 // broken are the limits that a run of that shape would break.
@@ -224,8 +238,10 @@ func fitMemory(l Limits, p *Plan) bool { return l.Memory == 0 || p.memory() <= l
 func sayMemory(l Limits, p *Plan) (limit, raise string) {
 	return fmt.Sprintf("about %s of memory are needed, %s for each session, and %s are available (MemAvailable)",
 			size(p.memory()), size(p.demand().memory), size(l.Memory)),
-		"more memory, or ending what else uses it,"
+		raiseMemory
 }
+
+const raiseMemory = "more memory, or ending what else uses it,"
 
 // size is a number of bytes in the unit that suits it.
 func size(n int64) string {

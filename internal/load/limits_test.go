@@ -52,10 +52,10 @@ func TestLimits(t *testing.T) {
 		{"NeighboursAlone", func(l *Limits) { l.Descriptors = 1000 },
 			Shape{Transport: "tcp", Codec: "frame", Flag: FlagSessions, Sessions: 1010, Neighbours: 1000, Servers: 1},
 			"--sessions 10 beside --neighbours 1000 does not fit: a process may have 1000 descriptors (RLIMIT_NOFILE), and a server would need 1074; " +
-				"ulimit -n 1074 would raise that; not one session fits beside --neighbours 1000"},
+				"ulimit -n 1074 would raise that; not one fits beside --neighbours 1000"},
 		{"NotOneSession", func(l *Limits) { l.Descriptors = 60 }, tcp.of(10),
 			"--sessions 10 does not fit: a process may have 60 descriptors (RLIMIT_NOFILE), and a server would need 74; " +
-				"ulimit -n 74 would raise that; not one session fits"},
+				"ulimit -n 74 would raise that; not one fits"},
 		{"Workers", func(l *Limits) { l.Descriptors = 256 }, tcp.of(10_000),
 			"--sessions 10000 does not fit: a process may have 256 descriptors (RLIMIT_NOFILE), which takes 106 worker processes, " +
 				"and their coordinator would need 488 itself; a higher ulimit -n would raise that; the largest run that fits is --sessions 4608"},
@@ -73,7 +73,7 @@ func TestLimits(t *testing.T) {
 		{"NeighboursOverQUIC", func(l *Limits) { l.Descriptors = 500 },
 			Shape{Transport: "quic", Codec: "frame", Flag: FlagSessions, Sessions: 1050, Neighbours: 1000, Servers: 1},
 			"--sessions 50 beside --neighbours 1000 does not fit: a process may have 500 descriptors (RLIMIT_NOFILE), and a client would need 1064; " +
-				"ulimit -n 1064 would raise that; not one session fits beside --neighbours 1000"},
+				"ulimit -n 1064 would raise that; not one fits beside --neighbours 1000"},
 		{"Tracked", func(l *Limits) { l.Tracked, l.TrackedMost = 60_000, 65_536 }, tcp.of(100_000),
 			"--sessions 100000 does not fit: the firewall tracks loopback connections, 65536 at most (net.netfilter.nf_conntrack_max), of which 60000 are left; " +
 				"sysctl -w net.netfilter.nf_conntrack_max=105536 would raise that; the largest run that fits is --sessions 60000"},
@@ -119,6 +119,29 @@ func TestLimits(t *testing.T) {
 }
 
 // This machine has limits, and they are found.
+func TestCheckMemory(t *testing.T) {
+	for _, test := range []struct {
+		memory int64
+		n      int
+		want   string
+	}{
+		{0, 1 << 40, ""}, // not known
+		{spareMemory + 1000*100, 1000, ""},
+		{spareMemory + 1000*100 - 1, 1000, "--leases 1000 does not fit: about 256 MiB of memory are needed, 100 B for each, and 256 MiB are available (MemAvailable); " +
+			"more memory, or ending what else uses it, would raise that; the largest run that fits is --leases 999"},
+		{100, 1, "--leases 1 does not fit: about 256 MiB of memory are needed, 100 B for each, and 100 B are available (MemAvailable); " +
+			"more memory, or ending what else uses it, would raise that; not one fits"},
+	} {
+		got := ""
+		if err := (Limits{Memory: test.memory}).CheckMemory("leases", test.n, 100); err != nil {
+			got = err.Error()
+		}
+		if got != test.want {
+			t.Errorf("%d in %d: %q, want %q", test.n, test.memory, got, test.want)
+		}
+	}
+}
+
 func TestReadLimits(t *testing.T) {
 	if err := supported(); err != nil {
 		t.Skip(err)
