@@ -1,6 +1,7 @@
 package liveness
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,12 +40,15 @@ type coded struct {
 
 // A dialler is what a Conn holds beyond that if this end dialled it.
 type dialler struct {
-	beat      *beater     // nil: it does not beat
-	implied   bool        // the policy is what follows from the beats, which are to be answered
-	muted     atomic.Bool // there is no place for a beat: within a line, or after the end of what there is to say
-	greeting  bool        // its life has not begun; set by Dial only
-	lingering bool        // the end is reading: deadlines for that are its own; guarded by dmu
+	beat      *beater      // nil: it does not beat
+	implied   bool         // the policy is what follows from the beats, which are to be answered
+	muted     atomic.Int64 // until when there was no place for a beat, within a line, or after the end of what there is to say; on the engine's clock
+	greeting  bool         // its life has not begun; set by Dial only
+	lingering bool         // the end is reading: deadlines for that are its own; guarded by dmu
 }
+
+// stillMuted is in the place of when a dialler will be no more.
+const stillMuted = math.MaxInt64
 
 // A leftover is what was read into a buffer of this end's own.
 type leftover struct {

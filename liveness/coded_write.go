@@ -85,6 +85,7 @@ func (c *Conn) writeChunk(buf, p []byte) (int, error) {
 	} else {
 		buf = append(buf, part...)
 	}
+	c.mute(false) // if the peer does not take this, that is another matter
 	n, err := c.write(buf)
 	switch {
 	case err == nil:
@@ -203,6 +204,9 @@ func (c *Conn) attempt(until time.Time, add func([]byte) []byte) (int, error) {
 	}
 	switch {
 	case err != nil:
+		if !c.finished {
+			c.mute(false) // likewise
+		}
 	case len(msg) > 0:
 		err = c.send(msg)
 	case held:
@@ -276,21 +280,36 @@ func (c *Conn) closeWriteCoded() error {
 	return nil
 }
 
-// probe asks the peer for a sign of life, unless that would have to wait. Where there
-// is no way to ask there is nothing to try again.
-func (c *Conn) probe() bool { return c.ping() || !c.hasCodec() }
+// probe asks the peer for a sign of life, unless that would have to wait. Of what can
+// become of that, only a peer that takes nothing is worth another try.
+func (c *Conn) probe() bool { return c.ping() || !c.hasCodec() || !c.clogged.Load() }
 
-// mute takes note whether there is a place for a beat in what this end says.
+// mute takes note whether there is a place for a beat in what this end says. The
+// write lock is held.
 func (c *Conn) mute(muted bool) {
-	if c.dialler != nil {
-		c.dialler.muted.Store(muted)
+	switch {
+	case c.dialler == nil:
+	case muted:
+		c.dialler.muted.Store(stillMuted)
+	case c.dialler.muted.Load() == stillMuted:
+		c.dialler.muted.Store(int64(c.life.cfg.engine().time()))
 	}
 }
 
-// unasked reports whether the peer has not been asked for the signs of life that it
-// is judged by, for want of a place to do so.
-func (c *Conn) unasked() bool {
-	return c.dialled() && c.dialler.implied && c.dialler.muted.Load()
+// unasked is how long ago the peer could at last be asked for the signs of life that
+// it is judged by, if there was a time when it could not, for want of a place.
+func (c *Conn) unasked() (ago time.Duration, ok bool) {
+	if !c.dialled() || !c.dialler.implied {
+		return 0, false
+	}
+	switch until := c.dialler.muted.Load(); until {
+	case 0:
+		return 0, false
+	case stillMuted:
+		return 0, true
+	default:
+		return c.life.cfg.engine().time() - time.Duration(until), true
+	}
 }
 
 // ping sends a beat. False: it can't be sent now, or the codec has none.
@@ -310,8 +329,13 @@ func (c *Conn) ping() bool {
 	if !c.wmu.TryLock() {
 		return true // its holder sends it
 	}
-	defer c.unlockPaying()
-	return c.control(within, c.appendPing)
+	sent := c.control(within, c.appendPing)
+	if c.clogged.Load() {
+		c.wmu.Unlock() // what is owed is for whoever sends next
+		return sent
+	}
+	c.unlockPaying()
+	return sent
 }
 
 // appendPing appends the Ping that is due, if one is and there is a place for
@@ -324,7 +348,7 @@ func (c *Conn) appendPing(b []byte) []byte {
 	if q := c.asked.Load(); q != nil {
 		seq = q.seq + 1
 	}
-	if c.finished && c.dialled() && c.dialler.muted.Load() {
+	if c.finished && c.dialled() && c.dialler.muted.Load() == stillMuted {
 		return b
 	}
 	b, ok := c.coder.AppendPing(b, seq)

@@ -36,8 +36,8 @@ type holder interface {
 	addrs() (local, remote net.Addr)
 	witness() *witness
 	probe() bool
-	unasked() bool // it can't ask, and is to judge nobody for not having answered
-	drain()        // tell the peer that this end is going away, and let it finish
+	unasked() (ago time.Duration, ok bool) // it could not ask until then, and is to judge nobody for not having answered
+	drain()                                // tell the peer that this end is going away, and let it finish
 	shut(*Error)
 	ended() // it has, and that has been told
 }
@@ -221,10 +221,11 @@ func (l *life) tell(e *Error) {
 func (l *life) Policy() Policy { return l.policy }
 
 func (l *life) Heard() (ago time.Duration, sure, ok bool) {
-	if l.holder.unasked() {
-		return 0, true, true
+	ago, sure, ok = l.holder.witness().heard(l.cfg.Evidence, l.in.Load() > 0)
+	if since, was := l.holder.unasked(); was && (!ok || since < ago) {
+		return since, sure, true
 	}
-	return l.holder.witness().heard(l.cfg.Evidence, l.in.Load() > 0)
+	return ago, sure, ok
 }
 
 func (l *life) Arrived() (time.Duration, bool) {

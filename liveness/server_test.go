@@ -422,6 +422,58 @@ func TestRule10WhoHasRoomAgainIsAsked(t *testing.T) {
 	})
 }
 
+// Those who take nothing do not keep others from being asked in time.
+func TestRule10WhoTakesNothingHoldsNobodyUp(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		const room, clogged, ask = 64, 640, 3 * sec
+		w := serve(t, &Server{
+			Config: Config{Policy: Sliding(9*sec, ProbeAfter(ask))}, Codec: codec.Line,
+			Handler: func(_ context.Context, c *Conn) {
+				for b := make([]byte, 64); ; {
+					n, err := c.Read(b)
+					if err != nil {
+						return
+					}
+					if n == len("fill\n") {
+						io.WriteString(c, strings.Repeat("x", room-1)+"\n")
+					}
+				}
+			},
+		}, &transporttest.Memory{Buffer: room})
+		defer w.end()
+		var sessions []transport.Session
+		var asking sync.WaitGroup
+		answering := func() {
+			sess, st := w.dial()
+			sessions = append(sessions, sess)
+			io.WriteString(st, "hi\n")
+			asking.Go(func() {
+				heard := time.Now()
+				for lines, rounds := bufio.NewScanner(st), 0; rounds < 2 && lines.Scan(); rounds++ {
+					if late := time.Since(heard) - ask; late > 300*ms {
+						t.Errorf("round %d: asked %v late", rounds, late)
+					}
+					heard = time.Now()
+					io.WriteString(st, "PONG\n")
+				}
+			})
+		}
+		for range clogged {
+			sess, st := w.dial()
+			io.WriteString(st, "fill\n")
+			sessions = append(sessions, sess)
+		}
+		for range 10 { // so that some are to be asked when those have been, but not all
+			answering()
+			time.Sleep(300 * ms)
+		}
+		asking.Wait()
+		for _, s := range sessions {
+			s.Close(0, "")
+		}
+	})
+}
+
 // Who can't ask, within a line or after the end of all of them, does not take it
 // for silence that nobody answers, unless it was told to. As soon as it can, it does
 // ask.
@@ -431,9 +483,12 @@ func TestRule10WhoCannotAskDoesNotJudge(t *testing.T) {
 		says   string
 		ends   bool // says no more
 		silent bool // is what the server is taken for
+
+		busy time.Duration // the server is, when the line has been ended
 	}{
 		"after the end":                 {says: "query\n", ends: true},
 		"within a line":                 {says: "quer"},
+		"within a line, and long after": {says: "quer", busy: time.Minute, silent: true},
 		"after the end, though told to": {policy: Sliding(3 * sec), says: "query\n", ends: true, silent: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -449,8 +504,11 @@ func TestRule10WhoCannotAskDoesNotJudge(t *testing.T) {
 						} else {
 							io.CopyN(io.Discard, c, int64(len(test.says)))
 						}
-						time.Sleep(20 * sec)
-						io.WriteString(c, "answer\n")
+						if test.ends {
+							time.Sleep(20 * sec)
+							io.WriteString(c, "answer\n")
+						}
+						time.Sleep(test.busy)
 						io.Copy(io.Discard, c)
 					},
 				}, tr)
@@ -462,22 +520,20 @@ func TestRule10WhoCannotAskDoesNotJudge(t *testing.T) {
 					c.CloseWrite()
 				}
 				b := make([]byte, len("answer\n"))
-				_, err := io.ReadFull(c, b)
-				if test.silent {
-					if end, ok := errors.AsType[*Error](err); !ok || end.Reason != Silent {
-						t.Errorf("got %q, %v", b, err)
-					}
-					return
-				}
-				if err != nil {
-					t.Fatalf("%v: given up after %v", err, c.End())
-				}
 				if !test.ends {
+					// It ends just before it would be judged; the answer takes its time.
+					time.Sleep(5*3*sec - 50*ms)
 					io.WriteString(c, "y\n")
 					c.SetReadDeadline(time.Now().Add(10 * sec))
-					if n, err := c.Read(b); !errors.Is(err, os.ErrDeadlineExceeded) || c.End() != nil {
-						t.Errorf("read %d bytes, %v", n, err)
+				}
+				_, err := io.ReadFull(c, b)
+				switch end, ended := errors.AsType[*Error](err); {
+				case test.silent:
+					if !ended || end.Reason != Silent {
+						t.Errorf("got %q, %v", b, err)
 					}
+				case test.ends && err != nil, !test.ends && !errors.Is(err, os.ErrDeadlineExceeded), c.End() != nil:
+					t.Errorf("got %q, %v: given up after %v", b, err, c.End())
 				}
 			})
 		})

@@ -230,7 +230,7 @@ func (x *session) addrs() (local, remote net.Addr) { return x.sess.LocalAddr(), 
 
 func (x *session) witness() *witness { return sessionWitness(x.sess) }
 
-func (x *session) unasked() bool { return false } // it judges by what the client does by itself
+func (x *session) unasked() (time.Duration, bool) { return 0, false } // it judges by what the client does by itself
 
 // probe asks the peer over whichever stream can.
 func (x *session) probe() bool {
@@ -241,10 +241,10 @@ func (x *session) probe() bool {
 		// A stream that fails may have cost its time; the next one is not worth
 		// the same again, since this is asked for many sessions.
 		if c.clogged.Load() {
-			break
+			return false
 		}
 	}
-	return false
+	return true
 }
 
 // mostUntaken is how many farewells in a row a peer need not take until the

@@ -160,8 +160,11 @@ func (o *dialOptions) interval() time.Duration {
 }
 
 // judges reports whether a policy at this end will notice that the server is
-// gone.
+// gone; of lines, as long as there are any to be sent.
 func (o *dialOptions) judges() bool { return o.timeout > 0 || o.interval() > 0 }
+
+// mostIdle is about the longest that Linux waits before its keepalive.
+const mostIdle = 9 * time.Hour
 
 // limits leave the judging to the policy, which is known only when the server
 // has said how patient it is. Where there is none, the kernel's keepalive is
@@ -170,6 +173,11 @@ func (o *dialOptions) limits() stack.Limits {
 	// Connecting is bounded by its context. QUIC gives up a server that says
 	// nothing after half of the handshake's time.
 	l := stack.Limits{Handshake: 2 * o.connectTimeout, KeepAlive: !o.judges()}
+	if patience := 3 * o.beat; o.codec == codec.Line && o.beat > 0 && o.timeout == 0 {
+		// After the last line there is no place for a beat, and nobody is judged.
+		l.KeepAlive, l.KeepAliveIdle, l.Silence = true, min(patience, mostIdle), stack.Backstop(patience)
+		return l
+	}
 	if o.judges() || o.transport == "quic" { // which holds to the server's limit if that is lower
 		l.Silence = stack.Backstop(settings.MaxDuration)
 	}

@@ -288,11 +288,11 @@ func TestRule9DialHasOneJudge(t *testing.T) {
 		o      dialOptions
 		judges bool
 	}{
+		{dialOptions{codec: codec.Line, beat: time.Second, timeout: time.Second}, true},
 		{dialOptions{codec: codec.Frame}, true},
 		{dialOptions{codec: codec.Frame, noBeat: true}, false},
 		{dialOptions{codec: codec.Frame, noBeat: true, timeout: time.Second}, true},
 		{dialOptions{codec: codec.Line}, false},
-		{dialOptions{codec: codec.Line, beat: time.Second}, true},
 		{dialOptions{codec: codec.Raw}, false},
 		{dialOptions{codec: codec.Raw, timeout: time.Second}, true},
 	} {
@@ -300,6 +300,26 @@ func TestRule9DialHasOneJudge(t *testing.T) {
 		l := test.o.limits()
 		if test.o.judges() != test.judges || l.KeepAlive == test.judges || (l.Silence > settings.MaxDuration) != test.judges {
 			t.Errorf("%+v: judges %v, %+v", test.o, test.o.judges(), l)
+		}
+	}
+	// It can't ask any more when it has said its last line: then the kernel has to
+	// notice, and before that no sooner than the policy.
+	lines := dialOptions{codec: codec.Line, transport: "tcp", beat: time.Minute}
+	if l := lines.limits(); !l.KeepAlive || l.KeepAliveIdle != 3*time.Minute || l.Silence <= 3*time.Minute {
+		t.Errorf("%+v: %+v", lines, l)
+	}
+}
+
+// Who is not to beat does not ask either, which would be a beat.
+func TestDialAsksNobodyWhoIsNotToBeBeatenAt(t *testing.T) {
+	for name, o := range map[string]dialOptions{
+		"asks":             {codec: codec.Frame, timeout: time.Second},
+		"no beats":         {codec: codec.Frame, timeout: time.Second, noBeat: true},
+		"a server of line": {codec: codec.Line, timeout: time.Second},
+	} {
+		asks := strings.Contains(fmt.Sprint(o.client().Policy), "probing")
+		if asks != (name == "asks") {
+			t.Errorf("%s: %v", name, o.client().Policy)
 		}
 	}
 }

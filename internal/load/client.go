@@ -111,7 +111,8 @@ func (c *client) silence(o silenceOrder) {
 	c.mu.Unlock()
 	for _, h := range chosen {
 		if o.Last {
-			h.conn.Write([]byte{0}) // what is echoed is forgotten
+			h.codec.coder.beat.Store(time.Now().UnixNano()) // it counts as much
+			h.conn.Write([]byte{0})                         // what is echoed is forgotten
 		}
 		h.codec.coder.quiet.Store(true)
 	}

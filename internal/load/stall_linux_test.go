@@ -183,7 +183,8 @@ func TestStallOfClients(t *testing.T) {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()
 			s := tinyStall(t, transport)
-			s.Side, s.Dead, s.Stops, s.Compare = SideClient, 0, []float64{4}, true
+			s.Side, s.Dead, s.Stops, s.Compare = SideClient, 0, []float64{2}, true
+			s.Timeout, s.Beat = 2*time.Second, 400*time.Millisecond // half of it is for asking, on a busy machine
 			r, err := s.Run(within(t), new(steps))
 			if err != nil {
 				t.Error(err)

@@ -52,6 +52,10 @@ type Limits struct {
 	// KeepAlive turns on the kernel's keepalive, for a connection that no
 	// policy judges.
 	KeepAlive bool
+
+	// KeepAliveIdle is how long the connection is to be idle before that. 0 means
+	// package net's choice.
+	KeepAliveIdle time.Duration
 }
 
 // New builds the transport of that name. Without a TLS config there is no TLS,
@@ -59,7 +63,7 @@ type Limits struct {
 func New(name string, conf *tls.Config, limits Limits) (transport.Transport, error) {
 	beneath := tcp.Transport{
 		TLS:         conf,
-		KeepAlive:   net.KeepAliveConfig{Enable: limits.KeepAlive},
+		KeepAlive:   net.KeepAliveConfig{Enable: limits.KeepAlive, Idle: limits.KeepAliveIdle},
 		UserTimeout: limits.userTimeout(),
 		ReusePort:   limits.ReusePort,
 	}

@@ -48,8 +48,8 @@ func (s *stage) wrong(e liveness.Event) string {
 	switch early := scale(s.part.End(), 1/s.speed) - e.End.Age; {
 	case e.End.Reason != s.part.Reason():
 		return fmt.Sprintf("want %v", s.part.Reason())
-	case s.part.sliding && (s.sent < Beats || s.apart >= scale(s.part.Timeout, 1/s.speed)):
-		return fmt.Sprintf("ended after %d beats of %d, up to %v apart: %s", s.sent, Beats, s.apart, wrongBusy)
+	case s.part.sliding && (s.sent < Beats || s.heard.Load() < s.bytes):
+		return fmt.Sprintf("ended after %d beats of %d, and %d bytes of %d: %s", s.sent, Beats, s.heard.Load(), s.bytes, wrongBusy)
 	case early > 0: // accepted it was before the client's script began
 		return fmt.Sprintf("%v early", early)
 	case e.Late > Ticks+Scheduling:

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/livenet/livenet/codec"
@@ -69,9 +70,10 @@ type stage struct {
 	// The client's:
 	conn  *liveness.Conn
 	began time.Time
-	sent  int           // beats
-	last  time.Time     // when the last was
-	apart time.Duration // two of them, at most
+	sent  int   // beats
+	bytes int64 // that these were
+
+	heard atomic.Int64 // bytes, by the server
 }
 
 // open starts a part's server.
@@ -87,9 +89,12 @@ func open(ctx context.Context, part Part, speed float64) (*stage, error) {
 	}
 	s.addr, s.client = l.Addr().String(), client
 	s.server = &liveness.Server{
-		Config:  liveness.Config{Policy: part.policy(speed), Transport: part.Transport, Events: s.take},
-		Codec:   codec.Frame,
-		Handler: func(_ context.Context, c *liveness.Conn) { io.Copy(io.Discard, c) },
+		Config: liveness.Config{Policy: part.policy(speed), Transport: part.Transport, Events: s.take},
+		Codec:  codec.Frame,
+		Data: func(_ *liveness.Conn, p []byte) error {
+			s.heard.Add(int64(len(p)))
+			return nil
+		},
 	}
 	go func() { s.served <- s.server.Serve(context.WithoutCancel(ctx), l) }()
 	return s, nil
@@ -168,12 +173,9 @@ func (s *stage) beat(ctx context.Context, over <-chan struct{}, tell func(Moment
 		case <-ctx.Done():
 			return
 		}
-		now := time.Now()
-		if _, err := fmt.Fprintf(s.conn, "%d Hello I'm MyHeartbeat Client.", i); err == nil {
-			if s.sent++; s.sent > 1 {
-				s.apart = max(s.apart, time.Since(s.last))
-			}
-			s.last = now
+		if n, err := fmt.Fprintf(s.conn, "%d Hello I'm MyHeartbeat Client.", i); err == nil {
+			s.sent++
+			s.bytes += int64(n)
 			tell(Moment{At: s.now(), Beat: i + 1})
 		}
 	}
