@@ -25,7 +25,7 @@ type coded struct {
 	wmu      sync.Mutex  // held while writing through the coder
 	backlog  *[]byte     // the rest of a frame that a deadline cut short; nil: nothing
 	finished bool        // this direction's data
-	said     bool        // the farewell
+	said     atomic.Bool // the farewell
 	leaving  atomic.Bool // the farewell is to come
 	clogged  atomic.Bool // the peer took nothing when last tried
 	due      atomic.Bool // a Ping: the lock was taken when it was to be sent

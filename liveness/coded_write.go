@@ -388,13 +388,12 @@ func (c *Conn) farewell(e *Error) bool {
 	case c.backlog != nil && e.Reason.abrupt():
 		return false // the peer has taken no more, and what it has not taken is dropped
 	}
-	if !c.said {
-		c.said = c.bye(e, within)
+	said := c.said.Load() || c.bye(e, within)
+	c.said.Store(said)
+	if x != nil && (said || c.clogged.Load()) {
+		x.told(said)
 	}
-	if x != nil && (c.said || c.clogged.Load()) {
-		x.told(c.said)
-	}
-	return c.said
+	return said
 }
 
 // bye sends a Bye, or what is left of it, within d. The write lock is held.

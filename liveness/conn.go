@@ -340,6 +340,8 @@ func (c *Conn) drain() {
 	}
 }
 
+func (c *Conn) hasSaid() bool { return c.hasCodec() && c.said.Load() }
+
 // drainNow reports false if there is nothing to wait for.
 func (c *Conn) drainNow() bool {
 	e := &Error{Reason: Draining}

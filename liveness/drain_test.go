@@ -7,6 +7,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,6 +52,43 @@ func TestDrainLeavesAnswersWhole(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Who has been told that the server is going away has been told the reason,
+// whatever his time is up for then.
+func TestRule5TheFirstWordCounts(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := serve(t, &Server{
+			Config: Config{Policy: Fixed(3 * sec)}, Codec: codec.Frame, Drain: 10 * sec,
+			Handler: func(_ context.Context, c *Conn) { io.Copy(io.Discard, c) },
+		}, newPipes())
+		sess, st := w.dial()
+		coder := codec.Frame.Client(codec.Hello{})
+		st.Write(coder.AppendOwed(nil))
+		var bye atomic.Pointer[codec.Bye]
+		var reading sync.WaitGroup
+		reading.Go(func() {
+			for b := make([]byte, 256); ; {
+				n, err := st.Read(b[coder.Headroom():])
+				if err != nil {
+					return
+				}
+				if _, seen, _ := coder.Decode(b, n); seen.Bye != nil {
+					bye.Store(seen.Bye)
+				}
+			}
+		})
+		time.Sleep(sec)
+		w.stop()
+		time.Sleep(5 * sec)
+		ends := w.closed(KindSession)
+		if len(ends) != 1 || bye.Load() == nil || bye.Load().Code != ends[0].End.Reason.Code() {
+			t.Errorf("told %+v, and ended %v", bye.Load(), ends)
+		}
+		sess.Close(0, "")
+		reading.Wait()
+		w.end()
+	})
 }
 
 // An answer that its handler could not finish does not look whole.

@@ -2,6 +2,7 @@ package liveness
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -162,6 +163,9 @@ func explain(err error) *Error {
 func explainClose(c *transport.CloseError) *Error {
 	e := &Error{Text: c.Text, Err: c}
 	known, ok := ReasonOf(c.Code)
+	if c.Coded && !ok {
+		e.Text = withCode(c.Code, c.Text)
+	}
 	switch {
 	case c.Origin == transport.Lost:
 		e.Reason = TransportLost
@@ -184,9 +188,18 @@ func explainClose(c *transport.CloseError) *Error {
 func explainBye(b *codec.Bye) *Error {
 	r, ok := ReasonOf(b.Code)
 	if !ok {
-		r = PeerClosed
+		return &Error{Reason: PeerClosed, Initiator: Peer, Text: withCode(b.Code, b.Text)}
 	}
 	return &Error{Reason: r, Initiator: Peer, Text: b.Text}
+}
+
+// withCode is what the peer had to say with a code that nobody here knows.
+func withCode(code uint64, text string) string {
+	s := fmt.Sprintf("code %d", code)
+	if text != "" {
+		s += ": " + text
+	}
+	return s
 }
 
 // isClosed reports whether a listener has been closed.

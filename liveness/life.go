@@ -37,6 +37,7 @@ type holder interface {
 	witness() *witness
 	probe() bool
 	unasked() (ago time.Duration, ok bool) // it could not ask until then, and is to judge nobody for not having answered
+	hasSaid() bool                         // the reason, to the peer
 	drain()                                // tell the peer that this end is going away, and let it finish
 	shut(*Error)
 	ended() // it has, and that has been told
@@ -175,6 +176,10 @@ func (l *life) close() bool {
 func (l *life) end(e Error) bool {
 	if l.ended.Load() != nil {
 		return false
+	}
+	if said := l.noted.Load(); e.Initiator == Local && said != nil && said.Initiator == Local && l.holder.hasSaid() {
+		// The peer knows the reason by now, and has known no other.
+		e = Error{Reason: said.Reason}
 	}
 	if !e.expired() {
 		e.Age, e.Silence = l.age(), l.silence()

@@ -186,6 +186,7 @@ func earlier(a, b Verdict) Verdict {
 // silence, and false if p never does.
 func patience(p Policy) (time.Duration, bool) {
 	const heard = time.Nanosecond
+	p = latest(p)
 	at := deadlineOf(p, Evidence{Age: heard, Heard: heard})
 	if at == Never {
 		return 0, false
@@ -196,7 +197,22 @@ func patience(p Policy) (time.Duration, bool) {
 // bears is the longest silence that a peer may keep under p, whatever for.
 func bears(p Policy) time.Duration {
 	const heard = time.Nanosecond
-	return deadlineOf(p, Evidence{Age: heard, Heard: heard})
+	return deadlineOf(latest(p), Evidence{Age: heard, Heard: heard})
+}
+
+// latest is p as a lease has it that has drawn the most of all jitter.
+func latest(p Policy) Policy {
+	switch p := p.(type) {
+	case maxAge:
+		return maxAge{age: after(p.age, max(0, p.jitter-1))}
+	case *earliest:
+		list := make([]Policy, len(p.policies))
+		for i, q := range p.policies {
+			list[i] = latest(q)
+		}
+		return &earliest{list}
+	}
+	return p
 }
 
 // deadlineOf is the age at which p gives up a peer that is not heard again.

@@ -117,11 +117,29 @@ func TestPatience(t *testing.T) {
 		{Fixed(4 * sec), 4 * sec, false},
 		{Earliest(MaxAge(3*sec, 0), Sliding(4*sec)), 3 * sec, false},
 		{Within(sec), 0, false},
+		{Earliest(Sliding(4*sec), MaxAge(4*sec, time.Minute)), 4 * sec, true}, // but for one lease in very many
 	}
 	for _, tt := range tests {
 		got, ok := patience(tt.policy)
 		if ok != tt.ok || ok && got != tt.want {
 			t.Errorf("patience(%v) = %v, %v; want %v, %v", tt.policy, got, ok, tt.want, tt.ok)
+		}
+	}
+}
+
+// What jitter may add counts in what a layer beneath has to bear.
+func TestBears(t *testing.T) {
+	for _, test := range []struct {
+		policy Policy
+		want   time.Duration
+	}{
+		{Sliding(4 * sec), 4 * sec},
+		{MaxAge(sec, 0), sec},
+		{MaxAge(sec, time.Minute), 61*sec - 1},
+		{Earliest(Sliding(4*sec), MaxAge(sec, time.Minute)), 4 * sec},
+	} {
+		if got := bears(test.policy); got < test.want || got > test.want+1 {
+			t.Errorf("bears(%v) = %v", test.policy, got)
 		}
 	}
 }

@@ -232,6 +232,8 @@ func (x *session) witness() *witness { return sessionWitness(x.sess) }
 
 func (x *session) unasked() (time.Duration, bool) { return 0, false } // it judges by what the client does by itself
 
+func (x *session) hasSaid() bool { return false } // that is for its streams to say
+
 // probe asks the peer over whichever stream can.
 func (x *session) probe() bool {
 	for _, c := range x.list() {

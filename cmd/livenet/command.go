@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/urfave/cli/v2"
@@ -141,7 +142,15 @@ func report(p *process, err error) int {
 			return status
 		}
 	}
-	fmt.Fprintln(p.stderr, oneLine(err.Error()))
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		fmt.Fprintln(p.stderr, oneLine(err.Error()))
+	}()
+	select {
+	case <-said:
+	case <-time.After(patience): // nobody reads that, either
+	}
 	return status
 }
 

@@ -330,7 +330,7 @@ func statusOf(end *liveness.Error, finished bool) int {
 	case liveness.Done:
 		return 0
 	case liveness.PeerClosed:
-		if finished {
+		if finished && end.Text == "" { // or it did say why, if not in words that are known here
 			return 0
 		}
 		return statusLost

@@ -145,8 +145,10 @@ func TestDialTrust(t *testing.T) {
 		for _, test := range []struct {
 			folder string
 			flags  []string
+			port   bool // is all that it is given of the address
 		}{
 			{folder: cert.text("folder")},
+			{folder: cert.text("folder"), port: true},
 			{flags: []string{"--ca", filepath.Join(cert.text("folder"), "ca.pem")}},
 			{flags: []string{"--pin", cert.text("pin")}},
 			{flags: []string{"--insecure"}},
@@ -156,7 +158,11 @@ func TestDialTrust(t *testing.T) {
 				client.env["LIVENET_DATA_DIR"] = test.folder
 			}
 			client.stdin = strings.NewReader("hello")
-			client.start(append(append([]string{"dial", server.addr(transport), "--transport", transport}, test.flags...), "--tls")...)
+			addr := server.addr(transport)
+			if test.port {
+				addr = addr[strings.LastIndexByte(addr, ':'):]
+			}
+			client.start(append(append([]string{"dial", addr, "--transport", transport}, test.flags...), "--tls")...)
 			if status := client.wait(); status != 0 || client.stdout.String() != "hello" {
 				t.Errorf("%s %v: exit status %d: %s", transport, test.flags, status, client.stderr)
 			}
@@ -249,6 +255,52 @@ func TestDialJudgesTheServer(t *testing.T) {
 		l.Close()
 		if err := <-served; err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// A reason that is not known here is a reason: it is not as if all had gone well.
+func TestDialIsToldWhatItDoesNotKnow(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		coder := codec.Frame.Server(codec.Hello{})
+		for buf, ended := make([]byte, 256), false; !ended; {
+			n, err := conn.Read(buf[coder.Headroom():])
+			if err != nil {
+				return
+			}
+			_, seen, _ := coder.Decode(buf, n)
+			conn.Write(coder.AppendOwed(nil))
+			ended = seen.End
+		}
+		bye, _ := coder.AppendBye(nil, 100, "quota")
+		conn.Write(bye)
+	}()
+	client := newTrial(t)
+	client.start("dial", l.Addr().String())
+	if status := client.wait(); status != statusLost || !strings.Contains(client.stderr.String(), "code 100: quota\n") {
+		t.Errorf("exit status %d: %s", status, client.stderr)
+	}
+}
+
+// What is said not to be is not given.
+func TestDialIsNotInsecure(t *testing.T) {
+	for _, no := range []string{"0", "f", "FALSE"} {
+		tr := newTrial(t)
+		tr.env["LIVENET_DIAL_INSECURE"] = no
+		tr.start("dial", "127.0.0.1:1")
+		if status := tr.wait(); status != statusFailed {
+			t.Errorf("%s: exit status %d: %s", no, status, tr.stderr)
 		}
 	}
 }

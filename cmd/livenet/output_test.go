@@ -122,6 +122,19 @@ func TestServeEndsThoughNobodyReads(t *testing.T) {
 	}
 }
 
+// Nor does anything that ends wait for who has stopped to read why.
+func TestNobodyReadsWhy(t *testing.T) {
+	t.Parallel()
+	reader := blocked{make(chan struct{}, 10), make(chan struct{})}
+	defer close(reader.let)
+	tr := newTrial(t)
+	lookup := func(name string) (string, bool) { return "", false }
+	p := &process{stdin: tr.stdin, stdout: tr.stdout, stderr: reader, lookupEnv: lookup, hurry: tr.hurry}
+	if status := run(context.Background(), p, []string{"dial", "--nonsense"}); status != statusUsage {
+		t.Errorf("exit status %d", status)
+	}
+}
+
 // A reader that goes away is another matter: there is nothing to do any more.
 func TestServeEndsWithItsReader(t *testing.T) {
 	t.Parallel()

@@ -44,7 +44,7 @@ func readTrust(f *flags, transport string) trust {
 func (t *trust) check(f *flags, transport string) {
 	var ways []string
 	for _, name := range []string{"ca", "pin", "insecure"} {
-		if text, given := f.given(name); given && text != "false" {
+		if _, given := f.given(name); given && (name != "insecure" || t.insecure) {
 			ways = append(ways, f.spell(name))
 		}
 	}

@@ -79,13 +79,8 @@ func New(name string, conf *tls.Config, limits Limits) (transport.Transport, err
 	return nil, fmt.Errorf("stack: no transport is called %q", name)
 }
 
-const (
-	// kernelsOwn is for how long Linux sends, by itself, what nobody acknowledges.
-	kernelsOwn = 15 * time.Minute
-
-	// mostUserTimeout is the most that it takes: milliseconds in an int.
-	mostUserTimeout = math.MaxInt32 * time.Millisecond
-)
+// kernelsOwn is for how long Linux sends, by itself, what nobody acknowledges.
+const kernelsOwn = 15 * time.Minute
 
 // userTimeout is TCP's, or 0 where the kernel's own patience is longer than it must
 // be. It is for the better that one isn't set: with it, the kernel also gives up a
@@ -94,7 +89,7 @@ func (l Limits) userTimeout() time.Duration {
 	if l.Silence < kernelsOwn {
 		return 0
 	}
-	return min(l.Silence, mostUserTimeout)
+	return l.Silence
 }
 
 // quic is the limits in quic-go's terms. Its handshake may take twice the

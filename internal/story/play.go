@@ -79,7 +79,7 @@ type stage struct {
 // open starts a part's server.
 func open(ctx context.Context, part Part, speed float64) (*stage, error) {
 	s := &stage{part: part, speed: speed, served: make(chan error, 1), closed: make(chan liveness.Event, 1)}
-	server, client, err := transports(part)
+	server, client, err := transports(part, speed)
 	if err != nil {
 		return nil, err
 	}
@@ -102,8 +102,8 @@ func open(ctx context.Context, part Part, speed float64) (*stage, error) {
 
 // transports are the two ends of a part's transport. What needs TLS gets a
 // certificate that exists for the story only.
-func transports(part Part) (server, client transport.Transport, err error) {
-	limits := stack.Limits{Silence: stack.Backstop(part.Timeout), Handshake: handshake}
+func transports(part Part, speed float64) (server, client transport.Transport, err error) {
+	limits := stack.Limits{Silence: stack.Backstop(scale(part.Timeout, 1/speed)), Handshake: handshake}
 	if !stack.AlwaysTLS(part.Transport) {
 		t, err := stack.New(part.Transport, nil, limits)
 		return t, t, err

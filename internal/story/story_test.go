@@ -120,6 +120,27 @@ func TestOutcomeOfABusyMachine(t *testing.T) {
 	}
 }
 
+// However slowly it is played, no part is refused.
+func TestEveryPartOpensAtEverySpeed(t *testing.T) {
+	for _, speed := range []float64{0.1, 1, 40} {
+		for _, p := range Parts() {
+			s, err := open(t.Context(), p, speed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn, err := (&liveness.Client{NoBeat: true}).Dial(t.Context(), s.client, s.addr)
+			if err != nil {
+				t.Errorf("%s, %s, speed %v: %v", p.Transport, p.Policy, speed, err)
+			} else {
+				conn.Close()
+			}
+			if err := s.close(); err != nil {
+				t.Errorf("%s, %s, speed %v: %v", p.Transport, p.Policy, speed, err)
+			}
+		}
+	}
+}
+
 func TestPlayIsInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

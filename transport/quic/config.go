@@ -41,13 +41,19 @@ func config(c *quicgo.Config) *quicgo.Config {
 	}
 	// A transport.Stream has no way to release credit by hand.
 	c.RequireStreamCreditRelease = false
-	if choose := c.GetConfigForClient; choose != nil {
+	if choose, idle, keepAlive := c.GetConfigForClient, c.MaxIdleTimeout, c.KeepAlivePeriod; choose != nil {
 		c.GetConfigForClient = func(info *quicgo.ClientInfo) (*quicgo.Config, error) {
-			c, err := choose(info)
+			chosen, err := choose(info)
 			if err != nil {
 				return nil, err
 			}
-			return config(c), nil
+			chosen = config(chosen)
+			// The listener has said how patient it is.
+			chosen.MaxIdleTimeout = max(chosen.MaxIdleTimeout, idle)
+			if chosen.KeepAlivePeriod == 0 {
+				chosen.KeepAlivePeriod = keepAlive
+			}
+			return chosen, nil
 		}
 	}
 	return c

@@ -45,6 +45,10 @@ func TestConfig(t *testing.T) {
 	if got, _ := config(choosing).GetConfigForClient(nil); got.RequireStreamCreditRelease {
 		t.Error("a config chosen for a client is not adapted")
 	}
+	patient := &quicgo.Config{MaxIdleTimeout: time.Hour, KeepAlivePeriod: time.Minute, GetConfigForClient: choosing.GetConfigForClient}
+	if got, _ := config(patient).GetConfigForClient(nil); got.MaxIdleTimeout != time.Hour || got.KeepAlivePeriod != time.Minute {
+		t.Errorf("a config chosen for a client has less patience than the listener: %+v", got)
+	}
 }
 
 func TestPatience(t *testing.T) {

@@ -3,6 +3,7 @@ package tcp
 import (
 	"context"
 	"crypto/tls"
+	"math"
 	"net"
 	"syscall"
 	"time"
@@ -20,7 +21,8 @@ type Transport struct {
 
 	// KeepAlive is the kernel's keepalive. Its zero value is off, other than in
 	// package net, because the policy above the transport is what judges the
-	// peer.
+	// peer. A listener's [transport.Impatient] Patience says how soon it gives one
+	// up, and a policy that is more patient is refused.
 	KeepAlive net.KeepAliveConfig
 
 	// UserTimeout is for how long the kernel sends without hearing an
@@ -70,7 +72,51 @@ func (t Transport) Listen(ctx context.Context, addr string) (transport.Listener,
 	if t.TLS != nil {
 		conns = &tlsListener{conns, t.TLS}
 	}
+	if patience := t.patience(); patience > 0 {
+		return impatient{transport.SingleListener(conns), patience}, nil
+	}
 	return transport.SingleListener(conns), nil
+}
+
+// An impatient listener is one whose kernel was told to give up a peer that
+// acknowledges nothing.
+type impatient struct {
+	transport.Listener
+	patience time.Duration
+}
+
+func (l impatient) Patience() time.Duration { return l.patience }
+
+// mostUserTimeout is an int of the kernel's, of milliseconds: 24 days.
+const mostUserTimeout = math.MaxInt32 * time.Millisecond
+
+// patience is after how long it does at the earliest; 0: it was not told. Of
+// keepalive's numbers that are not given, package net's hold, and of those that
+// are left to the system, Linux's.
+func (t Transport) patience() time.Duration {
+	switch { // the first is in the other's place, too
+	case t.UserTimeout <= 0 || !hasUserTimeout:
+	case t.UserTimeout >= mostUserTimeout:
+		return 0 // more can't be had
+	default:
+		return t.UserTimeout
+	}
+	k := t.KeepAlive
+	if !k.Enable {
+		return 0
+	}
+	choose := func(given, net, system time.Duration) time.Duration {
+		switch {
+		case given < 0:
+			return system
+		case given == 0:
+			return net
+		}
+		return given
+	}
+	idle := choose(k.Idle, 15*time.Second, 2*time.Hour)
+	every := choose(k.Interval, 15*time.Second, 75*time.Second)
+	return idle + every*choose(time.Duration(k.Count), 9, 9)
 }
 
 func (t Transport) controlListener(network, addr string, c syscall.RawConn) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -16,6 +17,39 @@ import (
 	"github.com/livenet/livenet/transport/tcp"
 	"github.com/livenet/livenet/transport/transporttest"
 )
+
+// What the kernel was told to do over a policy's head, a server gets to know.
+func TestPatience(t *testing.T) {
+	userTimeout := time.Minute
+	if runtime.GOOS != "linux" {
+		userTimeout = 0
+	}
+	for _, test := range []struct {
+		tcp.Transport
+		want time.Duration
+	}{
+		{tcp.Transport{}, 0},
+		{tcp.Transport{UserTimeout: time.Minute}, userTimeout},
+		{tcp.Transport{UserTimeout: 60 * 24 * time.Hour}, 0}, // as long as it can be
+		{tcp.Transport{Parked: true, UserTimeout: time.Minute}, userTimeout},
+		{tcp.Transport{KeepAlive: net.KeepAliveConfig{Enable: true}}, 150 * time.Second},
+		{tcp.Transport{KeepAlive: net.KeepAliveConfig{Enable: true, Idle: time.Hour, Interval: time.Second, Count: 3}}, time.Hour + 3*time.Second},
+		{tcp.Transport{KeepAlive: net.KeepAliveConfig{Enable: true, Idle: -1, Interval: -1, Count: -1}}, 2*time.Hour + 9*75*time.Second},
+	} {
+		l, err := test.Listen(t.Context(), "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		got := time.Duration(0)
+		if i, ok := l.(transport.Impatient); ok {
+			got = i.Patience()
+		}
+		if got != test.want {
+			t.Errorf("%+v: %v, want %v", test.Transport, got, test.want)
+		}
+	}
+}
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 

@@ -40,6 +40,9 @@ func tlsClient(ctx context.Context, conn net.Conn, config *tls.Config, addr stri
 		if err != nil {
 			return nil, err
 		}
+		if host == "" { // ":port" means this machine
+			host = "localhost"
+		}
 		config = config.Clone()
 		config.ServerName = host
 	}
