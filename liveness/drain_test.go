@@ -3,6 +3,7 @@ package liveness_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"runtime"
@@ -57,11 +58,17 @@ func TestDrainLeavesAnswersWhole(t *testing.T) {
 // Who has been told that the server is going away has been told the reason,
 // whatever his time is up for then.
 func TestRule5TheFirstWordCounts(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	for _, policy := range []Policy{Fixed(3 * sec), Sliding(3 * sec)} {
+		t.Run(fmt.Sprint(policy), func(t *testing.T) { testFirstWord(t, policy) })
+	}
+}
+
+func testFirstWord(t *testing.T, policy Policy) {
+	bothKinds(t, func(t *testing.T, tr transport.Transport) {
 		w := serve(t, &Server{
-			Config: Config{Policy: Fixed(3 * sec)}, Codec: codec.Frame, Drain: 10 * sec,
+			Config: Config{Policy: policy}, Codec: codec.Frame, Drain: 10 * sec,
 			Handler: func(_ context.Context, c *Conn) { io.Copy(io.Discard, c) },
-		}, newPipes())
+		}, tr)
 		sess, st := w.dial()
 		coder := codec.Frame.Client(codec.Hello{})
 		st.Write(coder.AppendOwed(nil))

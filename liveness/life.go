@@ -177,9 +177,10 @@ func (l *life) end(e Error) bool {
 	if l.ended.Load() != nil {
 		return false
 	}
-	if said := l.noted.Load(); e.Initiator == Local && said != nil && said.Initiator == Local && l.holder.hasSaid() {
-		// The peer knows the reason by now, and has known no other.
-		e = Error{Reason: said.Reason}
+	if said := l.noted.Load(); e.Reason.expiry() && e.Initiator == Local && said != nil && said.Initiator == Local && l.holder.hasSaid() {
+		// The peer knows a reason by now: that this end is going away. How it ends is as
+		// if its time had not been up.
+		e = Error{Reason: said.Reason, vanished: e.vanished || e.Reason.abrupt()}
 	}
 	if !e.expired() {
 		e.Age, e.Silence = l.age(), l.silence()

@@ -422,6 +422,25 @@ func TestRule10WhoHasRoomAgainIsAsked(t *testing.T) {
 	})
 }
 
+// Where nothing can be asked, nobody is.
+func TestProbingBytes(t *testing.T) {
+	bothKinds(t, func(t *testing.T, tr transport.Transport) {
+		w := serve(t, &Server{
+			Config:  Config{Policy: Sliding(9*sec, ProbeAfter(3*sec))},
+			Handler: func(_ context.Context, c *Conn) { io.Copy(io.Discard, c) },
+		}, tr)
+		defer w.end()
+		start := time.Now()
+		sess, st := w.dial()
+		io.WriteString(st, "hi")
+		w.awaitClosed(KindSession)
+		if e := w.one(KindSession); e.End.Reason != Silent || time.Since(start) > 9*sec+3*DefaultTick {
+			t.Errorf("ended %v after %v", e.End, time.Since(start))
+		}
+		sess.Close(0, "")
+	})
+}
+
 // Those who take nothing do not keep others from being asked in time.
 func TestRule10WhoTakesNothingHoldsNobodyUp(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -232,7 +233,8 @@ func (x *session) witness() *witness { return sessionWitness(x.sess) }
 
 func (x *session) unasked() (time.Duration, bool) { return 0, false } // it judges by what the client does by itself
 
-func (x *session) hasSaid() bool { return false } // that is for its streams to say
+// hasSaid reports whether a stream that is there has said it.
+func (x *session) hasSaid() bool { return slices.ContainsFunc(x.list(), (*Conn).hasSaid) }
 
 // probe asks the peer over whichever stream can.
 func (x *session) probe() bool {
@@ -242,7 +244,7 @@ func (x *session) probe() bool {
 		}
 		// A stream that fails may have cost its time; the next one is not worth
 		// the same again, since this is asked for many sessions.
-		if c.clogged.Load() {
+		if c.hasCodec() && c.clogged.Load() {
 			return false
 		}
 	}

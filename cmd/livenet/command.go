@@ -142,16 +142,22 @@ func report(p *process, err error) int {
 			return status
 		}
 	}
+	p.lastWord(err.Error())
+	return status
+}
+
+// lastWord says why a command ends, but does not wait for ever for who has stopped to
+// read that.
+func (p *process) lastWord(text string) {
 	said := make(chan struct{})
 	go func() {
 		defer close(said)
-		fmt.Fprintln(p.stderr, oneLine(err.Error()))
+		fmt.Fprintln(p.stderr, oneLine(text))
 	}()
 	select {
 	case <-said:
-	case <-time.After(patience): // nobody reads that, either
+	case <-time.After(patience):
 	}
-	return status
 }
 
 // oneLine keeps what comes from elsewhere (a file's name, a peer's words) on

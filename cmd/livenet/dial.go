@@ -315,7 +315,7 @@ func (d *dialled) receive(p *process, verbose bool) error {
 func (d *dialled) verdict(p *process, end *liveness.Error, verbose bool) error {
 	status := statusOf(end, d.finished.Load())
 	if status != 0 || verbose {
-		fmt.Fprintln(p.stderr, oneLine(d.epitaph(end)))
+		p.lastWord(d.epitaph(end))
 	}
 	if status == 0 {
 		return nil

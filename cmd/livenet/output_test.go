@@ -125,6 +125,16 @@ func TestServeEndsThoughNobodyReads(t *testing.T) {
 // Nor does anything that ends wait for who has stopped to read why.
 func TestNobodyReadsWhy(t *testing.T) {
 	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		if c, err := l.Accept(); err == nil {
+			c.Close()
+		}
+	}()
 	reader := blocked{make(chan struct{}, 10), make(chan struct{})}
 	defer close(reader.let)
 	tr := newTrial(t)
@@ -132,6 +142,12 @@ func TestNobodyReadsWhy(t *testing.T) {
 	p := &process{stdin: tr.stdin, stdout: tr.stdout, stderr: reader, lookupEnv: lookup, hurry: tr.hurry}
 	if status := run(context.Background(), p, []string{"dial", "--nonsense"}); status != statusUsage {
 		t.Errorf("exit status %d", status)
+	}
+	stdin, _ := io.Pipe() // does not end
+	defer stdin.Close()
+	p.stdin = stdin
+	if status := run(context.Background(), p, []string{"dial", "--codec", "raw", l.Addr().String()}); status != statusLost {
+		t.Errorf("of a connection: exit status %d", status)
 	}
 }
 
