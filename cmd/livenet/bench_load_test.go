@@ -268,6 +268,7 @@ func awaitStopped(t *testing.T, of int, longer time.Duration) (workers []int) {
 func TestBenchStallText(t *testing.T) {
 	for args, words := range map[string][]string{
 		"stall --sessions 20 --dead 2 --timeout 500ms --stops 0.5 --trials 1 --compare": {"protected, 250ms", "unprotected, 250ms", "false kills", "in time", "after p50", "In time is within 520ms of when the server went on."},
+		"stall --sessions 20 --side client --timeout 1s --stops 0.5 --trials 1":         {"client", "protected, 500ms", "false kills"},
 		"fail --sessions 20 --neighbours 5 --timeout 500ms":                             {"silent", "killed", "meanwhile", "neighbours lost"},
 	} {
 		t.Run(args, func(t *testing.T) {
@@ -285,6 +286,9 @@ func TestBenchStallText(t *testing.T) {
 				if !strings.Contains(stdout.String(), word) {
 					t.Errorf("no %s in\n%s", word, stdout)
 				}
+			}
+			if strings.Contains(args, "client") && strings.Contains(stdout.String(), "reaped") {
+				t.Errorf("nobody falls silent:\n%s", stdout)
 			}
 		})
 	}

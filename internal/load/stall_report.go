@@ -83,6 +83,7 @@ func nameOf(protected bool, stall time.Duration) bench.Label {
 
 // trialsTable has a row for each length of a stall.
 func (r *stallRun) trialsTable() *bench.Table {
+	none := r.Dead == 0 // falls silent: a table needs no columns for those
 	t := &bench.Table{Key: "rows", Columns: []bench.Column{
 		{Head: r.Side, Key: "who", Kind: bench.Text},
 		{Head: "stalled", Key: "stalled_s", Kind: bench.Seconds, JSONOnly: true},
@@ -92,11 +93,11 @@ func (r *stallRun) trialsTable() *bench.Table {
 		{Head: "false kills", Key: "false_kills", Kind: bench.Count},
 		{Head: "lost", Key: "lost", Kind: bench.Count},
 		{Head: "stalls noticed", Key: "stalls", Kind: bench.Count, JSONOnly: true},
-		{Head: "dead", Key: "dead", Kind: bench.Count, Break: true},
-		{Head: "reaped", Key: "reaped", Kind: bench.Count},
-		{Head: "in time", Key: "in_time", Kind: bench.Count},
-		{Head: "after p50", Key: "reaped_p50_ms", Kind: bench.Millis},
-		{Head: "max", Key: "reaped_max_ms", Kind: bench.Millis},
+		{Head: "dead", Key: "dead", Kind: bench.Count, Break: !none, JSONOnly: none},
+		{Head: "reaped", Key: "reaped", Kind: bench.Count, JSONOnly: none},
+		{Head: "in time", Key: "in_time", Kind: bench.Count, JSONOnly: none},
+		{Head: "after p50", Key: "reaped_p50_ms", Kind: bench.Millis, JSONOnly: none},
+		{Head: "max", Key: "reaped_max_ms", Kind: bench.Millis, JSONOnly: none},
 	}}
 	for _, protected := range []bool{true, false} {
 		var stalls []time.Duration
