@@ -40,11 +40,14 @@ type coded struct {
 
 // A dialler is what a Conn holds beyond that if this end dialled it.
 type dialler struct {
-	beat      *beater      // nil: it does not beat
-	implied   bool         // the policy is what follows from the beats, which are to be answered
-	muted     atomic.Int64 // until when there was no place for a beat, within a line, or after the end of what there is to say; on the engine's clock
-	greeting  bool         // its life has not begun; set by Dial only
-	lingering bool         // the end is reading: deadlines for that are its own; guarded by dmu
+	beat      *beater // nil: it does not beat
+	implied   bool    // the policy is what follows from the beats, which are to be answered
+	greeting  bool    // its life has not begun; set by Dial only
+	lingering bool    // the end is reading: deadlines for that are its own; guarded by dmu
+
+	// muted is until when, on the engine's clock, there was no place for a beat in what
+	// this end says: within a line, or after the last one. 0: there always was.
+	muted atomic.Int64
 }
 
 // stillMuted is in the place of when a dialler will be no more.

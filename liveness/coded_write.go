@@ -145,8 +145,8 @@ func (c *Conn) flush() error {
 const pingTime = 10 * time.Millisecond
 
 // cloggedTime is how long it may take where the peer took nothing the last time:
-// whoever waits for it keeps others from being asked.
-const cloggedTime = time.Millisecond
+// whoever waits for it keeps others from being asked, and there may be 100,000.
+const cloggedTime = 200 * time.Microsecond
 
 // controlTime bounds how long a control message may hold up whoever sends it,
 // when the peer takes nothing.
