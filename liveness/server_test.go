@@ -296,55 +296,34 @@ func TestTooManyBeats(t *testing.T) {
 	})
 }
 
-// What a peer sent before anybody read is no flood either.
+// What a peer sent before anybody read is no flood either, be it read at once or
+// little by little, as TLS hands it out.
 func TestBeatsThatLayUnreadFromTheBeginning(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		w := serve(t, &Server{
-			Config: Config{Policy: Fixed(time.Hour), Opening: time.Hour, MaxBeats: 10}, Codec: codec.Line,
-			Handler: func(_ context.Context, c *Conn) {
-				time.Sleep(time.Minute)
-				io.Copy(io.Discard, c)
-			},
-		}, memory())
-		defer w.end()
-		sess, st := w.dial()
-		for range 61 {
-			io.WriteString(st, "PING\n")
-			time.Sleep(sec)
-		}
-		if ends := append(w.closed(KindSession), w.closed(KindStream)...); len(ends) > 0 {
-			t.Errorf("one beat a second, of ten: %v", ends[0].End)
-		}
-		sess.Close(0, "")
-	})
-}
-
-// Nor are they if they are read little by little, as TLS hands them out.
-func TestBeatsThatLayUnreadAreReadLittleByLittle(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		w := serve(t, &Server{
-			Config: Config{Policy: Fixed(time.Hour), Opening: time.Hour, MaxBeats: 10}, Codec: codec.Line,
-			Handler: func(_ context.Context, c *Conn) {
-				time.Sleep(time.Minute)
-				for b := make([]byte, 64); ; {
-					if _, err := c.Read(b); err != nil {
-						return
+	for _, piece := range []int{64, 32 << 10} {
+		inBubble(t, func(t *testing.T) {
+			w := serve(t, &Server{
+				Config: Config{Policy: Fixed(time.Hour), Opening: time.Hour, MaxBeats: 10}, Codec: codec.Line,
+				Handler: func(_ context.Context, c *Conn) {
+					time.Sleep(time.Minute)
+					for b := make([]byte, piece); ; {
+						if _, err := c.Read(b); err != nil {
+							return
+						}
 					}
-				}
-			},
-		}, memory())
-		defer w.end()
-		sess, st := w.dial()
-		for range 59 {
-			io.WriteString(st, "PING\nline\n")
-			time.Sleep(sec)
-		}
-		time.Sleep(10 * sec)
-		if ends := append(w.closed(KindSession), w.closed(KindStream)...); len(ends) > 0 {
-			t.Errorf("one beat a second, of ten: %v", ends[0].End)
-		}
-		sess.Close(0, "")
-	})
+				},
+			}, memory())
+			defer w.end()
+			sess, st := w.dial()
+			for range 70 {
+				io.WriteString(st, "PING\nline\n")
+				time.Sleep(sec)
+			}
+			if ends := append(w.closed(KindSession), w.closed(KindStream)...); len(ends) > 0 {
+				t.Errorf("in pieces of %d, one beat a second, of ten: %v", piece, ends[0].End)
+			}
+			sess.Close(0, "")
+		})
+	}
 }
 
 func TestAnyNumberOfBeats(t *testing.T) {

@@ -275,51 +275,34 @@ func TestRule10WhoCouldNotBeAskedIsAsked(t *testing.T) {
 }
 
 // That holds for as long as it is not heard anew, however often it is looked at.
+// A witness that says the same again, as exactly as it can, has no news.
 func TestRule10WhoHadNoRoomIsRemembered(t *testing.T) {
 	const timeout = sec
-	bubble(t, func(t *testing.T, e *Engine) {
-		filled := time.Now().Add(80 * ms)
-		w := &watched{policy: Sliding(timeout)}
-		w.arrived = func() (time.Duration, bool) { return time.Since(filled), true }
-		w.heard = w.arrived
-		l := e.Watch(w)
-		time.Sleep(50 * ms)
-		l.Renew()
-		stopClock(e, timeout-150*ms)
-		time.Sleep(2 * ms)
-		l.Renew()                                   // who reads that has had the first look at it
-		sleepUntil(filled.Add(timeout + timeout/8)) // the peer's news take their time
-		if !l.Renew() {
-			t.Errorf("killed: %+v", w.expired.Load())
-		}
-		l.Release()
-	})
-}
-
-// A witness that says the same again, as exactly as it can, has no news.
-func TestRule10AWitnessThatWaversHasNoNews(t *testing.T) {
-	const timeout = sec
-	bubble(t, func(t *testing.T, e *Engine) {
-		filled := time.Now().Add(80 * ms)
-		asked := 0
-		w := &watched{policy: Sliding(timeout)}
-		w.heard = func() (time.Duration, bool) {
-			asked++
-			return time.Since(filled) - time.Duration(asked)*ms, true
-		}
-		w.arrived = func() (time.Duration, bool) { return time.Since(filled), true }
-		l := e.Watch(w)
-		time.Sleep(50 * ms)
-		l.Renew()
-		stopClock(e, timeout-150*ms)
-		time.Sleep(2 * ms)
-		l.Renew()                                   // who reads that has had the first look at it
-		sleepUntil(filled.Add(timeout + timeout/8)) // the peer's news take their time
-		if !l.Renew() {
-			t.Errorf("killed: %+v", w.expired.Load())
-		}
-		l.Release()
-	})
+	for name, wavers := range map[string]time.Duration{"exact": 0, "wavering": ms} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, e *Engine) {
+				filled := time.Now().Add(80 * ms)
+				asked := time.Duration(0)
+				w := &watched{policy: Sliding(timeout)}
+				w.arrived = func() (time.Duration, bool) { return time.Since(filled), true }
+				w.heard = func() (time.Duration, bool) {
+					asked++
+					return time.Since(filled) - asked*wavers, true
+				}
+				l := e.Watch(w)
+				time.Sleep(50 * ms)
+				l.Renew()
+				stopClock(e, timeout-150*ms)
+				time.Sleep(2 * ms)
+				l.Renew()                                   // who reads that has had the first look at it
+				sleepUntil(filled.Add(timeout + timeout/8)) // the peer's news take their time
+				if !l.Renew() {
+					t.Errorf("killed: %+v", w.expired.Load())
+				}
+				l.Release()
+			})
+		})
+	}
 }
 
 // Where two deadlines have passed in one stall, of which the peer has met the first

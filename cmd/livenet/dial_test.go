@@ -266,31 +266,44 @@ func TestDialIsToldWhatItDoesNotKnow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	go func() {
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		coder := codec.Frame.Server(codec.Hello{})
-		for buf, ended := make([]byte, 256), false; !ended; {
-			n, err := conn.Read(buf[coder.Headroom():])
-			if err != nil {
-				return
-			}
-			_, seen, _ := coder.Decode(buf, n)
-			conn.Write(coder.AppendOwed(nil))
-			ended = seen.End
-		}
-		bye, _ := coder.AppendBye(nil, 100, "quota")
-		conn.Write(bye)
-	}()
+	served := make(chan error, 1)
+	go func() { served <- sendAwayFor(l, 100, "quota") }()
 	client := newTrial(t)
 	client.start("dial", l.Addr().String())
 	if status := client.wait(); status != statusLost || !strings.Contains(client.stderr.String(), "code 100: quota\n") {
 		t.Errorf("exit status %d: %s", status, client.stderr)
 	}
+	l.Close()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
+// sendAwayFor accepts, reads what there is, and says why that was all.
+func sendAwayFor(l net.Listener, code uint64, text string) error {
+	conn, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	coder := codec.Frame.Server(codec.Hello{})
+	for buf, ended := make([]byte, 256), false; !ended; {
+		n, err := conn.Read(buf[coder.Headroom():])
+		if err != nil {
+			return err
+		}
+		_, seen, err := coder.Decode(buf, n)
+		if err != nil {
+			return err
+		}
+		if _, err := conn.Write(coder.AppendOwed(nil)); err != nil {
+			return err
+		}
+		ended = seen.End
+	}
+	bye, _ := coder.AppendBye(nil, code, text)
+	_, err = conn.Write(bye)
+	return err
 }
 
 // What is said not to be is not given.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -129,12 +130,14 @@ func TestNobodyReadsWhy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var serving sync.WaitGroup
+	defer serving.Wait()
 	defer l.Close()
-	go func() {
+	serving.Go(func() {
 		if c, err := l.Accept(); err == nil {
 			c.Close()
 		}
-	}()
+	})
 	reader := blocked{make(chan struct{}, 10), make(chan struct{})}
 	defer close(reader.let)
 	tr := newTrial(t)

@@ -127,7 +127,11 @@ func (r *stallRun) trialsTable() *bench.Table {
 		}
 	}
 	if r.Dead > 0 {
-		t.Note("In time is within %v of when the server %s.", r.limit(), map[bool]string{true: "went on", false: "was starved"}[r.Starve == StarveStop])
+		from := "was starved"
+		if r.Starve == StarveStop {
+			from = "went on"
+		}
+		t.Note("In time is within %v of when the server %s.", r.limit(), from)
 	}
 	return t
 }
