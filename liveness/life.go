@@ -103,9 +103,7 @@ func (l *life) renew() {
 // vouch renews for a sign of life that has not come by the connection, on whose
 // arrivals the kernel can be asked.
 func (l *life) vouch() {
-	for p := l; p != nil; p = p.parent {
-		p.vouched.Store(true)
-	}
+	l.vouched.Store(true)
 	l.renew()
 }
 
@@ -238,11 +236,7 @@ func (l *life) Arrived() (time.Duration, bool) {
 	if l.vouched.Load() {
 		return 0, false
 	}
-	h := l.holder
-	if l.parent != nil {
-		h = l.parent.holder // nothing came for the stream but by the session
-	}
-	return h.witness().arrived()
+	return l.holder.witness().arrived()
 }
 
 func (l *life) Probe() bool { return l.holder.probe() }

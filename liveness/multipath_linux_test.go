@@ -5,6 +5,34 @@ import (
 	"testing"
 )
 
+// What came on a connection that several streams share may be of any of them: it
+// dates none.
+func TestRule10ASharedConnectionDatesNothing(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	peer, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	peer.Write([]byte("x"))
+	conn.Read(make([]byte, 1))
+	w := witnessOf(conn)
+	for _, w.shared = range []bool{false, true} {
+		if _, ok := w.arrived(); ok == w.shared {
+			t.Errorf("shared: %v; dated: %v", w.shared, ok)
+		}
+	}
+}
+
 // Of several paths the kernel tells of the first only: nobody is judged by that.
 func TestRule10APathIsNoWitness(t *testing.T) {
 	config := net.ListenConfig{}

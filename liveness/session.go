@@ -229,7 +229,14 @@ func (x *session) closeSoon() {
 
 func (x *session) addrs() (local, remote net.Addr) { return x.sess.LocalAddr(), x.sess.RemoteAddr() }
 
-func (x *session) witness() *witness { return sessionWitness(x.sess) }
+// witness is that of the connection which carries all the streams, if it is TCP.
+func (x *session) witness() *witness {
+	w := witnessOf(x.sess)
+	if w != nil {
+		w.shared = true
+	}
+	return w
+}
 
 func (x *session) unasked() (time.Duration, bool) { return 0, false } // it judges by what the client does by itself
 

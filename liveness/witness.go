@@ -7,18 +7,15 @@ import (
 	"time"
 
 	"github.com/livenet/livenet/codec"
-	"github.com/livenet/livenet/transport"
 )
 
 // A witness asks the kernel about a TCP connection: when data last arrived,
-// even if the program has not read it. Or it asks a transport when what it has
-// read had arrived. The nil witness knows nothing.
+// even if the program has not read it. The nil witness knows nothing.
 type witness struct {
-	raw    syscall.RawConn   // nil: it is no TCP connection
-	sess   transport.Witness // nil: it is one
-	shared bool              // the connection carries more than what is judged
-	veiled bool              // and the handshake of something beneath it
-	asked  bool              // the peer was dialled: what it says is mostly an answer
+	raw    syscall.RawConn
+	shared bool // the connection carries more than what is judged
+	veiled bool // and the handshake of something beneath it
+	asked  bool // the peer was dialled: what it says is mostly an answer
 }
 
 // testimony is what the kernel says.
@@ -27,18 +24,6 @@ type testimony struct {
 	rtt    time.Duration
 	unread bool // data has arrived that the program has not read
 	any    bool // data has arrived at all: until then ago is the connection's age
-}
-
-// sessionWitness is the witness of a session, for all its streams together.
-func sessionWitness(sess transport.Session) *witness {
-	if s, ok := sess.(transport.Witness); ok {
-		return &witness{sess: s, shared: true}
-	}
-	w := witnessOf(sess)
-	if w != nil {
-		w.shared = true
-	}
-	return w
 }
 
 // witnessOf finds the TCP connection beneath conn, through the NetConn methods
@@ -98,11 +83,11 @@ func (w *witness) heard(kind codec.Evidence, begun bool) (ago time.Duration, sur
 	return t.ago, !t.unread && !w.asked, true
 }
 
-// arrived is how long ago data last arrived, whatever it was.
+// arrived is how long ago data last arrived, whatever it was. Of a shared
+// connection it isn't told, since nobody knows whose it was.
 func (w *witness) arrived() (ago time.Duration, ok bool) {
-	if w != nil && w.sess != nil {
-		last := w.sess.LastArrival()
-		return time.Since(last), !last.IsZero()
+	if w == nil || w.shared {
+		return 0, false
 	}
 	t, ok := w.ask()
 	return t.ago, ok && t.any

@@ -13,7 +13,7 @@ import (
 // one is taken off, so that the answer is never too old. Of a multipath connection
 // it tells of the first path only, which says nothing.
 func (w *witness) ask() (t testimony, ok bool) {
-	if w == nil || w.raw == nil {
+	if w == nil {
 		return t, false
 	}
 	err := w.raw.Control(func(fd uintptr) {

@@ -151,6 +151,36 @@ func stall(e *Engine, d time.Duration) {
 	<-over
 }
 
+// Over TCP a peer that dies while we are stalled gains nothing by what it sent
+// before, which we read late: the kernel says when that came.
+func TestRule10OnTCPTheDeadAreReapedAsIfThereHadBeenNoStall(t *testing.T) {
+	t.Parallel()
+	const timeout, held = 800 * ms, 600 * ms
+	undisturbed(t, timeout/8, func(p *pulse) error {
+		defer p.every(10 * ms)()
+		a, b := tcpPair(t)
+		defer b.Close()
+		e := new(Engine)
+		c := NewConn(a, &Config{Policy: Sliding(timeout), Engine: e})
+		defer c.Close()
+		e.Grant(&holdUp{d: held}, func(Expiry) {})
+		time.Sleep(held / 4) // the clock is held up by now
+		sent := time.Now()
+		if _, err := b.Write([]byte("x")); err != nil {
+			return err
+		}
+		time.Sleep(held) // and goes on
+		if _, err := c.Read(make([]byte, 1)); err != nil {
+			return err
+		}
+		<-ended(c)
+		if d := time.Since(sent); d < timeout || d > timeout+held/2 {
+			return fmt.Errorf("ended %v after the peer had died: %v", d, c.End())
+		}
+		return nil
+	})
+}
+
 // After a stall nothing has come from a peer for long that found our buffer full. It
 // has time to go on.
 func TestRule10AFullBufferIsNotTheirSilence(t *testing.T) {

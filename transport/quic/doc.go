@@ -12,9 +12,6 @@
 //   - Errors are translated by type. An idle timeout of the QUIC connection is
 //     not a deadline of the application: it ends the session with
 //     [transport.Lost], and Timeout() is false.
-//   - On Linux accepted sessions know when their peers' datagrams arrived
-//     ([transport.Witness]): the kernel stamps them. It does so for all of the
-//     machine's packets, once somebody asks, at some 20 ns each.
 //   - Nothing is sent on a session that is silent: QUIC's keep-alive stays off
 //     unless Config.KeepAlivePeriod asks for it.
 //

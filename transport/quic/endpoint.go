@@ -14,13 +14,18 @@ type endpoint struct {
 	conn      *net.UDPConn
 	socket    *socket // the same, for quic-go
 	transport *quicgo.Transport
-	arrivals  arrivals
 	closed    chan struct{} // the socket and its goroutines are gone
 
 	mu      sync.Mutex
 	holders int
 	until   time.Time // the last closing period's end
 }
+
+// idLen is the length of the connection IDs by which this end is addressed.
+// quic-go draws them at random and doesn't look whether one is in use: whose it was
+// may not be heard any more. Of its usual 4 bytes two would soon be the same, among
+// tens of thousands of connections.
+const idLen = 7
 
 // newEndpoint returns an endpoint on conn that the caller holds.
 func newEndpoint(conn *net.UDPConn, key *quicgo.StatelessResetKey) *endpoint {
@@ -31,14 +36,6 @@ func newEndpoint(conn *net.UDPConn, key *quicgo.StatelessResetKey) *endpoint {
 		transport: &quicgo.Transport{Conn: s, ConnectionIDLength: idLen, StatelessResetKey: key},
 		closed:    make(chan struct{}),
 		holders:   1,
-	}
-}
-
-// stamp has the arrivals take note of what comes, for sessions that are accepted.
-func (e *endpoint) stamp() {
-	e.transport.Conn = stamped(e.socket, &e.arrivals)
-	if e.arrivals.unread != nil {
-		e.transport.ConnContext = e.arrivals.connContext
 	}
 }
 

@@ -34,7 +34,6 @@ const (
 type session struct {
 	conn   *quicgo.Conn
 	ep     *endpoint
-	peer   *peer // nil: it was dialled
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
@@ -44,15 +43,12 @@ type session struct {
 	accepting chan struct{}
 }
 
-var (
-	_ transport.Session = (*session)(nil)
-	_ transport.Witness = (*session)(nil)
-)
+var _ transport.Session = (*session)(nil)
 
 func newSession(conn *quicgo.Conn, ep *endpoint) *session {
 	ep.hold()
 	ep.socket.bears.Store(true)
-	s := &session{conn: conn, ep: ep, peer: peerOf(conn), accepting: make(chan struct{}, 1)}
+	s := &session{conn: conn, ep: ep, accepting: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	context.AfterFunc(conn.Context(), func() {
 		s.end()
@@ -94,12 +90,6 @@ func (s *session) LocalAddr() net.Addr { return s.conn.LocalAddr() }
 
 // RemoteAddr is the path in use now: a client may migrate (RFC 9000, section 9).
 func (s *session) RemoteAddr() net.Addr { return s.conn.RemoteAddr() }
-
-// LastArrival goes by the kernel's stamps on Linux, and knows nothing elsewhere,
-// nor of a session that was dialled.
-func (s *session) LastArrival() time.Time {
-	return s.ep.arrivals.last(s.peer, addrPort(s.conn.RemoteAddr()))
-}
 
 // Close tells the peer the code (at most 2^62-1) and the text (at most 1024
 // bytes of it), and drops whatever the streams have not delivered yet.

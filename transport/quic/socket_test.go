@@ -72,7 +72,6 @@ func TestRule9ARefusedDatagramIsNotTheEnd(t *testing.T) {
 		for _, at := range []string{"client", "server"} {
 			t.Run(at+" "+errno.Error(), func(t *testing.T) {
 				theirs, refusingThere := refusingEndpoint(t)
-				theirs.stamp()
 				inner, err := theirs.transport.Listen(serverConf, config(nil))
 				if err != nil {
 					t.Fatal(err)

@@ -55,7 +55,6 @@ func (t Transport) Listen(ctx context.Context, addr string) (transport.Listener,
 		return nil, err // a *net.OpError already
 	}
 	ep := newEndpoint(udp, key)
-	ep.stamp()
 	conf := config(t.Config)
 	ql, err := ep.transport.Listen(tlsConf, conf)
 	if err != nil {
