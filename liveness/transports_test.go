@@ -2,10 +2,12 @@ package liveness_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -255,6 +257,27 @@ func TestDrainOnEveryTransport(t *testing.T) {
 			}
 			c.Close()
 			w.end()
+		})
+	}
+}
+
+// A client whose handshake fails is told of like every other end: over QUIC, too,
+// where the handshake comes before the accept.
+func TestAFailedHandshakeIsToldOf(t *testing.T) {
+	t.Parallel()
+	for name, client := range map[string]transport.Transport{"tls": tcp.Transport{TLS: new(tls.Config)}, "quic": quic.Transport{}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := serve(t, &Server{Config: Config{Policy: Fixed(time.Minute)}}, networks(t)[name])
+			defer w.end()
+			if sess, err := client.Dial(t.Context(), w.addr); err == nil {
+				sess.Close(0, "")
+				t.Fatal("a client that trusts nobody has connected")
+			}
+			w.awaitClosed(KindSession)
+			if end := w.one(KindSession).End; end.Reason != TransportLost || !strings.Contains(end.Error(), "bad certificate") {
+				t.Errorf("ended: %v", end)
+			}
 		})
 	}
 }

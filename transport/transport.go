@@ -19,7 +19,8 @@ type Transport interface {
 // A Listener accepts sessions.
 type Listener interface {
 	// Accept waits for the next session. A handshake that takes long, or fails,
-	// holds up nobody else's. After Close it returns an error for which
+	// holds up nobody else's; its session may be accepted all the same, and ends
+	// with the cause. After Close it returns an error for which
 	// errors.Is(err, net.ErrClosed) holds.
 	Accept(ctx context.Context) (Session, error)
 

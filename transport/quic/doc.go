@@ -12,6 +12,9 @@
 //   - Errors are translated by type. An idle timeout of the QUIC connection is
 //     not a deadline of the application: it ends the session with
 //     [transport.Lost], and Timeout() is false.
+//   - Whoever sends from addresses that are not his can't make a listener hold much:
+//     see [Transport.MaxUnverified]. A handshake that fails is not silent: Accept
+//     returns a session that has ended, whose context says why.
 //   - Nothing is sent on a session that is silent: QUIC's keep-alive stays off
 //     unless Config.KeepAlivePeriod asks for it.
 //

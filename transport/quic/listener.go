@@ -2,6 +2,7 @@ package quic
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"sync"
 	"time"
@@ -23,7 +24,7 @@ type listener struct {
 	inner    *quicgo.Listener
 	patience time.Duration
 
-	queue   chan *session
+	queue   chan transport.Session
 	closing chan struct{} // Close was called
 	drained chan struct{} // fill has returned, and err is set
 	err     error
@@ -35,17 +36,40 @@ var (
 	_ transport.Impatient = (*listener)(nil)
 )
 
-func newListener(ep *endpoint, inner *quicgo.Listener, conf *quicgo.Config) *listener {
+// listen listens on ep, which the listener holds from here on if there is one.
+func listen(ep *endpoint, tlsConf *tls.Config, conf *quicgo.Config, unverified int) (*listener, error) {
 	l := &listener{
 		ep:       ep,
-		inner:    inner,
 		patience: conf.MaxIdleTimeout,
-		queue:    make(chan *session, backlog),
+		queue:    make(chan transport.Session, backlog),
 		closing:  make(chan struct{}),
 		drained:  make(chan struct{}),
 	}
+	h := newHandshakes(unverified, l.failed)
+	ep.transport.VerifySourceAddress, ep.transport.ConnContext = h.mustProve, h.begin
+	var err error
+	if l.inner, err = ep.transport.Listen(tlsConf, conf); err != nil {
+		return nil, err
+	}
 	go l.fill()
-	return l
+	return l, nil
+}
+
+// failed hands out the session of a failed handshake, unless Accept is behind:
+// nobody else is to wait for it.
+func (l *listener) failed(remote net.Addr, cause error) {
+	select {
+	case <-l.closing: // which is why
+		return
+	default:
+	}
+	if len(l.queue) >= backlog/2 {
+		return
+	}
+	select {
+	case l.queue <- newFailedSession(l.Addr(), remote, cause):
+	default:
+	}
 }
 
 // fill ends when quic-go's Accept does: on Close, which hands out what it has
@@ -58,11 +82,14 @@ func (l *listener) fill() {
 			l.err = err
 			return
 		}
+		if !complete(conn) {
+			continue // it has been handed out as failed
+		}
 		s := newSession(conn, l.ep)
 		select {
 		case l.queue <- s:
 		case <-l.closing:
-			s.refuse()
+			refuse(s)
 		}
 	}
 }
@@ -123,9 +150,12 @@ func (l *listener) refuseWaiting() {
 	for {
 		select {
 		case s := <-l.queue:
-			s.refuse()
+			refuse(s)
 		default:
 			return
 		}
 	}
 }
+
+// refuse ends a session that nobody accepted.
+func refuse(s transport.Session) { s.Close(0, "listener closed") }

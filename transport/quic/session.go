@@ -99,9 +99,6 @@ func (s *session) Close(code uint64, text string) error {
 	return nil
 }
 
-// refuse ends a session that nobody accepted.
-func (s *session) refuse() { s.Close(0, "listener closed") }
-
 func clip(text string) string {
 	if len(text) <= maxText {
 		return text

@@ -72,11 +72,10 @@ func TestRule9ARefusedDatagramIsNotTheEnd(t *testing.T) {
 		for _, at := range []string{"client", "server"} {
 			t.Run(at+" "+errno.Error(), func(t *testing.T) {
 				theirs, refusingThere := refusingEndpoint(t)
-				inner, err := theirs.transport.Listen(serverConf, config(nil))
+				l, err := listen(theirs, serverConf, config(nil), 0)
 				if err != nil {
 					t.Fatal(err)
 				}
-				l := newListener(theirs, inner, config(nil))
 				defer l.Close()
 				ours, r := refusingEndpoint(t)
 				conn, err := ours.transport.Dial(t.Context(), l.Addr(), clientTLS(trusting, l.Addr().String()), config(nil))

@@ -30,12 +30,20 @@ type Transport struct {
 	// only as long as no listener joins or leaves, and its peer's address stays.
 	// Where the system can't do it, Listen fails with errors.ErrUnsupported.
 	ReusePort bool
+
+	// MaxUnverified is how many handshakes a listener lets clients begin that have
+	// not shown that they receive at their address. A place is free again when its
+	// handshake succeeds; those of handshakes that don't come back within 10 s. When
+	// none is left, clients are asked to show it first (Retry, RFC 9000, section
+	// 8.1.2), which costs them a round trip. 0 means 256; if it is negative, all
+	// clients are asked.
+	MaxUnverified int
 }
 
 var _ transport.Transport = Transport{}
 
-// Listen binds a UDP socket of its own. It asks no client to prove its address
-// before the handshake (RFC 9000, section 8.1.2).
+// Listen binds a UDP socket of its own. Of a client whose handshake fails, Accept
+// returns a session that has ended, whose context says why.
 func (t Transport) Listen(ctx context.Context, addr string) (transport.Listener, error) {
 	tlsConf, err := serverTLS(t.TLS)
 	if err != nil {
@@ -55,13 +63,12 @@ func (t Transport) Listen(ctx context.Context, addr string) (transport.Listener,
 		return nil, err // a *net.OpError already
 	}
 	ep := newEndpoint(udp, key)
-	conf := config(t.Config)
-	ql, err := ep.transport.Listen(tlsConf, conf)
+	l, err := listen(ep, tlsConf, config(t.Config), t.MaxUnverified)
 	if err != nil {
 		ep.release(0)
 		return nil, &net.OpError{Op: "listen", Net: network, Source: ep.conn.LocalAddr(), Err: err}
 	}
-	return newListener(ep, ql, conf), nil
+	return l, nil
 }
 
 func (t Transport) listenUDP(ctx context.Context, laddr *net.UDPAddr) (*net.UDPConn, error) {
