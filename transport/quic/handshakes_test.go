@@ -137,7 +137,7 @@ func TestWhoConnectsTakesNoPlace(t *testing.T) {
 func TestABurstOfClientsConnects(t *testing.T) {
 	l, client := listening(t, Transport{MaxUnverified: 4})
 	var dialling sync.WaitGroup
-	for range 50 {
+	for range 20 {
 		dialling.Go(func() {
 			s, err := client.Dial(t.Context(), l.Addr().String())
 			if err != nil {
