@@ -1,3 +1,7 @@
+// Package stack builds a transport from its name, and sets the limits of the
+// layers beneath it such that they leave the judging to the policy above: what
+// they can't do without (QUIC's idle timeout, the kernel's patience with a peer
+// that acknowledges nothing) is a backstop, looser than the policy.
 package stack
 
 import (
@@ -5,28 +9,13 @@ import (
 	"fmt"
 	"math"
 	"net"
-	"runtime"
 	"time"
 
 	quicgo "github.com/quic-go/quic-go"
 
 	"github.com/livenet/livenet/transport"
-	"github.com/livenet/livenet/transport/quic"
 	"github.com/livenet/livenet/transport/tcp"
-	"github.com/livenet/livenet/transport/yamux"
 )
-
-// Names of the transports.
-var Names = []string{"quic", "tcp", "yamux"}
-
-// Multiplexes reports whether a session of the transport carries many streams.
-func Multiplexes(name string) bool { return name != "tcp" }
-
-// AlwaysTLS reports whether the transport does not exist without TLS.
-func AlwaysTLS(name string) bool { return name == "quic" }
-
-// Parks reports whether the transport has connections that park here.
-func Parks(name string) bool { return name == "tcp" && runtime.GOOS == "linux" }
 
 // Limits are what the layers beneath the transport keep to.
 type Limits struct {
@@ -61,22 +50,21 @@ type Limits struct {
 // New builds the transport of that name. Without a TLS config there is no TLS,
 // except on a transport that can't do without: to listen, it needs one.
 func New(name string, conf *tls.Config, limits Limits) (transport.Transport, error) {
-	beneath := tcp.Transport{
+	k := kind(name)
+	if k.build == nil {
+		return nil, fmt.Errorf("stack: no transport is called %q", name)
+	}
+	return k.build(conf, limits), nil
+}
+
+// tcp is TCP within the limits, which all that runs on it shares.
+func (l Limits) tcp(conf *tls.Config) tcp.Transport {
+	return tcp.Transport{
 		TLS:         conf,
-		KeepAlive:   net.KeepAliveConfig{Enable: limits.KeepAlive, Idle: limits.KeepAliveIdle},
-		UserTimeout: limits.userTimeout(),
-		ReusePort:   limits.ReusePort,
+		KeepAlive:   net.KeepAliveConfig{Enable: l.KeepAlive, Idle: l.KeepAliveIdle},
+		UserTimeout: l.userTimeout(),
+		ReusePort:   l.ReusePort,
 	}
-	switch name {
-	case "tcp":
-		beneath.Parked = limits.Parked
-		return beneath, nil
-	case "yamux":
-		return yamux.Transport{Inner: beneath}, nil
-	case "quic":
-		return quic.Transport{TLS: conf, Config: limits.quic(), ReusePort: limits.ReusePort}, nil
-	}
-	return nil, fmt.Errorf("stack: no transport is called %q", name)
 }
 
 // kernelsOwn is for how long Linux sends, by itself, what nobody acknowledges.

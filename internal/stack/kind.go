@@ -1,0 +1,69 @@
+package stack
+
+import (
+	"crypto/tls"
+	"runtime"
+	"slices"
+
+	"github.com/livenet/livenet/transport"
+	"github.com/livenet/livenet/transport/quic"
+	"github.com/livenet/livenet/transport/yamux"
+)
+
+// A Kind is a transport that can be had by its name.
+type Kind struct {
+	Name        string
+	Multiplexed bool // a session carries many streams
+	AlwaysTLS   bool // it does not exist without TLS
+	Parks       bool // on Linux an idle connection can do without a goroutine
+
+	build func(*tls.Config, Limits) transport.Transport
+}
+
+// Kinds are all transports, in the order of their names. What the command says
+// of them, and what it refuses, is derived from here.
+var Kinds = []Kind{
+	{Name: "quic", Multiplexed: true, AlwaysTLS: true, build: func(conf *tls.Config, l Limits) transport.Transport {
+		return quic.Transport{TLS: conf, Config: l.quic(), ReusePort: l.ReusePort}
+	}},
+	{Name: "tcp", Parks: true, build: func(conf *tls.Config, l Limits) transport.Transport {
+		t := l.tcp(conf)
+		t.Parked = l.Parked
+		return t
+	}},
+	{Name: "yamux", Multiplexed: true, build: func(conf *tls.Config, l Limits) transport.Transport {
+		return yamux.Transport{Inner: l.tcp(conf)}
+	}},
+}
+
+// Names of the transports.
+var Names = Which(func(Kind) bool { return true })
+
+// Which returns the names of the kinds for which is returns true.
+func Which(is func(Kind) bool) []string {
+	var names []string
+	for _, k := range Kinds {
+		if is(k) {
+			names = append(names, k.Name)
+		}
+	}
+	return names
+}
+
+// kind returns the kind of that name, or one without a name.
+func kind(name string) Kind {
+	if i := slices.IndexFunc(Kinds, func(k Kind) bool { return k.Name == name }); i >= 0 {
+		return Kinds[i]
+	}
+	return Kind{}
+}
+
+// Multiplexes reports whether a session of the transport carries many streams.
+func Multiplexes(name string) bool { return kind(name).Multiplexed }
+
+// AlwaysTLS reports whether the transport does not exist without TLS.
+func AlwaysTLS(name string) bool { return kind(name).AlwaysTLS }
+
+// Parks reports whether idle connections of the transport can do without a
+// goroutine on this system.
+func Parks(name string) bool { return kind(name).Parks && runtime.GOOS == "linux" }
