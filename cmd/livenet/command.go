@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -16,134 +17,176 @@ import (
 // Exit statuses that all commands have.
 const (
 	statusFailed  = 1
-	statusUsage   = 2
+	statusUsage   = settings.StatusUsage
 	statusHurried = 130 // as a shell has it for a command that was interrupted
 )
 
-// A status is an exit status and what it means.
-type status struct {
-	code    int
-	meaning string
-}
+// quietly is the error of a command that has said, or need not say, why it ends
+// with that status.
+func quietly(status int) error { return cli.Exit("", status) }
 
-const meaningUsage = "the command line makes no sense"
+const (
+	flagHelp    = "help"
+	flagVersion = "version"
+)
 
-// A command is one of the program's. A group has commands of its own, and else
-// only a summary and what it is about.
-type command struct {
-	name     string // in full: "serve", "bench renew"
-	args     string // what follows the flags in the usage line
-	summary  string // in the program's help
-	about    string // in the command's own
-	options  []option
-	statuses []status
-	variable func(name string) string // a flag's environment variable
-	examples string
-	run      func(ctx context.Context, p *process, f *flags) error
-	commands []*command
-}
+// newApp is the program for one run: parsing writes to its flags.
+func newApp(p *process) *cli.App {
+	app := &cli.App{
+		Name:                  "livenet",
+		Usage:                 "connections that end when their other end is gone",
+		CustomAppHelpTemplate: appHelp,
+		Commands:              []*cli.Command{serveCommand(p), dialCommand(p), demoCommand(p), completionCommand(), helpCommand(), versionCommand()},
+		Flags:                 []cli.Flag{helpFlag(), &cli.BoolFlag{Name: flagVersion, Usage: "show the version"}},
 
-func commands() []*command {
-	return []*command{serveCommand(), dialCommand(), demoCommand(), benchCommand()}
-}
-
-// run is the program: it returns the exit status.
-func run(ctx context.Context, p *process, args []string) int {
-	args = spelt(args)
-	line := []string{"livenet"}
-	for c := commandOf(commands(), args); c != nil; c = commandOf(c.commands, args) {
-		line = append(line, c.word())
-		args = args[1:]
-		if c.run != nil {
-			args = flagsFirst(args, c.options)
-		}
+		HideHelp:             true, // the library's are shared by all apps of the process
+		EnableBashCompletion: true,
+		SliceFlagSeparator:   " ",
+		Reader:               p.stdin,
+		Writer:               p.stdout,
+		ErrWriter:            p.stderr,
+		ExitErrHandler:       func(*cli.Context, error) {}, // run's caller exits
+		OnUsageError:         explain,
+		Action: func(c *cli.Context) error {
+			switch {
+			case c.Bool(flagVersion):
+				return showVersion(c)
+			case c.Args().Present():
+				return unknownCommand(c.App, c.Args().First())
+			}
+			return cli.ShowAppHelp(c)
+		},
 	}
-	inner, out := *p, &output{w: p.stdout}
-	inner.stdout = out
-	err := newApp(&inner).RunContext(ctx, append(line, args...))
-	switch lost := out.failed(); {
-	case lost == nil, errors.Is(err, lost): // it has been said
-	case err == nil:
-		err = named(strings.Join(line, " "), fmt.Errorf("can't write: %w", lost))
-	default: // it has failed, whatever else it has
-		lost := fmt.Errorf("can't write: %w", lost)
-		if e, ok := errors.AsType[*exit](err); ok && e.err == nil {
-			lost = named(strings.Join(line, " "), lost)
-		} else {
-			lost = fmt.Errorf("%w, and %w", err, lost)
+	for _, c := range app.Commands {
+		c.HideHelp = true
+		c.OnUsageError = explain
+		c.CustomHelpTemplate = commandHelp + c.CustomHelpTemplate
+		if len(c.Flags) > 0 {
+			c.Before = func(*cli.Context) error { return checkVariables(p, app) }
 		}
-		err = &exit{statusFailed, lost}
+		c.Flags = append(c.Flags, helpFlag())
 	}
-	return report(p, err)
+	return app
 }
 
-// spelt turns the commands that people try for help into the flags that give it.
-// What follows the command that help is wanted for is of no use to it.
-func spelt(args []string) []string {
-	switch {
-	case len(args) == 0:
-	case args[0] == flagVersion:
-		return []string{"--" + flagVersion}
-	case args[0] == flagHelp:
-		words, rest := []string{}, args[1:]
-		for c := commandOf(commands(), rest); c != nil; c = commandOf(c.commands, rest) {
-			words, rest = append(words, rest[0]), rest[1:]
-		}
-		if len(words) == 0 && len(rest) > 0 && rest[0] != flagHelp && rest[0] != flagVersion {
-			return rest // which will say that there is no such command
-		}
-		return append(words, "--"+flagHelp)
-	}
-	return args
+func explain(c *cli.Context, err error, _ bool) error { return settings.Explain(c, err) }
+
+func helpFlag() cli.Flag {
+	return &cli.BoolFlag{Name: flagHelp, Aliases: []string{"h"}, Usage: "show this help, or a command's"}
 }
 
-func commandOf(list []*command, args []string) *command {
-	for _, c := range list {
-		if len(args) > 0 && args[0] == c.word() {
-			return c
-		}
+func helpCommand() *cli.Command {
+	return &cli.Command{
+		Name: flagHelp, Hidden: true, SkipFlagParsing: true,
+		Action: func(c *cli.Context) error {
+			name := c.Args().First()
+			switch command := c.App.Command(name); {
+			case command != nil && !command.Hidden:
+				return cli.ShowCommandHelp(c.Lineage()[1], name)
+			case command == nil && name != "":
+				return unknownCommand(c.App, name)
+			}
+			return cli.ShowAppHelp(c)
+		},
+	}
+}
+
+func versionCommand() *cli.Command {
+	return &cli.Command{Name: flagVersion, Hidden: true, Action: showVersion}
+}
+
+func showVersion(c *cli.Context) error {
+	fmt.Fprintln(c.App.Writer, c.App.Name, version())
+	return nil
+}
+
+func unknownCommand(app *cli.App, name string) error {
+	var names []string
+	for _, c := range app.VisibleCommands() {
+		names = append(names, c.Name)
+	}
+	if near := settings.Nearest(name, names); near != "" {
+		return settings.Usage("unknown command %q: did you mean %s?", name, near)
+	}
+	return settings.Usage("unknown command %q: there are %s", name, settings.Enumerate(names, "and"))
+}
+
+// noArguments refuses arguments where none belong.
+func noArguments(c *cli.Context) error {
+	if c.Args().Present() {
+		return settings.Usage("unexpected argument %q: see %s --help", c.Args().First(), c.Command.HelpName)
 	}
 	return nil
 }
 
-// word is the last of the command's name.
-func (c *command) word() string { return c.name[strings.LastIndexByte(c.name, ' ')+1:] }
-
-// An exit is an error that says its exit status, and perhaps has said
-// everything else already.
-type exit struct {
-	status int
-	err    error // nil: no message
-}
-
-func (e *exit) Error() string {
-	if e.err == nil {
-		return fmt.Sprintf("exit status %d", e.status)
-	}
-	return e.err.Error()
-}
-
-func (e *exit) Unwrap() error { return e.err }
-
-// usage is the error of a command line that makes no sense.
-func usage(format string, args ...any) error {
-	return &exit{statusUsage, fmt.Errorf(format, args...)}
-}
-
-// report puts an error into one line and returns the exit status.
-func report(p *process, err error) int {
-	if err == nil {
-		return 0
-	}
-	status := statusFailed
-	if e, ok := errors.AsType[*exit](err); ok {
-		status = e.status
-		if e.err == nil {
-			return status
+// run is the program: it returns the exit status.
+func run(ctx context.Context, p *process, args []string) int {
+	inner, out := *p, &output{w: p.stdout, process: p}
+	inner.stdout = out
+	app, name := newApp(&inner), "livenet"
+	if len(args) > 0 {
+		if c := app.Command(args[0]); c != nil && !c.SkipFlagParsing {
+			name += " " + c.Name
+			args = slices.Concat(args[:1], flagsFirst(args[1:], c.Flags))
+			useVariables(p, c, args[1:])
 		}
 	}
-	p.lastWord(err.Error())
+	err := app.RunContext(ctx, append([]string{app.Name}, args...))
+	status, why := 0, ""
+	if err != nil {
+		status, why = statusFailed, err.Error()
+	}
+	if e, ok := errors.AsType[cli.ExitCoder](err); ok {
+		status = e.ExitCode()
+		if e.Error() == "" {
+			why = ""
+		}
+	}
+	// What a command writes is its work: if it can't, it has failed, whatever else.
+	if lost := out.failed(); lost != nil && !errors.Is(err, lost) {
+		if why != "" {
+			why += ", and "
+		}
+		status, why = statusFailed, why+"can't write: "+lost.Error()
+	}
+	if why != "" {
+		p.lastWord(name + ": " + why)
+	}
 	return status
+}
+
+// flagsFirst moves flags that stand behind arguments before them, where package
+// flag looks for them. What follows "--" is left alone, and so is what a shell
+// wants to have completed.
+func flagsFirst(args []string, flags []cli.Flag) []string {
+	if len(args) > 0 && args[len(args)-1] == completionMark {
+		return args
+	}
+	var front, back []string
+	for len(args) > 0 {
+		arg := args[0]
+		args = args[1:]
+		switch {
+		case arg == "--":
+			return slices.Concat(front, []string{arg}, back, args)
+		case len(arg) < 2 || arg[0] != '-':
+			back = append(back, arg)
+		default:
+			front = append(front, arg)
+			if takesValue(arg, flags) && len(args) > 0 {
+				front = append(front, args[0])
+				args = args[1:]
+			}
+		}
+	}
+	return append(front, back...)
+}
+
+// takesValue reports whether the value of a flag is the next argument.
+func takesValue(arg string, flags []cli.Flag) bool {
+	return slices.ContainsFunc(flags, func(f cli.Flag) bool {
+		return slices.Contains(f.Names(), strings.TrimLeft(arg, "-")) && f.(cli.DocGenerationFlag).TakesValue()
+	})
 }
 
 // lastWord says why a command ends, but does not wait for ever for who has stopped to
@@ -156,7 +199,7 @@ func (p *process) lastWord(text string) {
 	}()
 	select {
 	case <-said:
-	case <-time.After(patience):
+	case <-time.After(p.waitAtMost()):
 	}
 }
 
@@ -169,100 +212,4 @@ func oneLine(s string) string {
 		}
 		return r
 	}, s)
-}
-
-func newApp(p *process) *cli.App {
-	app := &cli.App{
-		Name:                      "livenet",
-		Flags:                     []cli.Flag{helpFlag(), &cli.BoolFlag{Name: flagVersion}},
-		HideHelp:                  true,
-		HideVersion:               true,
-		DisableSliceFlagSeparator: true,
-		Reader:                    p.stdin,
-		Writer:                    p.stdout,
-		ErrWriter:                 p.stderr,
-		ExitErrHandler:            func(*cli.Context, error) {}, // run's caller exits
-		OnUsageError: func(c *cli.Context, err error, _ bool) error {
-			return named("livenet", flagError(err, c.App.Flags))
-		},
-		Action: func(c *cli.Context) error {
-			switch {
-			case c.Bool(flagVersion):
-				fmt.Fprintln(p.stdout, "livenet "+version())
-				return nil
-			case c.Args().Present():
-				return named("livenet", unknownCommand(c.Args().First(), commands()))
-			}
-			return cli.ShowAppHelp(c)
-		},
-	}
-	for _, c := range commands() {
-		app.Commands = append(app.Commands, c.cli(p))
-	}
-	app.CustomAppHelpTemplate = literal(overview())
-	return app
-}
-
-const (
-	flagHelp    = "help"
-	flagVersion = "version"
-)
-
-// helpFlag is a flag of our own: the library's is one object for the whole
-// process, which two runs at once, in a test, would both write to.
-func helpFlag() cli.Flag { return &cli.BoolFlag{Name: flagHelp, Aliases: []string{"h"}} }
-
-func (c *command) cli(p *process) *cli.Command {
-	cmd := &cli.Command{
-		Name:               c.word(),
-		Usage:              c.summary,
-		HideHelp:           true,
-		Flags:              append(cliFlags(c.options), helpFlag()),
-		CustomHelpTemplate: literal(c.help()),
-		OnUsageError: func(ctx *cli.Context, err error, _ bool) error {
-			return named("livenet "+c.name, flagError(err, ctx.Command.Flags))
-		},
-		Action: func(ctx *cli.Context) error {
-			if c.run == nil {
-				return named("livenet "+c.name, c.group(ctx))
-			}
-			f := &flags{cli: ctx, command: c, lookupEnv: p.lookupEnv}
-			return named("livenet "+c.name, c.run(ctx.Context, p, f))
-		},
-	}
-	for _, sub := range c.commands {
-		cmd.Subcommands = append(cmd.Subcommands, sub.cli(p))
-	}
-	return cmd
-}
-
-// group is what a group does when none of its commands is named: as the program
-// does, it shows its help.
-func (c *command) group(ctx *cli.Context) error {
-	if ctx.Args().Present() {
-		return unknownCommand(ctx.Args().First(), c.commands)
-	}
-	return cli.ShowSubcommandHelp(ctx)
-}
-
-// named puts who speaks before an error's message.
-func named(name string, err error) error {
-	if err == nil {
-		return nil
-	}
-	if e, ok := errors.AsType[*exit](err); ok && e.err == nil {
-		return err
-	}
-	return fmt.Errorf("%s: %w", name, err)
-}
-
-func unknownCommand(name string, list []*command) error {
-	var names []string
-	for _, c := range list {
-		names = append(names, c.word())
-	}
-	if near := settings.Nearest(name, names); near != "" {
-		return usage("unknown command %q: did you mean %s?", name, near)
-	}
-	return usage("unknown command %q: there are %s", name, settings.Enumerate(names))
 }

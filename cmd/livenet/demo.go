@@ -4,42 +4,56 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/urfave/cli/v2"
+
 	"github.com/livenet/livenet/internal/eventlog"
+	"github.com/livenet/livenet/internal/settings"
+	"github.com/livenet/livenet/internal/stack"
 	"github.com/livenet/livenet/internal/story"
 	"github.com/livenet/livenet/internal/timeline"
 )
 
-func demoCommand() *command {
-	return &command{
-		name:    "demo",
-		summary: "see each policy end a connection over each transport",
-		about: `Demo plays the classic story of a heartbeat over quic, tcp and yamux, under the
+func demoCommand(p *process) *cli.Command {
+	speed := 10.0
+	return &cli.Command{
+		Name:  "demo",
+		Usage: "see each policy end a connection over each transport",
+		Description: "Demo plays the classic story of a heartbeat over " + settings.Enumerate(stack.Names, "and") + `, under the
 sliding and the fixed policy, all at once in this process: a client beats every
 2 seconds, ten times, is silent for 12, and would beat again. It needs nothing
 but the loopback interface.`,
-		options: []option{{name: "speed", group: "Flags", value: "N", def: "10",
-			help: "how many times as fast as the story: 0.1 to 40"}},
-		statuses: []status{
-			{0, "every connection ended when and why it should"},
-			{statusFailed, "one ended early, late or for another reason, or could not be had"},
-			{statusUsage, meaningUsage},
-			{statusHurried, "interrupted"},
-		},
-		variable: prefixed("demo"),
-		examples: `  livenet demo
-  livenet demo --speed 1`,
-		run: func(ctx context.Context, p *process, f *flags) error {
-			speed := readSpeed(f)
-			f.noArguments()
-			if f.err != nil {
-				return f.err
+		CustomHelpTemplate: `
+{{bold "Exit status"}}
+    0   every connection ended when and why it should
+    1   one ended early, late or for another reason, or could not be had
+    2   the command line makes no sense
+  130   interrupted
+
+{{bold "Examples"}}
+  livenet demo
+  livenet demo --speed 1
+
+Every flag has a variable: --speed is LIVENET_DEMO_SPEED.
+`,
+		Flags: []cli.Flag{&cli.Float64Flag{
+			Name: "speed", Category: "Flags", Destination: &speed, Value: speed,
+			Usage: fmt.Sprintf("`N` how many times as fast as the story: %v to %v", slowest, fastest),
+			Action: func(c *cli.Context, speed float64) error {
+				if speed >= slowest && speed <= fastest { // NaN is neither
+					return nil
+				}
+				return settings.Usage("%s %q: want a number from %v to %v", settings.Spell(c, "speed"), fmt.Sprint(speed), slowest, fastest)
+			},
+		}},
+		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
 			}
-			return demo(ctx, p, speed)
+			return demo(c.Context, p, speed)
 		},
 	}
 }
@@ -48,17 +62,8 @@ but the loopback interface.`,
 // sent in time.
 const (
 	slowest = 0.1
-	fastest = 40
+	fastest = 40.0
 )
-
-func readSpeed(f *flags) float64 {
-	text := f.text("speed")
-	speed, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(speed >= slowest && speed <= fastest) { // NaN is neither
-		f.fail("%s %q: want a number from %v to %v", f.spell("speed"), text, slowest, fastest)
-	}
-	return speed
-}
 
 // demo plays the story, and fails unless every connection ended as its policy
 // promises.
@@ -68,7 +73,7 @@ func demo(ctx context.Context, p *process, speed float64) error {
 		story.Every, story.Beats, story.Pause, speed)
 	outcomes, err := show(ctx, p, parts, speed)
 	if ctx.Err() != nil {
-		return &exit{status: statusHurried}
+		return quietly(statusHurried)
 	}
 	if err != nil {
 		return fmt.Errorf("can't play: %w", err)

@@ -7,7 +7,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/urfave/cli/v2"
+
 	"github.com/livenet/livenet/codec"
+	"github.com/livenet/livenet/internal/devtls"
 	"github.com/livenet/livenet/internal/eventlog"
 	"github.com/livenet/livenet/internal/settings"
 	"github.com/livenet/livenet/internal/stack"
@@ -15,12 +18,13 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-func dialCommand() *command {
-	return &command{
-		name:    "dial",
-		args:    " ADDR",
-		summary: "connect stdin and stdout to a server, with heartbeats underneath",
-		about: `What comes on stdin goes to the server, and what it sends to stdout. At the end
+func dialCommand(p *process) *cli.Command {
+	var o dialOptions
+	return &cli.Command{
+		Name:      "dial",
+		Usage:     "connect stdin and stdout to a server, with heartbeats underneath",
+		ArgsUsage: "ADDR",
+		Description: `What comes on stdin goes to the server, and what it sends to stdout. At the end
 of stdin dial ends its half and reads on until the server ends, too. An address
 without a port means port 7373.
 
@@ -29,28 +33,32 @@ end is any other than that both had finished, a line on stderr says why, and who
 decided it.
 
 On this machine dial trusts the development certificate of serve. Elsewhere give
-its pin, which serve shows, or its ca.pem.`,
-		options: dialOptionsTable(),
-		statuses: []status{
-			{0, "both ends had finished, or a signal ended this one"},
-			{statusFailed, "no connection, or stdin or stdout failed"},
-			{statusUsage, meaningUsage},
-			{statusDeadline, "a deadline passed: fixed-deadline, silent, max-age or no-hello"},
-			{statusSentAway, "the server sent us away: draining, kicked, overload or superseded"},
-			{statusLost, "the connection was lost: peer-reset, transport-lost, or peer-closed before stdin had ended"},
-			{statusRules, "protocol-error, too-large, too-slow, too-many-beats or internal"},
-			{statusHurried, "interrupted while connecting, or twice"},
-		},
-		variable: prefixed("dial"),
-		examples: `  livenet dial 127.0.0.1:7373
+its pin, which serve shows.`,
+		CustomHelpTemplate: `
+{{bold "Exit status"}}
+    0   both ends had finished, or a signal ended this one
+    1   no connection, or stdin or stdout failed
+    2   the command line makes no sense
+    3   a deadline passed: fixed-deadline, silent, max-age or no-hello
+    4   the server sent us away: draining, kicked, overload or superseded
+    5   the connection was lost: peer-reset, transport-lost, or peer-closed
+        before stdin had ended
+    6   protocol-error, too-large, too-slow, too-many-beats or internal
+  130   interrupted while connecting, or twice
+
+{{bold "Examples"}}
+  livenet dial 127.0.0.1:7373
   livenet dial --transport quic --pin sha256:9f86… example.net
-  printf 'GET / HTTP/1.0\r\n\r\n' | livenet dial --codec raw 127.0.0.1:80`,
-		run: func(ctx context.Context, p *process, f *flags) error {
-			o, err := readDial(f)
-			if err != nil {
+  printf 'GET / HTTP/1.0\r\n\r\n' | livenet dial --codec raw 127.0.0.1:80
+
+Every flag has a variable: --transport is LIVENET_DIAL_TRANSPORT.
+`,
+		Flags: dialFlags(&o),
+		Action: func(c *cli.Context) error {
+			if err := o.check(c); err != nil {
 				return err
 			}
-			return dial(ctx, p, o)
+			return dial(c.Context, p, o)
 		},
 	}
 }
@@ -67,7 +75,7 @@ const (
 type dialOptions struct {
 	address        string
 	transport      string
-	codec          codec.Codec
+	codec          string
 	beat           time.Duration // 0: as the server asks
 	noBeat         bool
 	timeout        time.Duration // 0: as patient as the server
@@ -76,73 +84,56 @@ type dialOptions struct {
 	verbose        bool
 }
 
-func dialOptionsTable() []option {
+func dialFlags(o *dialOptions) []cli.Flag {
 	const connection, alive, security = "Connection", "Liveness", "TLS"
-	return []option{
-		{name: "transport", group: connection, value: "NAME", def: "tcp", help: "quic, tcp or yamux"},
-		{name: "codec", group: connection, value: "NAME", def: "frame",
-			help: "frame, line, or raw for a server that knows nothing of livenet"},
-		{name: "connect-timeout", group: connection, value: "DURATION", def: "10s", help: "how long connecting may take"},
-		{name: "verbose", short: "v", group: connection, help: "say more: when it is connected, and always how it ended"},
+	verbose := settings.Switch(connection, "verbose", "say more: when it is connected, and always how it ended", &o.verbose)
+	verbose.Aliases = []string{"v"}
+	return []cli.Flag{
+		settings.OneOf(connection, "transport", settings.Enumerate(stack.Names, "or"), &o.transport, "tcp", stack.Names...),
+		settings.OneOf(connection, "codec", "frame, line, or raw for a server that knows nothing of livenet", &o.codec, "frame", "frame", "line", "raw"),
+		settings.Duration(connection, "connect-timeout", "how long connecting may take", &o.connectTimeout, 10*time.Second),
+		verbose,
 
-		{name: "beat", group: alive, value: "DURATION",
-			help: "beat at least so often (default: as the server asks, and every 15s)"},
-		{name: "no-beat", group: alive, help: "never beat"},
-		{name: "timeout", group: alive, value: "DURATION",
-			help: "give the server up when it has been silent for so long (default: three beats, but no less than the server has for us)"},
+		settings.Duration(alive, "beat", "beat at least so often (default: as the server asks, and every 15s)", &o.beat, 0),
+		settings.Switch(alive, "no-beat", "never beat", &o.noBeat),
+		settings.Duration(alive, "timeout", "give the server up when it has been silent for so long (default: three beats, but no less than the server has for us)", &o.timeout, 0),
 
-		{name: "tls", group: security, help: "TLS for tcp and yamux; quic always has it"},
-		{name: "ca", group: security, value: "FILE", help: "trust servers certified by these authorities, PEM"},
-		{name: "pin", group: security, value: "PIN", help: "trust the server that has this key: sha256:HEX"},
-		{name: "insecure", group: security, help: "trust whoever answers"},
-		{name: "tls-cert", group: security, value: "FILE", help: "certificate to show to the server, PEM"},
-		{name: "tls-key", group: security, value: "FILE", help: "its private key, PEM"},
+		settings.Switch(security, "tls", settings.TLSUsage(), &o.trust.tls),
+		settings.File(security, "ca", "trust servers certified by these authorities, PEM", &o.trust.ca),
+		&cli.StringFlag{
+			Name: "pin", Category: security, Usage: "`PIN` trust the server that has this key: sha256:HEX",
+			Action: func(c *cli.Context, text string) error {
+				pin, err := devtls.ParsePin(text)
+				if err != nil {
+					return settings.Usage("%s %w", settings.Spell(c, "pin"), err)
+				}
+				o.trust.pin = &pin
+				return nil
+			},
+		},
+		settings.Switch(security, "insecure", "trust whoever answers", &o.trust.insecure),
+		settings.File(security, "tls-cert", "certificate to show to the server, PEM", &o.trust.cert),
+		settings.File(security, "tls-key", "its private key, PEM", &o.trust.key),
 	}
 }
 
-func readDial(f *flags) (dialOptions, error) {
-	o := dialOptions{
-		address:        readAddress(f),
-		transport:      f.oneOf("transport", stack.Names...),
-		beat:           f.duration("beat"),
-		noBeat:         f.on("no-beat"),
-		timeout:        f.duration("timeout"),
-		connectTimeout: f.duration("connect-timeout"),
-		verbose:        f.on("verbose"),
-	}
-	switch f.oneOf("codec", "frame", "line", "raw") {
-	case "frame":
-		o.codec = codec.Frame
-	case "line":
-		o.codec = codec.Line
-	case "raw":
-		o.codec = codec.Raw
-	}
+// check reads the address, and finds what contradicts itself.
+func (o *dialOptions) check(c *cli.Context) (err error) {
+	args := c.Args()
 	switch {
+	case args.Len() == 0:
+		return settings.Usage("want an address: livenet dial [FLAGS] ADDR, such as %s:%s", settings.DefaultHost, settings.DefaultPort)
+	case args.Len() > 1:
+		return settings.Usage("unexpected argument %q: want one address", args.Get(1))
 	case o.beat > 0 && o.noBeat:
-		f.fail("%s and %s contradict each other", f.spell("beat"), f.spell("no-beat"))
-	case o.beat > 0 && o.codec == codec.Raw:
-		f.fail("%s makes no sense with the raw codec: it has no beats", f.spell("beat"))
+		return settings.Usage("%s and %s contradict each other", settings.Spell(c, "beat"), settings.Spell(c, "no-beat"))
+	case o.beat > 0 && o.codec == "raw":
+		return settings.Usage("%s makes no sense with the raw codec: it has no beats", settings.Spell(c, "beat"))
 	}
-	o.trust = readTrust(f, o.transport)
-	return o, f.err
-}
-
-func readAddress(f *flags) string {
-	args := f.cli.Args()
-	switch args.Len() {
-	case 0:
-		f.fail("want an address: livenet dial [FLAGS] ADDR, such as %s:%s", settings.DefaultHost, settings.DefaultPort)
-		return ""
-	case 1:
-	default:
-		f.fail("unexpected argument %q: want one address", args.Get(1))
+	if o.address, err = settings.Address(args.First()); err != nil {
+		return settings.Usage("address %w", err)
 	}
-	address, err := settings.Address(args.First())
-	if err != nil {
-		f.fail("address %w", err)
-	}
-	return address
+	return o.trust.check(c, o.transport)
 }
 
 // idleBeat is how often dial beats where a server asks for less, or for nothing
@@ -153,7 +144,7 @@ const idleBeat = 15 * time.Second
 // interval is the longest between beats; 0: none are sent. A plain server of
 // lines would take a beat for a line, so it gets none that nobody asked for.
 func (o *dialOptions) interval() time.Duration {
-	if o.beat == 0 && !o.noBeat && o.codec == codec.Frame {
+	if o.beat == 0 && !o.noBeat && o.codec == "frame" {
 		return idleBeat
 	}
 	return o.beat
@@ -173,7 +164,7 @@ func (o *dialOptions) limits() stack.Limits {
 	// Connecting is bounded by its context. QUIC gives up a server that says
 	// nothing after half of the handshake's time.
 	l := stack.Limits{Handshake: 2 * o.connectTimeout, KeepAlive: !o.judges()}
-	if patience := 3 * o.beat; o.codec == codec.Line && o.beat > 0 && o.timeout == 0 {
+	if patience := 3 * o.beat; o.codec == "line" && o.beat > 0 && o.timeout == 0 {
 		// After the last line there is no place for a beat, and nobody is judged.
 		l.KeepAlive, l.KeepAliveIdle, l.Silence = true, min(patience, mostIdle), stack.Backstop(patience)
 		return l
@@ -185,7 +176,8 @@ func (o *dialOptions) limits() stack.Limits {
 }
 
 func (o *dialOptions) client() *liveness.Client {
-	c := &liveness.Client{Codec: o.codec, Beat: o.interval(), NoBeat: o.noBeat, Transport: o.transport}
+	framing, _ := codec.ByName(o.codec) // one of those that there are
+	c := &liveness.Client{Codec: framing, Beat: o.interval(), NoBeat: o.noBeat, Transport: o.transport}
 	const ask = 3 // of a timeout's thirds, the first is for waiting
 	switch {
 	case o.timeout > 0 && o.interval() > 0:
@@ -232,7 +224,7 @@ func connect(ctx context.Context, p *process, o dialOptions) (*liveness.Conn, er
 	case err == nil:
 		return conn, nil
 	case ctx.Err() != nil:
-		return nil, &exit{status: statusHurried}
+		return nil, quietly(statusHurried)
 	}
 	why := whyNotReached(o, err)
 	if reaching.reached {
@@ -320,7 +312,7 @@ func (d *dialled) verdict(p *process, end *liveness.Error, verbose bool) error {
 	if status == 0 {
 		return nil
 	}
-	return &exit{status: status}
+	return quietly(status)
 }
 
 // statusOf is the exit status for an end. A server without a way to say why has

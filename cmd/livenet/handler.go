@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -12,25 +15,39 @@ import (
 	"github.com/livenet/livenet/liveness"
 )
 
-// handlerOf makes the handler of that name. out is where log writes.
-func handlerOf(name string, out *printer) func(*liveness.Conn, []byte) error {
-	switch name {
-	case "discard":
-		return discard
-	case "log":
-		return out.log
+// A handler is what a server does with connections: with bytes as they come, and an
+// idle connection may be parked; or else with a connection of its own each, which is
+// never parked. out is where it may write.
+type handler struct {
+	data func(out *printer, c *liveness.Conn, b []byte) error
+	conn func(ctx context.Context, out *printer, c *liveness.Conn)
+}
+
+var handlers = map[string]handler{
+	"discard": {data: discard},
+	"echo":    {data: echo},
+	"log":     {data: (*printer).log},
+}
+
+func handlerNames() []string { return slices.Sorted(maps.Keys(handlers)) }
+
+// serve makes it the server's.
+func (h handler) serve(s *liveness.Server, out *printer) {
+	if h.data != nil {
+		s.Data = func(c *liveness.Conn, b []byte) error { return h.data(out, c, b) }
+		return
 	}
-	return echo
+	s.Handler = func(ctx context.Context, c *liveness.Conn) { h.conn(ctx, out, c) }
 }
 
 // echo sends back what comes.
-func echo(c *liveness.Conn, p []byte) error {
+func echo(_ *printer, c *liveness.Conn, p []byte) error {
 	_, err := c.Write(p)
 	return err
 }
 
 // discard forgets it.
-func discard(*liveness.Conn, []byte) error { return nil }
+func discard(*printer, *liveness.Conn, []byte) error { return nil }
 
 // A printer is what many handlers write to, a line at a time.
 type printer struct {

@@ -1,144 +1,132 @@
 package main
 
 import (
-	"fmt"
+	"io"
+	"slices"
 	"strings"
+
+	"github.com/urfave/cli/v2"
 )
 
+// The library's printer, for all apps of the process.
+func init() { cli.HelpPrinter = printHelp }
+
+// In these templates a heading is bold on a terminal, and wrap's number is the
+// column that the text begins at.
 const (
-	helpWidth  = 80
-	helpIndent = 30 // of what a flag is for
+	appHelp = `{{.Name}}: {{.Usage}}
+
+{{bold "Usage:"}} {{.Name}} COMMAND [FLAGS]
+
+{{bold "Commands"}}
+{{range .VisibleCommands}}{{printf "  %-12s" .Name}}{{wrap .Usage 14}}
+{{end}}
+{{bold "Flags"}}
+{{range .VisibleFlags}}{{printf "  %-12s" (term .)}}{{wrap .Usage 14}}
+{{end}}
+{{bold "Examples"}}
+  livenet demo
+  livenet serve --transport quic --policy sliding --timeout 4s
+  livenet dial --transport quic 127.0.0.1:7373
+
+livenet COMMAND --help says more.
+`
+	// A command's own CustomHelpTemplate is appended.
+	commandHelp = `{{.HelpName}}: {{.Usage}}
+
+{{bold "Usage:"}} {{.HelpName}}{{if groups .}} [FLAGS]{{end}}{{with .ArgsUsage}} {{.}}{{end}}
+{{with .Description}}
+{{wrap . 0}}
+{{end}}{{range groups .}}
+{{bold .Name}}
+{{range .Flags}}{{printf "  %-28s" (term .)}}{{unglue (wrap (meaning .) 30)}}
+{{end}}{{end}}`
 )
 
-// literal makes a template that yields just this text.
-func literal(text string) string { return "{{" + fmt.Sprintf("%q", text) + "}}" }
+// helpColumns is the width of the help where the terminal does not say, or is
+// wider. Below leastColumns there is no room for two columns.
+const (
+	helpColumns  = 80
+	leastColumns = 50
+)
 
-// overview is the program's help.
-func overview() string {
-	b := new(strings.Builder)
-	b.WriteString("livenet: connections that end when their other end is gone\n\nUsage: livenet COMMAND [FLAGS]\n\nCommands\n")
-	for _, c := range commands() {
-		entry(b, c.name, 10, c.summary)
-	}
-	b.WriteString("\nFlags\n")
-	entry(b, "--help", 14, "show this help, or a command's")
-	entry(b, "--version", 14, "show the version")
-	b.WriteString("\nExamples\n")
-	for _, line := range []string{
-		"livenet demo",
-		"livenet serve --transport quic --policy sliding --timeout 4s",
-		"livenet dial --transport quic 127.0.0.1:7373",
-		"livenet bench renew",
-	} {
-		fmt.Fprintf(b, "  %s\n", line)
-	}
-	return b.String()
-}
-
-// help is a command's.
-func (c *command) help() string {
-	b := new(strings.Builder)
-	fmt.Fprintf(b, "livenet %s: %s\n\n", c.name, c.summary)
-	if c.run == nil {
-		fmt.Fprintf(b, "Usage: livenet %s COMMAND [FLAGS]\n", c.name)
-	} else {
-		fmt.Fprintf(b, "Usage: livenet %s [FLAGS]%s\n", c.name, c.args)
-	}
-	for _, paragraph := range strings.Split(c.about, "\n\n") {
-		b.WriteByte('\n')
-		for _, line := range wrap(strings.ReplaceAll(paragraph, "\n", " "), helpWidth) {
-			b.WriteString(line + "\n")
+func printHelp(w io.Writer, template string, data any) {
+	columns, heading := helpColumns, func(s string) string { return s }
+	if out, ok := w.(*output); ok {
+		if n, ok := out.process.terminal(w); ok {
+			columns = min(max(n, leastColumns), helpColumns)
+		}
+		if out.process.colors(w) {
+			heading = func(s string) string { return "\x1b[1m" + s + "\x1b[0m" }
 		}
 	}
-	if c.run == nil {
-		c.listCommands(b)
-	} else {
-		c.listFlags(b)
-	}
-	return b.String()
+	cli.HelpPrinterCustom(w, template, data, map[string]any{
+		"wrapAt":  func() int { return columns },
+		"bold":    heading,
+		"groups":  groups,
+		"term":    flagTerm,
+		"meaning": meaning,
+		"unglue":  func(s string) string { return strings.ReplaceAll(s, glue, " ") },
+	})
 }
 
-// listCommands is the rest of a group's help.
-func (c *command) listCommands(b *strings.Builder) {
-	b.WriteString("\nCommands\n")
-	for _, sub := range c.commands {
-		entry(b, sub.word(), 10, sub.summary)
-	}
-	fmt.Fprintf(b, "\nExamples\n%s\n\nlivenet %s COMMAND --help says more.\n", c.examples, c.name)
+// A group is flags of one category.
+type group struct {
+	Name  string
+	Flags []cli.Flag
 }
 
-// listFlags is the rest of the help of any other command.
-func (c *command) listFlags(b *strings.Builder) {
-	group := ""
-	for _, o := range c.options {
-		if o.group != group {
-			group = o.group
-			fmt.Fprintf(b, "\n%s\n", group)
+// groups are a command's flags by category, in the order in which they are given:
+// the library's own are sorted by name. Flags without a category are left out.
+func groups(c *cli.Command) []group {
+	var list []group
+	for _, f := range c.VisibleFlags() {
+		name := f.(cli.CategorizableFlag).GetCategory()
+		if name == "" {
+			continue
 		}
-		entry(b, o.usage(), helpIndent, o.helpText())
+		if len(list) == 0 || list[len(list)-1].Name != name {
+			list = append(list, group{Name: name})
+		}
+		last := &list[len(list)-1]
+		last.Flags = append(last.Flags, f)
 	}
-	b.WriteString("\nExit status\n")
-	for _, s := range c.statuses {
-		entry(b, fmt.Sprintf("%3d", s.code), 8, s.meaning)
-	}
-	fmt.Fprintf(b, "\nExamples\n%s\n", c.examples)
-	example := c.options[0].name
-	fmt.Fprintf(b, "\nEvery flag has a variable: --%s is %s.\n", example, c.variable(example))
+	return list
 }
 
-// usage is a flag and what follows it.
-func (o option) usage() string {
-	s := "--" + o.name
-	if o.short != "" {
-		s = "-" + o.short + ", " + s
+// flagTerm is a flag and what stands for its value, with which the usage begins.
+func flagTerm(f cli.DocGenerationFlag) string {
+	names := slices.Clone(f.Names())
+	slices.Reverse(names) // the short one first
+	for i, n := range names {
+		names[i] = strings.Repeat("-", min(len(n), 2)) + n
 	}
-	if o.value != "" {
-		s += " " + o.value
+	s := strings.Join(names, ", ")
+	if value, _, ok := placeholder(f); ok {
+		s += " " + value
 	}
 	return s
 }
 
-func (o option) helpText() string {
-	text := o.help
-	if o.def != "" {
-		text += " (default:" + glue + o.def + ")"
+// meaning is what a flag is for, and its default where there is one.
+func meaning(f cli.DocGenerationFlag) string {
+	_, text, _ := placeholder(f)
+	if value := strings.Trim(f.GetDefaultText(), `"`); !slices.Contains([]string{"", "0", "0s", "false"}, value) {
+		text += " (default:" + glue + value + ")"
 	}
-	if o.repeat {
+	if s, ok := f.(cli.DocGenerationSliceFlag); ok && s.IsSliceFlag() {
 		text += " (may be" + glue + "repeated)"
 	}
 	return text
 }
 
-// entry writes a term and what it means, wrapped, in columns.
-func entry(b *strings.Builder, term string, indent int, meaning string) {
-	head := fmt.Sprintf("  %-*s", indent-2, term)
-	for i, line := range wrap(meaning, helpWidth-indent) {
-		if i == 0 && len(head) > indent {
-			fmt.Fprintf(b, "%s\n", head)
-		}
-		if i > 0 || len(head) > indent {
-			head = strings.Repeat(" ", indent)
-		}
-		fmt.Fprintf(b, "%s%s\n", head, line)
+func placeholder(f cli.DocGenerationFlag) (value, rest string, ok bool) {
+	quoted, ok := strings.CutPrefix(f.GetUsage(), "`")
+	if !ok {
+		return "", f.GetUsage(), false
 	}
+	return strings.Cut(quoted, "` ")
 }
 
 // glue is a space at which a line is not to be broken.
 const glue = "\x00"
-
-// wrap breaks text into lines.
-func wrap(text string, width int) []string {
-	var lines []string
-	line := ""
-	for _, word := range strings.Fields(text) {
-		if line != "" && len(line)+1+len(word) > width {
-			lines = append(lines, line)
-			line = ""
-		}
-		if line != "" {
-			line += " "
-		}
-		line += strings.ReplaceAll(word, glue, " ")
-	}
-	return append(lines, line)
-}

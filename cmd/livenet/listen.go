@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/livenet/livenet/codec"
 	"github.com/livenet/livenet/internal/devtls"
 	"github.com/livenet/livenet/internal/eventlog"
 	"github.com/livenet/livenet/internal/settings"
@@ -21,7 +22,7 @@ import (
 type bound struct {
 	transport.Listener
 	told     *settings.Listener
-	identity *development // nil: no TLS, or a certificate of the user's
+	identity *devtls.Identity // nil: no TLS, or a certificate of the user's
 }
 
 // listen binds all listeners, or none.
@@ -45,13 +46,7 @@ func bind(ctx context.Context, p *process, l *settings.Listener) (*bound, error)
 	if err != nil {
 		return nil, err
 	}
-	t, err := stack.New(l.Transport, conf, stack.Limits{
-		Silence:   stack.Backstop(l.Timeout),
-		Handshake: l.Opening,
-		Streams:   l.MaxStreams,
-		ReusePort: l.ReusePort,
-		Parked:    l.Parked(),
-	})
+	t, err := stack.New(l.Transport, conf, limits(l, handlers[l.Handler]))
 	if err != nil {
 		return nil, err
 	}
@@ -62,14 +57,25 @@ func bind(ctx context.Context, p *process, l *settings.Listener) (*bound, error)
 	return &bound{listener, l, identity}, nil
 }
 
+func limits(l *settings.Listener, h handler) stack.Limits {
+	return stack.Limits{
+		Silence:   stack.Backstop(l.Timeout),
+		Handshake: l.Opening,
+		Streams:   l.MaxStreams,
+		ReusePort: l.ReusePort,
+		Parked:    l.Parked() && h.data != nil,
+	}
+}
+
 // server is the server of a listener that is bound.
 func (b *bound) server(o serveOptions, out *printer, log *eventlog.Log) *liveness.Server {
 	l := b.told
-	return &liveness.Server{
+	framing, _ := codec.ByName(l.Codec) // one of those that there are
+	s := &liveness.Server{
 		Config: liveness.Config{
 			Policy:    l.SessionPolicy(),
 			Opening:   l.Opening,
-			Evidence:  l.Evidence,
+			Evidence:  l.Counts(),
 			MaxBeats:  l.MaxBeats,
 			Events:    log.Event,
 			Name:      b.name(),
@@ -77,54 +83,43 @@ func (b *bound) server(o serveOptions, out *printer, log *eventlog.Log) *livenes
 		},
 		Streams:    l.StreamsPolicy(),
 		MaxStreams: l.MaxStreams,
-		Codec:      l.Codec,
-		Data:       handlerOf(l.Handler, out),
+		Codec:      framing,
 		Drain:      o.drain,
 	}
+	handlers[l.Handler].serve(s, out)
+	return s
 }
 
 // name is what events call the listener: where it can be reached.
 func (b *bound) name() string { return b.told.Transport + "://" + b.Addr().String() }
 
-// A development is the development certificate, and where it is kept.
-type development struct {
-	*devtls.Identity
-	store devtls.Store
-}
-
 // serverTLS is nil where the listener has no TLS.
-func serverTLS(p *process, l *settings.Listener) (*tls.Config, *development, error) {
+func serverTLS(p *process, l *settings.Listener) (conf *tls.Config, identity *devtls.Identity, err error) {
 	if !l.TLS {
 		return nil, nil, nil
 	}
-	conf := new(tls.Config)
-	var dev *development
-	if l.Cert == "" {
-		store, err := developmentStore(p)
-		if err != nil {
-			return nil, nil, err
-		}
-		identity, err := store.Identity()
-		if err != nil {
-			return nil, nil, err
-		}
-		dev = &development{identity, store}
-		conf.Certificates = []tls.Certificate{identity.Certificate}
-	} else {
+	conf = new(tls.Config)
+	if l.Cert != "" {
 		cert, err := loadCertificate(l.Cert, l.Key)
 		if err != nil {
 			return nil, nil, err
 		}
 		conf.Certificates = []tls.Certificate{cert}
-	}
-	if l.ClientCA != "" {
-		pool, err := loadAuthorities(l.ClientCA)
+	} else {
+		store, err := developmentStore(p)
 		if err != nil {
 			return nil, nil, err
 		}
-		conf.ClientCAs, conf.ClientAuth = pool, tls.RequireAndVerifyClientCert
+		if identity, err = store.Identity(); err != nil {
+			return nil, nil, err
+		}
+		conf.GetCertificate = store.Renewing(identity)
 	}
-	return conf, dev, nil
+	if l.ClientCA != "" {
+		conf.ClientAuth = tls.RequireAndVerifyClientCert
+		conf.ClientCAs, err = loadAuthorities(l.ClientCA)
+	}
+	return conf, identity, err
 }
 
 func developmentStore(p *process) (devtls.Store, error) {
@@ -139,35 +134,35 @@ func loadCertificate(certFile, keyFile string) (tls.Certificate, error) {
 		return cert, nil
 	}
 	if _, unreadable := errors.AsType[*fs.PathError](err); unreadable {
-		return cert, usage("can't read the certificate: %w", err)
+		return cert, settings.Usage("can't read the certificate: %w", err)
 	}
-	return cert, usage("can't use the certificate %s with the key %s: %w", certFile, keyFile, err)
+	return cert, settings.Usage("can't use the certificate %s with the key %s: %w", certFile, keyFile, err)
 }
 
 func loadAuthorities(file string) (*x509.CertPool, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, usage("can't read the authorities' certificates: %w", err)
+		return nil, settings.Usage("can't read the authorities' certificates: %w", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, usage("there is no certificate in %s", file)
+		return nil, settings.Usage("there is no certificate in %s", file)
 	}
 	return pool, nil
 }
 
-// noteCertificates says, once, what a client must know to trust the development
+// noteCertificate says, once, what a client must know to trust the development
 // certificate.
-func noteCertificates(log *eventlog.Log, listeners []*bound) {
-	var dev *development
+func noteCertificate(p *process, log *eventlog.Log, listeners []*bound) {
+	var shown *devtls.Identity
 	made := false
 	for _, b := range listeners {
 		if b.identity != nil {
-			dev = b.identity
-			made = made || dev.Made
+			shown = b.identity
+			made = made || shown.Made
 		}
 	}
-	if dev != nil {
-		log.Certificate(dev.store.Dir, dev.Pin().String(), made)
+	if store, err := developmentStore(p); err == nil && shown != nil {
+		log.Certificate(store.Dir, shown.Pin().String(), made)
 	}
 }

@@ -4,7 +4,6 @@
 //	livenet serve --transport quic --policy sliding --timeout 4s
 //	livenet dial --transport quic 127.0.0.1:7373
 //	livenet demo
-//	livenet bench renew
 //
 // See docs/cli.md, or livenet COMMAND --help.
 package main
@@ -23,21 +22,18 @@ func main() {
 	if _, set := os.LookupEnv(quietQUIC); !set {
 		os.Setenv(quietQUIC, "true")
 	}
-	workIfWorker()
 	ctx, hurry := interrupts()
 	os.Exit(run(ctx, &process{
-		stdin:     os.Stdin,
-		stdout:    os.Stdout,
-		stderr:    os.Stderr,
-		lookupEnv: os.LookupEnv,
-		hurry:     hurry,
+		stdin:   os.Stdin,
+		stdout:  os.Stdout,
+		stderr:  os.Stderr,
+		getenv:  os.Getenv,
+		environ: os.Environ(),
+		hurry:   hurry,
 	}, os.Args[1:]))
 }
 
 const quietQUIC = "QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING"
-
-// patience is how long a command may take to end when it is told to hurry.
-const patience = time.Second
 
 // repeats is how soon after the first signal another one says nothing new: timeout(1)
 // for one signals the process, and then the process's group.
@@ -60,7 +56,7 @@ func interrupts() (context.Context, <-chan struct{}) {
 			}
 		}
 		close(hurry)
-		time.AfterFunc(patience, func() { os.Exit(statusHurried) })
+		time.AfterFunc(defaultPatience, func() { os.Exit(statusHurried) })
 	}()
 	return ctx, hurry
 }

@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"io"
 	"maps"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -18,7 +20,7 @@ import (
 
 // asMain makes the test's own binary the program, for tests of signals and exit
 // statuses as the system sees them.
-const asMain = "LIVENET_TEST_MAIN"
+const asMain = "TEST_LIVENET_MAIN"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asMain) != "" {
@@ -26,6 +28,9 @@ func TestMain(m *testing.M) {
 	}
 	os.Setenv(quietQUIC, "true")
 	flag.Parse()
+	if flag.Lookup("test.parallel").Value.String() == fmt.Sprint(runtime.GOMAXPROCS(0)) { // nobody has set it
+		flag.Set("test.parallel", "8") // those that run in parallel mostly wait
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -38,8 +43,9 @@ type trial struct {
 	t              *testing.T
 	stdin          io.Reader
 	stdout, stderr *capture
-	out            io.Writer // in place of stdout; nil: that is where it writes
-	env            map[string]string
+	out            io.Writer         // in place of stdout; nil: that is where it writes
+	env            map[string]string // flags read the real one: see spawn
+	patience       time.Duration
 	cancel         context.CancelFunc // the first signal
 	hurry          chan struct{}      // closed: the second
 	done           chan struct{}
@@ -57,21 +63,27 @@ func newTrial(t *testing.T) *trial {
 	}
 }
 
-// start runs the command line in the background, until the test ends at most.
-func (tr *trial) start(args ...string) {
-	ctx, cancel := context.WithCancel(context.Background())
-	tr.cancel = cancel
+// process is what the command runs in.
+func (tr *trial) process() *process {
 	p := &process{
 		stdin: tr.stdin, stdout: tr.out, stderr: tr.stderr,
-		lookupEnv: func(name string) (string, bool) {
-			value, ok := tr.env[name]
-			return value, ok
-		},
-		hurry: tr.hurry,
+		getenv: func(name string) string { return tr.env[name] },
+		hurry:  tr.hurry, patience: tr.patience,
+	}
+	for name, value := range tr.env {
+		p.environ = append(p.environ, name+"="+value)
 	}
 	if p.stdout == nil {
 		p.stdout = tr.stdout
 	}
+	return p
+}
+
+// start runs the command line in the background, until the test ends at most.
+func (tr *trial) start(args ...string) {
+	ctx, cancel := context.WithCancel(context.Background())
+	tr.cancel = cancel
+	p := tr.process()
 	go func() {
 		defer close(tr.done)
 		defer tr.stdout.end()

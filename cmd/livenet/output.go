@@ -5,10 +5,11 @@ import (
 	"sync"
 )
 
-// An output is a writer that remembers that it has failed, for those who write
-// in passing.
+// An output is a process's stdout that remembers that it has failed, for those who
+// write in passing.
 type output struct {
-	w io.Writer
+	w       io.Writer
+	process *process
 
 	mu  sync.Mutex
 	err error // the first

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // A full disk takes nothing.
@@ -23,16 +24,14 @@ func TestUnwrittenOutput(t *testing.T) {
 		"--help",
 		"version",
 		"serve --help",
-		"bench",
-		"bench renew --help",
+		"completion fish",
 		"demo --speed 40",
 	} {
 		t.Run(args, func(t *testing.T) {
 			t.Parallel()
 			tr := newTrial(t)
-			lookup := func(name string) (string, bool) { return "", false }
-			p := &process{stdin: tr.stdin, stdout: full{}, stderr: tr.stderr, lookupEnv: lookup, hurry: tr.hurry}
-			status := run(context.Background(), p, strings.Fields(args))
+			tr.out = full{}
+			status := run(context.Background(), tr.process(), strings.Fields(args))
 			if status != statusFailed {
 				t.Errorf("exit status %d", status)
 			}
@@ -50,9 +49,8 @@ func TestUnwrittenOutputOfWhoIsInterrupted(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(context.Background())
 	tr := newTrial(t)
-	lookup := func(name string) (string, bool) { return "", false }
-	p := &process{stdin: tr.stdin, stdout: then{full{}, cancel}, stderr: tr.stderr, lookupEnv: lookup, hurry: tr.hurry}
-	status := run(ctx, p, []string{"demo"})
+	tr.out = then{full{}, cancel}
+	status := run(ctx, tr.process(), []string{"demo"})
 	if said, want := tr.stderr.String(), "livenet demo: can't write: no space left on device\n"; status != statusFailed || said != want {
 		t.Errorf("exit status %d, and it said %q", status, said)
 	}
@@ -111,6 +109,7 @@ func TestServeEndsThoughNobodyReads(t *testing.T) {
 	reader := blocked{make(chan struct{}, 10), make(chan struct{})}
 	defer close(reader.let)
 	tr.out = reader
+	tr.patience = 100 * time.Millisecond
 	tr.start("serve", "--listen", "127.0.0.1:0", "--handler", "log", "--drain", "20ms", "--log-format", "json")
 	defer tellOne(t, tr).Close()
 	<-reader.began
@@ -141,8 +140,9 @@ func TestNobodyReadsWhy(t *testing.T) {
 	reader := blocked{make(chan struct{}, 10), make(chan struct{})}
 	defer close(reader.let)
 	tr := newTrial(t)
-	lookup := func(name string) (string, bool) { return "", false }
-	p := &process{stdin: tr.stdin, stdout: tr.stdout, stderr: reader, lookupEnv: lookup, hurry: tr.hurry}
+	tr.patience = 20 * time.Millisecond
+	p := tr.process()
+	p.stderr = reader
 	if status := run(context.Background(), p, []string{"dial", "--nonsense"}); status != statusUsage {
 		t.Errorf("exit status %d", status)
 	}

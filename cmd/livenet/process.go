@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"io"
 	"os"
 	"runtime"
 	"strings"
+	"time"
 
 	"golang.org/x/term"
 )
@@ -14,14 +16,17 @@ import (
 type process struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	lookupEnv      func(string) (string, bool)
+	getenv         func(name string) string
+	environ        []string        // all variables, as os.Environ returns them
 	hurry          <-chan struct{} // closed: end at once
+
+	// patience is how long it waits, when it ends, for who does not read. 0 means a second.
+	patience time.Duration
 }
 
-func (p *process) getenv(name string) string {
-	value, _ := p.lookupEnv(name)
-	return value
-}
+const defaultPatience = time.Second
+
+func (p *process) waitAtMost() time.Duration { return cmp.Or(p.patience, defaultPatience) }
 
 // terminal reports whether w is a terminal that can be drawn on, and how wide
 // it is.

@@ -20,12 +20,21 @@ import (
 // spawn runs the program as a process of its own.
 func spawn(t *testing.T, args ...string) (cmd *exec.Cmd, stderr *bufio.Scanner) {
 	t.Helper()
+	return spawnWith(t, nil, args...)
+}
+
+// spawnWith does so with these environment variables.
+func spawnWith(t *testing.T, env map[string]string, args ...string) (cmd *exec.Cmd, stderr *bufio.Scanner) {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd = exec.CommandContext(t.Context(), exe, args...)
 	cmd.Env = append(os.Environ(), asMain+"=1", "LIVENET_DATA_DIR="+t.TempDir())
+	for name, value := range env {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
 	pipe, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -177,15 +186,15 @@ func TestNetcat(t *testing.T) {
 	}
 }
 
-// So is openssl, which trusts the development CA when it is told to.
+// So is openssl, which trusts the development certificate when it is told to.
 func TestOpenSSL(t *testing.T) {
 	t.Parallel()
 	openssl := tool(t, "openssl")
-	tr := serveJSON(t, "--listen", "127.0.0.1:0", "--tls", "--policy", "fixed", "--timeout", "2s")
-	ca := tr.event(1, line{"msg": "certificate"}).text("folder") + "/ca.pem"
+	tr := serveJSON(t, "--listen", "127.0.0.1:0", "--tls", "--policy", "fixed", "--timeout", "1s")
+	ca := tr.event(1, line{"msg": "certificate"}).text("folder") + "/cert.pem"
 	converse(t, exec.CommandContext(t.Context(), openssl, "s_client", "-quiet", "-connect", tr.addr("tcp"),
 		"-CAfile", ca, "-verify_return_error", "-verify_hostname", "localhost"))
-	if l := tr.event(1, line{"msg": "closed"}); l.text("reason") != "fixed-deadline" || l.number("age_ms") < 2000 || l.number("bytes_in") != 6 {
+	if l := tr.event(1, line{"msg": "closed"}); l.text("reason") != "fixed-deadline" || l.number("age_ms") < 1000 || l.number("bytes_in") != 6 {
 		t.Errorf("got %v", l)
 	}
 }

@@ -3,22 +3,24 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os/signal"
-	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/urfave/cli/v2"
 
 	"github.com/livenet/livenet/internal/eventlog"
 	"github.com/livenet/livenet/internal/settings"
 	"github.com/livenet/livenet/liveness"
 )
 
-func serveCommand() *command {
-	return &command{
-		name:    "serve",
-		summary: "accept connections and end each when its policy says so",
-		about: `Without flags, serve echoes on tcp 127.0.0.1:7373 and ends whoever has been
+func serveCommand(p *process) *cli.Command {
+	var o serveOptions
+	var own settings.Listener
+	return &cli.Command{
+		Name:  "serve",
+		Usage: "accept connections and end each when its policy says so",
+		Description: `Without flags, serve echoes on tcp 127.0.0.1:7373 and ends whoever has been
 silent for 30 seconds.
 
 Several listeners can be had with --listener URL, where the scheme is the
@@ -28,36 +30,35 @@ describe a listener of their own if --listen is among them.
 
 The first SIGTERM or SIGINT stops accepting, tells the peers and waits for them
 to leave; the second ends everything at once.`,
-		options: serveOptionsTable(),
-		statuses: []status{
-			{0, "it was asked to end, and has"},
-			{statusFailed, "it can't listen, a listener broke, or what it prints can't be written"},
-			{statusUsage, meaningUsage},
-			{statusHurried, "it was asked to end twice"},
-		},
-		variable: prefixed(""),
-		examples: `  livenet serve --policy sliding --timeout 4s
+		CustomHelpTemplate: `
+{{bold "Exit status"}}
+    0   it was asked to end, and has
+    1   it can't listen, a listener broke, or what it prints can't be written
+    2   the command line makes no sense
+  130   it was asked to end twice
+
+{{bold "Examples"}}
+  livenet serve --policy sliding --timeout 4s
   livenet serve --transport quic --policy fixed --timeout 10s --log-format json
   livenet serve --listener 'tcp://127.0.0.1:7373?timeout=4s' \
-                --listener 'quic://127.0.0.1:7374?policy=fixed&timeout=10s'`,
-		run: func(ctx context.Context, p *process, f *flags) error {
-			o, err := readServe(f)
-			if err != nil {
+                --listener 'quic://127.0.0.1:7374?policy=fixed&timeout=10s'
+
+Every flag has a variable: --listen is LIVENET_LISTEN.
+`,
+		Flags: append(settings.Flags(&own, handlerNames()), processFlags(&o)...),
+		Action: func(c *cli.Context) (err error) {
+			if err := noArguments(c); err != nil {
 				return err
 			}
-			return serve(ctx, p, o)
+			if o.listeners, err = readListeners(c, &own); err != nil {
+				return err
+			}
+			return serve(c.Context, p, o)
 		},
 	}
 }
 
-const (
-	flagListen    = "listen"
-	flagListener  = "listener"
-	flagDrain     = "drain"
-	flagLogFormat = "log-format"
-	flagLogLevel  = "log-level"
-	flagLogRate   = "log-rate"
-)
+const flagListener = "listener"
 
 // logRate is more than anybody reads, and leaves nothing out of an ordinary day.
 const (
@@ -65,77 +66,50 @@ const (
 	mostLogRate = 1_000_000
 )
 
-// serveOptionsTable is the table of a listener's settings, and what concerns
-// the process.
-func serveOptionsTable() []option {
-	var list []option
-	for _, s := range settings.All {
-		list = append(list, option{name: s.Name, group: s.Group, value: s.Value, def: s.Default, help: s.Help})
-	}
-	const group = "Process"
-	return append(list,
-		option{name: flagListener, group: group, value: "URL", repeat: true, help: "a listener of its own"},
-		option{name: flagDrain, group: group, value: "DURATION", def: liveness.DefaultDrain.String(),
-			help: "how long peers have to leave when serve is to end"},
-		option{name: flagLogFormat, group: group, value: "FORMAT", def: string(eventlog.Text), help: "text or json, on stderr"},
-		option{name: flagLogLevel, group: group, value: "LEVEL", def: "info", help: "debug (all streams, too), info, warn or error"},
-		option{name: flagLogRate, group: group, value: "N", def: strconv.Itoa(logRate),
-			help: "lines a second about sessions and streams; what is beyond is counted in one line; 0: all of them"},
-	)
-}
-
 // serveOptions are what serve can be told.
 type serveOptions struct {
 	listeners []*settings.Listener
 	drain     time.Duration
-	log       eventlog.Options
+	logFormat string
+	logLevel  string
+	logRate   int
 }
 
-func readServe(f *flags) (o serveOptions, err error) {
-	f.noArguments()
-	o.drain = f.duration(flagDrain)
-	o.log.Format = eventlog.Format(f.oneOf(flagLogFormat, string(eventlog.JSON), string(eventlog.Text)))
-	o.log.Rate = f.number(flagLogRate, 0, mostLogRate)
-	level := f.oneOf(flagLogLevel, "debug", "info", "warn", "error")
-	if f.err != nil {
-		return o, f.err
+func processFlags(o *serveOptions) []cli.Flag {
+	const group = "Process"
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: flagListener, Category: group, Usage: "`URL` a listener of its own"},
+		settings.Duration(group, "drain", "how long peers have to leave when serve is to end", &o.drain, liveness.DefaultDrain),
+		settings.OneOf(group, "log-format", "text or json, on stderr", &o.logFormat, string(eventlog.Text), string(eventlog.JSON), string(eventlog.Text)),
+		settings.OneOf(group, "log-level", "debug (all streams, too), info, warn or error", &o.logLevel, "info", "debug", "info", "warn", "error"),
+		settings.Number(group, "log-rate", "lines a second about sessions and streams; what is beyond is counted in one line; 0: all of them",
+			&o.logRate, logRate, 0, mostLogRate),
 	}
-	if err := o.log.Level.UnmarshalText([]byte(level)); err != nil {
-		return o, err
-	}
-	if o.listeners, err = readListeners(f); err != nil {
-		return o, &exit{statusUsage, err}
-	}
-	return o, nil
 }
 
-// readListeners reads the listener that the flags describe, and those of URLs.
-func readListeners(f *flags) ([]*settings.Listener, error) {
-	urls := f.list(flagListener)
-	source := settings.Source{Text: make(map[string]string), Spell: f.spell}
-	stray := ""
-	for _, s := range settings.All {
-		if text, given := f.given(s.Name); given {
-			source.Text[s.Name] = text
-			stray = s.Name
-		}
-	}
-	_, own := source.Text[flagListen]
-	if len(urls) > 0 && !own && stray != "" {
-		return nil, fmt.Errorf("%s does not reach into a --listener URL: put it there, or add --%s for a listener that the flags describe", f.spell(stray), flagListen)
-	}
+// readListeners returns the listener that the flags describe, and those of URLs.
+func readListeners(c *cli.Context, own *settings.Listener) ([]*settings.Listener, error) {
 	var list []*settings.Listener
-	if len(urls) == 0 || own {
-		l, err := source.Listener()
-		if err != nil {
+	urls := c.StringSlice(flagListener)
+	if len(urls) == 0 || c.IsSet("listen") {
+		if err := own.Check(c); err != nil {
 			return nil, err
 		}
-		list = append(list, l)
+		list = append(list, own)
+	} else {
+		for _, f := range settings.Flags(new(settings.Listener), nil) {
+			if name := f.Names()[0]; c.IsSet(name) {
+				return nil, settings.Usage("%s does not reach into a --listener URL: put it there, or add --listen for a listener that the flags describe", settings.Spell(c, name))
+			}
+		}
 	}
 	for _, text := range urls {
-		l, err := settings.ParseURL(text)
+		if text == "" { // between the spaces of a variable
+			continue
+		}
+		l, err := settings.ParseURL(text, handlerNames())
 		if err != nil {
-			return nil, fmt.Errorf("%s %q: %w", f.spell(flagListener), text, err)
+			return nil, settings.Usage("%s %q: %w", settings.Spell(c, flagListener), text, err)
 		}
 		list = append(list, l)
 	}
@@ -150,19 +124,20 @@ func serve(ctx context.Context, p *process, o serveOptions) error {
 		return err
 	}
 	log := newEventLog(p, o)
-	defer closeLog(log)
-	noteCertificates(log, listeners)
+	defer closeLog(p, log)
+	noteCertificate(p, log, listeners)
 	return serveAll(ctx, p, o, listeners, log)
 }
 
 func newEventLog(p *process, o serveOptions) *eventlog.Log {
-	o.log.Color = p.colors(p.stderr)
-	return eventlog.New(p.stderr, o.log)
+	options := eventlog.Options{Format: eventlog.Format(o.logFormat), Rate: o.logRate, Color: p.colors(p.stderr)}
+	options.Level.UnmarshalText([]byte(o.logLevel)) // one of those that there are
+	return eventlog.New(p.stderr, options)
 }
 
 // closeLog waits for the last lines, but not for ever.
-func closeLog(log *eventlog.Log) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+func closeLog(p *process, log *eventlog.Log) {
+	ctx, cancel := context.WithTimeout(context.Background(), p.waitAtMost())
 	defer cancel()
 	log.Close(ctx)
 }
@@ -186,6 +161,7 @@ func serveAll(ctx context.Context, p *process, o serveOptions, listeners []*boun
 	for i, l := range listeners {
 		go func() { ended <- servers[i].Serve(ctx, l.Listener) }()
 	}
+	patience := p.waitAtMost()
 	hurry, gone, draining := p.hurry, out.gone, ctx.Done()
 	var overdue <-chan time.Time
 	var errs []error
@@ -208,7 +184,7 @@ func serveAll(ctx context.Context, p *process, o serveOptions, listeners []*boun
 			overdue = time.After(patience)
 		case <-hurry:
 			hurry = nil
-			errs = append(errs, &exit{status: statusHurried})
+			errs = append(errs, quietly(statusHurried))
 			for _, s := range servers {
 				s.Close()
 			}

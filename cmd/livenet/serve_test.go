@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -15,9 +17,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/livenet/livenet/internal/devtls"
 	"github.com/livenet/livenet/internal/settings"
+	"github.com/livenet/livenet/internal/stack"
+	"github.com/livenet/livenet/liveness"
 )
 
 // Everything that makes no sense gets one line that says why, and status 2; and
@@ -36,7 +42,7 @@ func TestServeBadUsage(t *testing.T) {
 		{"--codec foo", `unknown codec "foo": there are auto, frame, line and raw`},
 		{"--handler foo", `unknown handler "foo": there are discard, echo and log`},
 		{"--evidence foo", `unknown evidence "foo": there are bytes, messages and beats`},
-		{"--policy sliding --timeout=", "a policy needs a timeout: give --timeout a duration, such as 30s"},
+		{"--policy sliding --timeout=", `--timeout "": want a duration, such as 500ms, 4s or 1h30m`},
 		{"--timeout 0", "a policy needs a timeout: give --timeout a duration, such as 30s"},
 		{"--timeout -4s", "--timeout -4s: out of range: from 20ms to 87600h (ten years)"},
 		{"--timeout 1ms", "--timeout 1ms: out of range: from 20ms to 87600h (ten years)"},
@@ -82,7 +88,7 @@ func TestServeBadUsage(t *testing.T) {
 }
 
 // certificateFiles is a certificate and its key, in files.
-type files struct{ cert, key, ca string }
+type files struct{ cert, key string }
 
 func certificateFiles(t *testing.T) files {
 	t.Helper()
@@ -90,7 +96,7 @@ func certificateFiles(t *testing.T) files {
 	if _, err := s.Identity(); err != nil {
 		t.Fatal(err)
 	}
-	return files{cert: filepath.Join(s.Dir, "cert.pem"), key: filepath.Join(s.Dir, "key.pem"), ca: s.Authority()}
+	return files{cert: filepath.Join(s.Dir, "cert.pem"), key: filepath.Join(s.Dir, "key.pem")}
 }
 
 // All listeners are bound, or none.
@@ -214,18 +220,21 @@ func TestServeSeveralListeners(t *testing.T) {
 // What can be said with a flag can be said with a variable, and the flag wins.
 func TestServeVariables(t *testing.T) {
 	t.Parallel()
-	tr := newTrial(t)
-	maps.Copy(tr.env, map[string]string{
-		"LIVENET_LISTEN": "127.0.0.1:0", "LIVENET_POLICY": "fixed", "LIVENET_TIMEOUT": "9s", "LIVENET_TRANSPORT": "yamux",
-		"LIVENET_TLS": "true", "LIVENET_LOG_FORMAT": "json", "LIVENET_MAX_AGE": "",
-		"LIVENET_LISTENER": "tcp://127.0.0.1:0?timeout=4s quic://127.0.0.1:0?timeout=5s",
-	})
-	tr.start("serve", "--timeout", "8s")
-	for transport, policy := range map[string]string{"yamux": "fixed 8s", "tcp": "sliding 4s", "quic": "sliding 5s"} {
-		if l := tr.event(1, line{"msg": "listening", "transport": transport}); l.text("policy") != policy {
-			t.Errorf("got %v", l)
-		}
+	cmd, stderr := spawnWith(t, map[string]string{
+		"LIVENET_LISTEN": "127.0.0.1:0", "LIVENET_POLICY": "fixed", "LIVENET_TIMEOUT": "nonsense", "LIVENET_TRANSPORT": "yamux",
+		"LIVENET_TLS": "true", "LIVENET_LOG_FORMAT": "json", "LIVENET_MAX_AGE": "", "LIVENET_STREAM_POLICY": "", "LIVENET_NONSENSE": "",
+		"LIVENET_LISTENER": "tcp://127.0.0.1:0?timeout=4s  quic://127.0.0.1:0?timeout=5s",
+	}, "serve", "--timeout", "8s")
+	policies := make(map[string]string)
+	for range 3 {
+		l := await(t, stderr, "listening")
+		policies[l.text("transport")] = l.text("policy")
 	}
+	if want := map[string]string{"yamux": "fixed 8s", "tcp": "sliding 4s", "quic": "sliding 5s"}; !maps.Equal(policies, want) {
+		t.Errorf("got %v, want %v", policies, want)
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
 	for _, test := range []struct{ variable, value, want string }{
 		{"LIVENET_TRANSPORT", "foo", `unknown transport "foo" in LIVENET_TRANSPORT: there are quic, tcp and yamux`},
 		{"LIVENET_TIMEOUT", "-1s", "LIVENET_TIMEOUT -1s: out of range: from 20ms to 87600h (ten years)"},
@@ -233,10 +242,16 @@ func TestServeVariables(t *testing.T) {
 		{"LIVENET_DRAIN", "x", `LIVENET_DRAIN "x": want a duration, such as 500ms, 4s or 1h30m`},
 		{"LIVENET_LOG_FORMAT", "x", `unknown log format "x" in LIVENET_LOG_FORMAT: there are json and text`},
 		{"LIVENET_LISTENER", "x", `LIVENET_LISTENER "x": want TRANSPORT://HOST:PORT?timeout=30s`},
+		{"LIVENET_TIMEUOT", "4s", "unknown variable LIVENET_TIMEUOT: did you mean LIVENET_TIMEOUT?"},
+		{"LIVENET_DIAL_PINS", "x", "unknown variable LIVENET_DIAL_PINS: did you mean LIVENET_DIAL_PIN?"},
 	} {
-		status, _, stderr := try(t, map[string]string{test.variable: test.value}, "serve")
-		if status != statusUsage || stderr != "livenet serve: "+test.want+"\n" {
-			t.Errorf("%s=%s: exit status %d, %s", test.variable, test.value, status, stderr)
+		cmd, stderr := spawnWith(t, map[string]string{test.variable: test.value}, "serve", "--listen", "127.0.0.1:0")
+		text := ""
+		for stderr.Scan() {
+			text += stderr.Text() + "\n"
+		}
+		if status := exitStatus(cmd.Wait()); status != statusUsage || text != "livenet serve: "+test.want+"\n" {
+			t.Errorf("%s=%s: exit status %d, %s", test.variable, test.value, status, text)
 		}
 	}
 }
@@ -496,10 +511,52 @@ func TestServeDevelopmentCertificate(t *testing.T) {
 	}
 }
 
+// It is renewed while serve runs, and dial, which knew the one before, goes on.
+func TestServeRenewsItsCertificate(t *testing.T) {
+	tr := newTrial(t)
+	synctest.Test(t, func(t *testing.T) {
+		p := tr.process()
+		conf, identity, err := serverTLS(p, &settings.Listener{TLS: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		dialling := trust{tls: true}
+		client, err := dialling.config(p, "127.0.0.1:7373")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			time.Sleep(10 * 24 * time.Hour)
+			shown, err := conf.GetCertificate(nil)
+			if err != nil || time.Until(shown.Leaf.NotAfter) < 24*time.Hour || devtls.PinOf(shown.Leaf) != identity.Pin() {
+				t.Errorf("it shows %v, %v", shown.Leaf.NotAfter, err)
+			}
+			if err := client.VerifyConnection(tls.ConnectionState{PeerCertificates: []*x509.Certificate{shown.Leaf}}); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// A handler that wants a connection of its own gets one that is not parked.
+func TestHandlerWithoutParking(t *testing.T) {
+	for _, test := range []struct {
+		h    handler
+		want bool
+	}{
+		{handler{data: echo}, stack.Parks("tcp")},
+		{handler{conn: func(context.Context, *printer, *liveness.Conn) {}}, false},
+	} {
+		if got := limits(&settings.Listener{Transport: "tcp", IO: settings.IOAuto}, test.h); got.Parked != test.want {
+			t.Errorf("parked: %v, want %v", got.Parked, test.want)
+		}
+	}
+}
+
 func TestServeDamagedCertificate(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	file := filepath.Join(dir, "ca-key.pem")
+	file := filepath.Join(dir, "key.pem")
 	if err := os.WriteFile(file, []byte("nonsense"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -513,8 +570,8 @@ func TestServeDamagedCertificate(t *testing.T) {
 func TestServeListenerBreaks(t *testing.T) {
 	t.Parallel()
 	tr := newTrial(t)
-	p := &process{stdout: tr.stdout, stderr: tr.stderr, lookupEnv: func(string) (string, bool) { return "", false }}
-	l, err := settings.ParseURL("tcp://127.0.0.1:0?timeout=4s")
+	p := tr.process()
+	l, err := settings.ParseURL("tcp://127.0.0.1:0?timeout=4s", handlerNames())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -523,8 +580,8 @@ func TestServeListenerBreaks(t *testing.T) {
 		t.Fatal(err)
 	}
 	list[0].Close()
-	log := newEventLog(p, serveOptions{})
-	defer closeLog(log)
+	log := newEventLog(p, serveOptions{logFormat: "text", logLevel: "info"})
+	defer closeLog(p, log)
 	if err := serveAll(context.Background(), p, serveOptions{}, list, log); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("got %v", err)
 	}

@@ -1,70 +1,56 @@
 package main
 
 import (
+	"cmp"
 	"crypto/tls"
-	"crypto/x509"
 	"net"
 	"os"
 	"strings"
 
+	"github.com/urfave/cli/v2"
+
 	"github.com/livenet/livenet/internal/devtls"
+	"github.com/livenet/livenet/internal/settings"
 	"github.com/livenet/livenet/internal/stack"
 )
 
 // trust is whom dial takes a server for, and what it shows of itself.
 type trust struct {
 	tls       bool
-	ca        string // a file; empty: the system's, and on this machine the development CA
+	ca        string // a file; empty: the system's, and on this machine the development certificate
 	pin       *devtls.Pin
 	insecure  bool
 	cert, key string
 }
 
-func readTrust(f *flags, transport string) trust {
-	t := trust{
-		tls:      f.on("tls"),
-		ca:       f.file("ca"),
-		insecure: f.on("insecure"),
-		cert:     f.file("tls-cert"),
-		key:      f.file("tls-key"),
-	}
-	if text, given := f.given("pin"); given {
-		pin, err := devtls.ParsePin(text)
-		if err != nil {
-			f.fail("%s %w", f.spell("pin"), err)
-		}
-		t.pin = &pin
-	}
-	t.check(f, transport)
-	t.tls = t.tls || stack.AlwaysTLS(transport)
-	return t
-}
-
-// check finds what contradicts itself.
-func (t *trust) check(f *flags, transport string) {
-	var ways []string
-	for _, name := range []string{"ca", "pin", "insecure"} {
-		if _, given := f.given(name); given && (name != "insecure" || t.insecure) {
-			ways = append(ways, f.spell(name))
-		}
-	}
-	_, told := f.given("tls")
+// check finds what contradicts itself, and fills in what follows from the rest.
+func (t *trust) check(c *cli.Context, transport string) error {
 	always := stack.AlwaysTLS(transport)
-	switch {
-	case len(ways) > 1:
-		f.fail("%s contradict each other: take one", strings.Join(ways, " and "))
-	case t.cert != "" && t.key == "":
-		f.fail("%s is without its key: add %s", f.spell("tls-cert"), f.spell("tls-key"))
-	case t.key != "" && t.cert == "":
-		f.fail("%s is without its certificate: add %s", f.spell("tls-key"), f.spell("tls-cert"))
-	case always && told && !t.tls:
-		f.fail("%s can't be false: %s always has TLS", f.spell("tls"), transport)
-	case always || t.tls:
-	case len(ways) > 0:
-		f.fail("%s needs TLS: add --tls", ways[0])
-	case t.cert != "":
-		f.fail("%s needs TLS: add --tls", f.spell("tls-cert"))
+	if c.IsSet("tls") && !t.tls && always {
+		return settings.Usage("%s can't be false: %s always has TLS", settings.Spell(c, "tls"), transport)
 	}
+	if err := settings.CheckPair(c, t.cert, t.key); err != nil {
+		return err
+	}
+	var ways []string
+	for _, way := range []struct {
+		name  string
+		taken bool
+	}{{"ca", t.ca != ""}, {"pin", t.pin != nil}, {"insecure", t.insecure}} {
+		if way.taken {
+			ways = append(ways, settings.Spell(c, way.name))
+		}
+	}
+	if len(ways) > 1 {
+		return settings.Usage("%s contradict each other: take one", settings.Enumerate(ways, "and"))
+	}
+	if t.cert != "" {
+		ways = append(ways, settings.Spell(c, "tls-cert"))
+	}
+	if t.tls = t.tls || always; !t.tls && len(ways) > 0 {
+		return settings.Usage("%s needs TLS: add --tls", ways[0])
+	}
+	return nil
 }
 
 // config is the client's TLS config for dialling addr, or nil.
@@ -93,9 +79,10 @@ func (t *trust) verification(p *process, addr string) (*tls.Config, error) {
 	case t.ca != "":
 		pool, err := loadAuthorities(t.ca)
 		return &tls.Config{RootCAs: pool}, err
-	case local(addr):
-		pool, err := developmentRoots(p)
-		return &tls.Config{RootCAs: pool}, err
+	}
+	if store, err := developmentStore(p); err == nil && local(addr) {
+		host, _, _ := net.SplitHostPort(addr)
+		return store.ClientConfig(cmp.Or(host, "localhost"))
 	}
 	return new(tls.Config), nil
 }
@@ -112,19 +99,4 @@ func local(addr string) bool {
 	}
 	name, err := os.Hostname()
 	return host == "" || strings.EqualFold(host, "localhost") || err == nil && strings.EqualFold(host, name)
-}
-
-// developmentRoots are the system's roots and the development CA, if serve has
-// made one.
-func developmentRoots(p *process) (*x509.CertPool, error) {
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	store, err := developmentStore(p)
-	if err != nil {
-		return pool, nil // no folder, hence no certificate
-	}
-	_, err = store.Roots(pool)
-	return pool, err
 }

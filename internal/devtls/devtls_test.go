@@ -2,10 +2,14 @@ package devtls
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"io/fs"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -27,34 +32,21 @@ func identity(t *testing.T, s Store) *Identity {
 	return i
 }
 
-// A certificate can't hold just any name that a machine may have.
-func TestNamesOfAMachine(t *testing.T) {
-	for host, want := range map[string]int{"": 1, "localhost": 1, "here": 2, "zürich": 1} {
-		names := namesOf(host)
-		if len(names) != want {
-			t.Errorf("%q: %q", host, names)
-		}
-		k, err := newKey()
-		if err != nil {
-			t.Fatal(err)
-		}
-		template := machineTemplate(time.Now(), names)
-		if _, err := sign(template, template, k, k); err != nil {
-			t.Errorf("%q: %v", host, err)
-		}
-	}
-}
-
 // handshake is what a client finds when it dials a server with this identity.
 func handshake(t *testing.T, i *Identity, client *tls.Config) error {
 	t.Helper()
-	a, b := net.Pipe()
+	return connect(t, &tls.Config{Certificates: []tls.Certificate{i.Certificate}}, client)
+}
+
+func connect(t *testing.T, server, client *tls.Config) error {
+	t.Helper()
+	a, b := relayed()
 	defer a.Close()
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
 		defer b.Close()
-		s := tls.Server(b, &tls.Config{Certificates: []tls.Certificate{i.Certificate}})
+		s := tls.Server(b, server)
 		if s.Handshake() == nil {
 			s.Write([]byte{1})
 		}
@@ -69,12 +61,34 @@ func handshake(t *testing.T, i *Identity, client *tls.Config) error {
 	return err
 }
 
+// relayed is a pair of connections with room for what an end writes while the
+// other one does, too, as when a client objects in the middle of a handshake.
+func relayed() (a, b net.Conn) {
+	a, c := net.Pipe()
+	b, d := net.Pipe()
+	relay := func(to, from net.Conn) {
+		io.Copy(to, from)
+		to.Close()
+	}
+	go relay(c, d)
+	go relay(d, c)
+	return a, b
+}
+
+// trust is what a client on this machine trusts that dials host.
+func trust(t *testing.T, s Store, host string) *tls.Config {
+	t.Helper()
+	conf, err := s.ClientConfig(host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf.ServerName = host // as the transports set it
+	return conf
+}
+
 func TestMadeOnceAndTrusted(t *testing.T) {
 	s := newStore(t)
-	roots := x509.NewCertPool()
-	if found, err := s.Roots(roots); found || err != nil {
-		t.Fatalf("roots before there is an authority: %v, %v", found, err)
-	}
+	before := trust(t, s, "localhost")
 	first := identity(t, s)
 	if !first.Made {
 		t.Error("the first identity was not made")
@@ -83,20 +97,54 @@ func TestMadeOnceAndTrusted(t *testing.T) {
 	if second.Made || !first.Certificate.Leaf.Equal(second.Certificate.Leaf) || first.Pin() != second.Pin() {
 		t.Error("the second identity is not the first")
 	}
-	if found, err := s.Roots(roots); !found || err != nil {
-		t.Fatalf("roots: %v, %v", found, err)
-	}
 	host, _ := os.Hostname()
-	for _, name := range []string{"localhost", "127.0.0.1", "::1", host} {
-		if err := handshake(t, second, &tls.Config{RootCAs: roots, ServerName: name}); err != nil {
+	for _, name := range []string{"localhost", "127.0.0.1", "127.9.9.9", "::1", host} {
+		if err := handshake(t, second, trust(t, s, name)); err != nil {
 			t.Errorf("as %s: %v", name, err)
 		}
 	}
-	if err := handshake(t, second, &tls.Config{RootCAs: roots, ServerName: "example.net"}); err == nil {
-		t.Error("it is taken for example.net")
+	_, unknown := errors.AsType[x509.UnknownAuthorityError](handshake(t, second, before))
+	if !unknown {
+		t.Error("it is trusted by who does not know it")
 	}
-	if err := handshake(t, second, &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "localhost"}); err == nil {
-		t.Error("it is trusted without its authority")
+	stranger := newStore(t)
+	identity(t, stranger)
+	_, unknown = errors.AsType[x509.UnknownAuthorityError](handshake(t, second, trust(t, stranger, "localhost")))
+	if !unknown {
+		t.Error("it is trusted by who knows another one")
+	}
+}
+
+// As an authority, for clients that want one, the certificate is good for itself,
+// by its names, and for nothing else.
+func TestIsNoAuthority(t *testing.T) {
+	s := newStore(t)
+	i := identity(t, s)
+	text, err := os.ReadFile(s.file(certFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		t.Fatal("not PEM")
+	}
+	for name, want := range map[string]bool{"localhost": true, "127.0.0.1": true, "::1": true, "example.net": false} {
+		if err := handshake(t, i, &tls.Config{RootCAs: roots, ServerName: name}); (err == nil) != want {
+			t.Errorf("as %s: %v", name, err)
+		}
+	}
+	leaf := template(time.Now())
+	leaf.DNSNames, leaf.SerialNumber = []string{"example.net"}, big.NewInt(1)
+	der, err := x509.CreateCertificate(rand.Reader, leaf, i.Certificate.Leaf, i.Certificate.Leaf.PublicKey, i.Certificate.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := &Identity{Certificate: tls.Certificate{Certificate: [][]byte{der, i.Certificate.Leaf.Raw}, PrivateKey: i.Certificate.PrivateKey}}
+	if err := handshake(t, forged, &tls.Config{RootCAs: roots, ServerName: "example.net"}); err == nil {
+		t.Error("it signs for others")
+	}
+	if c := i.Certificate.Leaf; c.IsCA || c.NotAfter.Sub(c.NotBefore) > 15*day {
+		t.Errorf("an authority: %v; good from %v to %v", c.IsCA, c.NotBefore, c.NotAfter)
 	}
 }
 
@@ -110,8 +158,8 @@ func TestModes(t *testing.T) {
 		t.Errorf("the folder: %v, %v", info.Mode(), err)
 	}
 	entries, err := os.ReadDir(s.Dir)
-	if err != nil || len(entries) != 4 {
-		t.Fatalf("%d files, want 4; %v", len(entries), err)
+	if err != nil || len(entries) != 2 {
+		t.Fatalf("%d files, want 2; %v", len(entries), err)
 	}
 	for _, e := range entries {
 		if info, err := e.Info(); err != nil || info.Mode().Perm() != 0o600 {
@@ -136,10 +184,6 @@ func TestMadeByManyAtOnce(t *testing.T) {
 	}
 	close(start)
 	starting.Wait()
-	roots := x509.NewCertPool()
-	if found, err := s.Roots(roots); !found || err != nil {
-		t.Fatal(found, err)
-	}
 	made := 0
 	for i := range many {
 		if errs[i] != nil {
@@ -151,7 +195,7 @@ func TestMadeByManyAtOnce(t *testing.T) {
 		if all[i].Pin() != all[0].Pin() {
 			t.Error("two have different keys")
 		}
-		if err := handshake(t, all[i], &tls.Config{RootCAs: roots, ServerName: "localhost"}); err != nil {
+		if err := handshake(t, all[i], trust(t, s, "localhost")); err != nil {
 			t.Error(err)
 		}
 	}
@@ -160,108 +204,193 @@ func TestMadeByManyAtOnce(t *testing.T) {
 	}
 }
 
-// A certificate that is about to expire, or is for another name, is made anew
-// for the same key, so that pins and the clients that trust the authority are
-// not disturbed.
-func TestRenewed(t *testing.T) {
+// A certificate that is due, or that an authority has signed, is made anew for the
+// same key, so that pins stay valid.
+func TestRenewedAtTheStart(t *testing.T) {
 	s := newStore(t)
 	first := identity(t, s)
-	ca, err := s.authority()
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, _, err := s.key(machineKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(ca.cert)
+	key := first.Certificate.PrivateKey.(crypto.Signer)
 	for what, change := range map[string]func(*x509.Certificate){
-		"about to expire": func(c *x509.Certificate) { c.NotAfter = time.Now().Add(machineRenew - time.Hour) },
-		"expired":         func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) },
-		"another name":    func(c *x509.Certificate) { c.DNSNames = []string{"localhost", "other"} },
+		"due":     func(c *x509.Certificate) { c.NotAfter = time.Now().Add(renewal - time.Hour) },
+		"expired": func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) },
+		"early":   func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) },
 	} {
-		old := machineTemplate(time.Now(), machineNames())
+		old := template(time.Now())
 		change(old)
-		cert, err := sign(old, ca.cert, key, ca.key)
+		cert, err := selfSign(old, key)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := replace(s.file(machineCert), encodeCertificate(cert)); err != nil {
-			t.Fatal(err)
-		}
+		put(t, s, cert)
 		renewed := identity(t, s)
-		if renewed.Certificate.Leaf.Equal(cert) {
+		if renewed.Certificate.Leaf.Equal(cert.Leaf) {
 			t.Errorf("%s: not renewed", what)
 		}
 		if renewed.Pin() != first.Pin() {
 			t.Errorf("%s: the pin has changed", what)
 		}
-		if err := handshake(t, renewed, &tls.Config{RootCAs: roots, ServerName: "localhost"}); err != nil {
+		if err := handshake(t, renewed, trust(t, s, "localhost")); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-
-	// The authority, too: and what it signed before stays good.
-	old := authorityTemplate(time.Now())
-	old.NotAfter = time.Now().Add(authorityRenew - time.Hour)
-	cert, err := sign(old, old, ca.key, ca.key)
+	authority, err := newKey()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := replace(s.file(authorityCert), encodeCertificate(cert)); err != nil {
+	c := template(time.Now())
+	c.SerialNumber = big.NewInt(1)
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), authority)
+	if err != nil {
 		t.Fatal(err)
 	}
-	before := identity(t, s)
-	roots = x509.NewCertPool()
-	if _, err := s.Roots(roots); err != nil {
+	signed, err := x509.ParseCertificate(der)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if before.Authority.Equal(cert) {
-		t.Error("the authority was not renewed")
-	}
-	if err := handshake(t, before, &tls.Config{RootCAs: roots, ServerName: "localhost"}); err != nil {
-		t.Error(err)
+	put(t, s, tls.Certificate{PrivateKey: key, Leaf: signed})
+	if identity(t, s).Certificate.Leaf.Equal(signed) {
+		t.Error("signed by an authority: not renewed")
 	}
 }
 
-func TestDamaged(t *testing.T) {
-	for _, name := range []string{authorityKey, authorityCert, machineKey, machineCert} {
-		for _, content := range []string{"", "nonsense", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"} {
-			s := newStore(t)
-			identity(t, s)
-			if err := os.WriteFile(s.file(name), []byte(content), 0o600); err != nil {
+// put is what an earlier process has left.
+func put(t *testing.T, s Store, pair tls.Certificate) {
+	t.Helper()
+	cert, key, err := encode(pair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := replace(s.file(keyFile), append(cert, key...)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Servers that run for months renew the certificate, one for all of them, and
+// clients that began before know them still.
+func TestRenewedWhileRunning(t *testing.T) {
+	s := newStore(t)
+	synctest.Test(t, func(t *testing.T) {
+		var servers [2]*tls.Config
+		for i := range servers {
+			servers[i] = &tls.Config{GetCertificate: s.Renewing(identity(t, s))}
+		}
+		early := trust(t, s, "localhost")
+		shown := func(conf *tls.Config) *x509.Certificate {
+			cert, err := conf.GetCertificate(nil)
+			if err != nil {
 				t.Fatal(err)
 			}
-			_, err := s.Identity()
-			if err == nil || !strings.Contains(err.Error(), s.file(name)+" is damaged") {
-				t.Errorf("%s: %v", name, err)
+			return cert.Leaf
+		}
+		first := shown(servers[0])
+		time.Sleep(lifetime - renewal - time.Second)
+		if !shown(servers[0]).Equal(first) {
+			t.Error("renewed before it was due")
+		}
+		for range 10 {
+			time.Sleep(renewal - day)
+			for _, conf := range servers {
+				if err := connect(t, conf, early); err != nil {
+					t.Error(err)
+				}
+			}
+			if c := shown(servers[0]); !c.Equal(shown(servers[1])) || time.Until(c.NotAfter) < renewal-day {
+				t.Errorf("at %v they show one that ends at %v", time.Now(), c.NotAfter)
+			}
+		}
+		if err := connect(t, servers[0], trust(t, s, "localhost")); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What can't be renewed is shown as long as it is there, and renewed as soon as it can.
+func TestRenewalFails(t *testing.T) {
+	s := newStore(t)
+	synctest.Test(t, func(t *testing.T) {
+		conf := &tls.Config{GetCertificate: s.Renewing(identity(t, s))}
+		good, err := os.ReadFile(s.file(keyFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := trust(t, s, "localhost")
+		time.Sleep(lifetime - day)
+		if err := os.WriteFile(s.file(keyFile), []byte("nonsense"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := connect(t, conf, client); err != nil {
+			t.Error(err)
+		}
+		if err := os.WriteFile(s.file(keyFile), good, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if cert, err := conf.GetCertificate(nil); err != nil || time.Until(cert.Leaf.NotAfter) < renewal {
+			t.Errorf("not renewed: %v", err)
+		}
+	})
+}
+
+// A certificate that has expired is not trusted, whatever its key.
+func TestExpired(t *testing.T) {
+	s := newStore(t)
+	synctest.Test(t, func(t *testing.T) {
+		i := identity(t, s)
+		client := trust(t, s, "localhost")
+		time.Sleep(lifetime - time.Second)
+		if err := handshake(t, i, client); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(2 * time.Second)
+		if err := handshake(t, i, client); err == nil {
+			t.Error("an expired certificate is trusted")
+		}
+		if err := handshake(t, i, i.Pin().Config()); err != nil {
+			t.Errorf("by its pin: %v", err) // which says nothing of dates
+		}
+	})
+}
+
+func TestDamaged(t *testing.T) {
+	for _, content := range []string{"", "nonsense", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"} {
+		s := newStore(t)
+		identity(t, s)
+		if err := os.WriteFile(s.file(keyFile), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, server := s.Identity()
+		_, client := s.ClientConfig("localhost")
+		for _, err := range []error{server, client} {
+			if err == nil || !strings.Contains(err.Error(), s.file(keyFile)+" is damaged") {
+				t.Errorf("%q: %v", content, err)
 			}
 		}
 	}
 	t.Run("a certificate of another key", func(t *testing.T) {
 		s, other := newStore(t), newStore(t)
-		identity(t, s)
-		identity(t, other)
-		text, err := os.ReadFile(other.file(machineKey))
+		_, key, err := encode(identity(t, s).Certificate)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(s.file(machineKey), text, 0o600); err != nil {
+		cert, _, err := encode(identity(t, other).Certificate)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Identity(); err == nil || !strings.Contains(err.Error(), "of another key") {
+		if err := os.WriteFile(s.file(keyFile), append(key, cert...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Identity(); err == nil || !strings.Contains(err.Error(), "is damaged") {
 			t.Errorf("got %v", err)
 		}
 	})
-	t.Run("roots", func(t *testing.T) {
+	t.Run("the certificate by itself", func(t *testing.T) { // which is for others
 		s := newStore(t)
-		identity(t, s)
-		if err := os.WriteFile(s.Authority(), []byte("nonsense"), 0o600); err != nil {
+		first := identity(t, s)
+		if err := os.Remove(s.file(certFile)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Roots(x509.NewCertPool()); err == nil || !strings.Contains(err.Error(), s.Authority()) {
-			t.Errorf("got %v", err)
+		if identity(t, s).Pin() != first.Pin() {
+			t.Error("made anew")
 		}
 	})
 }
@@ -380,10 +509,10 @@ func TestEphemeralIsTrustedByItsRootsOnly(t *testing.T) {
 func TestFilesArePEM(t *testing.T) {
 	s := newStore(t)
 	identity(t, s)
-	if _, err := tls.LoadX509KeyPair(s.file(machineCert), s.file(machineKey)); err != nil {
+	if _, err := tls.LoadX509KeyPair(s.file(certFile), s.file(keyFile)); err != nil {
 		t.Error(err)
 	}
-	text, err := os.ReadFile(s.Authority())
+	text, err := os.ReadFile(s.file(certFile))
 	if err != nil || !bytes.HasPrefix(text, []byte("-----BEGIN CERTIFICATE-----\n")) {
 		t.Errorf("%q, %v", text, err)
 	}

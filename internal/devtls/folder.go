@@ -49,44 +49,39 @@ const (
 	fileMode   = 0o600
 )
 
-// once puts content into a file unless the file exists, and reports whether it
-// did. Another process never sees a part of it.
-func once(name string, content []byte) (made bool, err error) {
-	err = place(name, content, func(temp string) error {
+// once puts content into a file unless the file exists, and reports whether it did.
+func once(name string, content []byte) (bool, error) {
+	return place(name, content, func(temp, name string) error {
 		err := os.Link(temp, name)
 		if err != nil && !errors.Is(err, fs.ErrExist) {
-			// A file system without links. Two that come here at once would be
-			// unlucky, and one of them says so when it reads the files again.
+			// A file system without links: of two that come here at once the last one's stays.
 			return os.Rename(temp, name)
 		}
 		return err
 	})
+}
+
+// replace puts content into a file, in place of what was there.
+func replace(name string, content []byte) (bool, error) { return place(name, content, os.Rename) }
+
+// place writes a file beside the one wanted, whole and on the disk, and then
+// moves it: another process never sees a part of it.
+func place(name string, content []byte, move func(temp, name string) error) (bool, error) {
+	if err := os.MkdirAll(filepath.Dir(name), folderMode); err != nil {
+		return false, err
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
+	if err != nil {
+		return false, err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Chmod(fileMode), f.Sync(), f.Close()); err != nil {
+		return false, err
+	}
+	err = move(f.Name(), name)
 	if errors.Is(err, fs.ErrExist) {
 		return false, nil
 	}
 	return err == nil, err
-}
-
-// replace puts content into a file, in place of what was there.
-func replace(name string, content []byte) error {
-	return place(name, content, func(temp string) error { return os.Rename(temp, name) })
-}
-
-// place writes a file beside the one wanted, whole and on the disk, and then
-// moves it.
-func place(name string, content []byte, move func(temp string) error) error {
-	if err := os.MkdirAll(filepath.Dir(name), folderMode); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Chmod(fileMode), f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	return move(f.Name())
 }

@@ -34,6 +34,16 @@ func ParsePin(text string) (p Pin, err error) {
 // Config is a client's config that trusts the holder of the pinned key and
 // nobody else, whatever the certificate says of names and dates.
 func (p Pin) Config() *tls.Config {
+	return verifying(func(shown []*x509.Certificate) error {
+		if got := PinOf(shown[0]); got != p {
+			return &PinError{Want: p, Got: got}
+		}
+		return nil
+	})
+}
+
+// verifying is a client's config that trusts whom verify does.
+func verifying(verify func(shown []*x509.Certificate) error) *tls.Config {
 	return &tls.Config{
 		// This turns off crypto/tls's own verification; the one below takes its
 		// place, and unlike VerifyPeerCertificate runs on resumption, too.
@@ -42,10 +52,7 @@ func (p Pin) Config() *tls.Config {
 			if len(state.PeerCertificates) == 0 {
 				return errors.New("the server has no certificate")
 			}
-			if got := PinOf(state.PeerCertificates[0]); got != p {
-				return &PinError{Want: p, Got: got}
-			}
-			return nil
+			return verify(state.PeerCertificates)
 		},
 	}
 }

@@ -1,200 +1,155 @@
+// Package devtls keeps a self-signed certificate for development: what a server
+// shows that was given none, and what clients on the same machine trust.
+//
+// The certificate is for localhost, 127.0.0.1 and ::1 and lives for two weeks.
+// It is renewed, by a server that starts or runs, when less than one is left. Its
+// key stays, and with it the pin of the key. Any number of processes may make and
+// renew it at once: a file appears whole or not at all, of two that make a key the
+// second takes the first one's, and clients trust the key in whichever certificate.
 package devtls
 
 import (
-	"crypto/ecdsa"
+	"crypto"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"slices"
+	"sync"
 	"time"
 )
 
-// A Store is a folder with an authority and a certificate.
+// A Store is a folder with a key and a certificate.
 type Store struct{ Dir string }
 
-// Names of the files in the folder.
+// Names of the files in the folder. All that this package reads is in one file, so
+// that the two can't come to differ; the certificate by itself is for other programs.
 const (
-	authorityKey  = "ca-key.pem"
-	authorityCert = "ca.pem"
-	machineKey    = "key.pem"
-	machineCert   = "cert.pem"
+	keyFile  = "key.pem" // and the certificate
+	certFile = "cert.pem"
 )
+
+func (s Store) file(name string) string { return filepath.Join(s.Dir, name) }
 
 // An Identity is what a server shows.
 type Identity struct {
 	Certificate tls.Certificate
-	Authority   *x509.Certificate
-	Made        bool // just now, and not found
+	Made        bool // its key was made just now, and not found
 }
 
-// Pin is the pin of the identity's key.
+// Pin returns the pin of the identity's key, which renewals don't change.
 func (i *Identity) Pin() Pin { return PinOf(i.Certificate.Leaf) }
 
-// Authority is the file that holds the authority's certificate.
-func (s Store) Authority() string { return s.file(authorityCert) }
-
-func (s Store) file(name string) string { return filepath.Join(s.Dir, name) }
-
-// Identity returns the certificate, making whatever of it isn't there.
+// Identity returns the identity in the folder. It makes one if there is none, and
+// renews the certificate if little of its time is left.
 func (s Store) Identity() (*Identity, error) {
-	ca, err := s.authority()
+	pair, err := s.load()
+	switch {
+	case err == nil && usable(pair.Leaf):
+		return &Identity{pair, false}, nil
+	case err == nil:
+		pair, _, err = s.keep(pair.PrivateKey.(crypto.Signer), replace)
+		return &Identity{pair, false}, err
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	key, err := newKey()
 	if err != nil {
 		return nil, err
 	}
-	key, made, err := s.key(machineKey)
-	if err != nil {
-		return nil, err
+	pair, made, err := s.keep(key, once)
+	if err == nil && !made { // another process was faster
+		pair, err = s.load()
 	}
-	names := machineNames()
-	fits := func(c *x509.Certificate) bool {
-		return left(c) > machineRenew && slices.Equal(c.DNSNames, names) && c.CheckSignatureFrom(ca.cert) == nil
-	}
-	cert, err := s.certificate(machineCert, key, fits, func(now time.Time) (*x509.Certificate, error) {
-		return sign(machineTemplate(now, names), ca.cert, key, ca.key)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &Identity{chain(cert, key, ca.cert), ca.cert, made}, nil
+	return &Identity{pair, made}, err
 }
 
-// chain puts the authority behind the certificate, for clients that want to
-// see it.
-func chain(cert *x509.Certificate, key *ecdsa.PrivateKey, ca *x509.Certificate) tls.Certificate {
-	return tls.Certificate{Certificate: [][]byte{cert.Raw, ca.Raw}, PrivateKey: key, Leaf: cert}
+// Renewing returns the GetCertificate of a server's config: it shows the identity,
+// and renews the certificate when that is due. If it can't, it shows the old one and
+// tries again a minute later.
+func (s Store) Renewing(i *Identity) func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	var mu sync.Mutex
+	current, retry := i, time.Time{}
+	return func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if now := time.Now(); !usable(current.Certificate.Leaf) && !now.Before(retry) {
+			if renewed, err := s.Identity(); err == nil {
+				current = renewed
+			}
+			retry = now.Add(time.Minute)
+		}
+		return &current.Certificate, nil
+	}
 }
 
-// Roots adds the store's authority to roots, and reports whether there is one.
-func (s Store) Roots(roots *x509.CertPool) (bool, error) {
-	cert, err := s.readCertificate(authorityCert)
+// ClientConfig returns a config for dialling host, a name of this machine. It
+// trusts the holder of the store's key, whichever name it was dialled by, for as
+// long as the certificate that it shows is valid; and, as without a store, who
+// has a certificate for host of an authority that the system trusts.
+func (s Store) ClientConfig(host string) (*tls.Config, error) {
+	own, err := s.load()
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		return new(tls.Config), nil
 	}
-	if err != nil {
-		return false, err
-	}
-	roots.AddCert(cert)
-	return true, nil
-}
-
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func (s Store) authority() (*authority, error) {
-	key, _, err := s.key(authorityKey)
 	if err != nil {
 		return nil, err
 	}
-	fits := func(c *x509.Certificate) bool { return left(c) > authorityRenew }
-	cert, err := s.certificate(authorityCert, key, fits, func(now time.Time) (*x509.Certificate, error) {
-		t := authorityTemplate(now)
-		return sign(t, t, key, key)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &authority{cert, key}, nil
+	return verifying(func(shown []*x509.Certificate) error {
+		if now := time.Now(); PinOf(shown[0]) == PinOf(own.Leaf) && now.After(shown[0].NotBefore) && now.Before(shown[0].NotAfter) {
+			return nil
+		}
+		between := x509.NewCertPool()
+		for _, c := range shown[1:] {
+			between.AddCert(c)
+		}
+		if _, err := shown[0].Verify(x509.VerifyOptions{DNSName: host, Intermediates: between}); err != nil {
+			return &tls.CertificateVerificationError{UnverifiedCertificates: shown, Err: err}
+		}
+		return nil
+	}), nil
 }
 
-// left is how long a certificate is still good.
-func left(c *x509.Certificate) time.Duration { return time.Until(c.NotAfter) }
-
-// key returns the key in a file. If there is none it makes one, or takes the
-// one that another process has made at the same time.
-func (s Store) key(name string) (key *ecdsa.PrivateKey, made bool, err error) {
-	key, err = s.readKey(name)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return key, false, err
-	}
-	if key, err = newKey(); err != nil {
-		return nil, false, err
-	}
-	text, err := encodeKey(key)
+// keep makes a certificate for the key and puts both into the folder, by place.
+func (s Store) keep(key crypto.Signer, place func(name string, content []byte) (bool, error)) (pair tls.Certificate, made bool, err error) {
+	pair, err = selfSign(template(time.Now()), key)
 	if err != nil {
-		return nil, false, err
+		return pair, false, err
 	}
-	if made, err = once(s.file(name), text); err != nil {
-		return nil, false, fmt.Errorf("can't keep the development certificate: %w", err)
+	certText, keyText, err := encode(pair)
+	if err != nil {
+		return pair, false, err
 	}
-	key, err = s.readKey(name)
-	return key, made, err
+	if made, err = place(s.file(keyFile), append(keyText, certText...)); err == nil && made {
+		_, err = replace(s.file(certFile), certText)
+	}
+	if err != nil {
+		err = fmt.Errorf("can't keep the development certificate: %w", err)
+	}
+	return pair, made, err
 }
 
-// certificate returns the certificate in a file. If there is none, or it does
-// not fit any more, it puts a new one there: any number of them may be made for
-// one key, and whichever comes last stays.
-func (s Store) certificate(name string, key *ecdsa.PrivateKey, fits func(*x509.Certificate) bool, make func(now time.Time) (*x509.Certificate, error)) (*x509.Certificate, error) {
-	cert, err := s.readCertificate(name)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+// load returns the key and the certificate in the folder.
+func (s Store) load() (tls.Certificate, error) {
+	pair, err := tls.LoadX509KeyPair(s.file(keyFile), s.file(keyFile))
+	if _, unreadable := errors.AsType[*fs.PathError](err); err != nil && !unreadable {
+		err = fmt.Errorf("%s is damaged (%w): remove the folder, and it will be made anew", s.file(keyFile), err)
 	}
-	if err == nil && !key.PublicKey.Equal(cert.PublicKey) {
-		return nil, s.damaged(name, errors.New("it is of another key than the one beside it"))
-	}
-	if err == nil && fits(cert) {
-		return cert, nil
-	}
-	if cert, err = make(time.Now()); err != nil {
-		return nil, err
-	}
-	if err = replace(s.file(name), encodeCertificate(cert)); err != nil {
-		return nil, fmt.Errorf("can't keep the development certificate: %w", err)
-	}
-	return cert, nil
+	return pair, err
 }
 
-func (s Store) readKey(name string) (*ecdsa.PrivateKey, error) {
-	text, err := os.ReadFile(s.file(name))
-	if err != nil {
-		return nil, err
-	}
-	key, err := decodeKey(text)
-	if err != nil {
-		return nil, s.damaged(name, err)
-	}
-	return key, nil
-}
-
-func (s Store) readCertificate(name string) (*x509.Certificate, error) {
-	text, err := os.ReadFile(s.file(name))
-	if err != nil {
-		return nil, err
-	}
-	cert, err := decodeCertificate(text)
-	if err != nil {
-		return nil, s.damaged(name, err)
-	}
-	return cert, nil
-}
-
-func (s Store) damaged(name string, err error) error {
-	return fmt.Errorf("%s is damaged (%w): remove the folder, and it will be made anew", s.file(name), err)
-}
-
-// Ephemeral is an identity that is kept nowhere, and the roots that trust it.
+// Ephemeral returns an identity that is kept nowhere, and the roots that trust it.
 func Ephemeral() (*Identity, *x509.CertPool, error) {
-	caKey, err1 := newKey()
-	key, err2 := newKey()
-	if err := errors.Join(err1, err2); err != nil {
-		return nil, nil, err
-	}
-	now := time.Now()
-	t := authorityTemplate(now)
-	ca, err := sign(t, t, caKey, caKey)
+	key, err := newKey()
 	if err != nil {
 		return nil, nil, err
 	}
-	cert, err := sign(machineTemplate(now, []string{"localhost"}), ca, key, caKey)
+	pair, err := selfSign(template(time.Now()), key)
 	if err != nil {
 		return nil, nil, err
 	}
 	roots := x509.NewCertPool()
-	roots.AddCert(ca)
-	return &Identity{chain(cert, key, ca), ca, true}, roots, nil
+	roots.AddCert(pair.Leaf)
+	return &Identity{pair, true}, roots, nil
 }

@@ -1,7 +1,6 @@
 package settings
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
@@ -26,17 +25,4 @@ func Text(d time.Duration) string {
 		s = strings.TrimSuffix(s, "0m")
 	}
 	return s
-}
-
-// Duration reads a duration and refuses what makes no sense. The error begins
-// with the text, to be put after the name of whatever asked for it.
-func Duration(text string) (time.Duration, error) {
-	d, err := time.ParseDuration(text)
-	if err != nil {
-		return 0, fmt.Errorf("%q: want a duration, such as 500ms, 4s or 1h30m", text)
-	}
-	if d < MinDuration || d > MaxDuration {
-		return 0, fmt.Errorf("%s: out of range: from %v to %dh (ten years)", text, MinDuration, MaxDuration/time.Hour)
-	}
-	return d, nil
 }

@@ -1,7 +1,14 @@
+// Package settings is what the command can be told: kinds of flags that check
+// their own value, and the flags of a listener, from which the query of a listener's
+// URL is derived. What this package returns does not contradict itself.
 package settings
 
 import (
+	"fmt"
+	"slices"
 	"time"
+
+	"github.com/urfave/cli/v2"
 
 	"github.com/livenet/livenet/codec"
 	"github.com/livenet/livenet/internal/stack"
@@ -23,12 +30,12 @@ type Listener struct {
 	MaxAge        time.Duration // 0: none
 	MaxAgeJitter  time.Duration
 	ProbeAfter    time.Duration // 0: never
-	Evidence      codec.Evidence
+	Evidence      string
 	MaxBeats      int
 	StreamPolicy  string // empty: the session's policy answers for its streams
 	StreamTimeout time.Duration
 
-	Codec   codec.Codec
+	Codec   string
 	Handler string
 
 	TLS       bool
@@ -49,12 +56,92 @@ const (
 	IOParked    = "parked"
 )
 
-// Parked reports whether the listener's connections are to park.
+var (
+	policies = []string{Fixed, Sliding}
+	evidence = []string{"bytes", "messages", "beats"} // by codec.Evidence
+)
+
+// More than these a peer could have no use for.
+const (
+	mostBeats   = 1_000_000
+	mostStreams = 1_000_000
+)
+
+// Flags are the flags that describe a listener, which they write to l. Handlers are
+// the names of the handlers that there are. Once they are parsed, see [Listener.Check].
+func Flags(l *Listener, handlers []string) []cli.Flag {
+	const listener, policy, security = "Listener", "Policy", "TLS"
+	many := Enumerate(stack.Which(func(k stack.Kind) bool { return k.Multiplexed }), "and")
+	parks := Enumerate(stack.Which(func(k stack.Kind) bool { return k.Parks }), "and")
+	return []cli.Flag{
+		&cli.StringFlag{
+			Name: nameListen, Category: listener, Usage: "`ADDR` where to listen; port 0 takes a free one",
+			Destination: &l.Address, Value: DefaultHost + ":" + DefaultPort, Action: l.complete,
+		},
+		OneOf(listener, nameTransport, Enumerate(stack.Names, "or"), &l.Transport, "tcp", stack.Names...),
+		OneOf(listener, "codec", "auto, frame, line or raw; auto tells frame from raw", &l.Codec, "auto", "auto", "frame", "line", "raw"),
+		OneOf(listener, "handler", "echo, discard, or log: write what comes to stdout", &l.Handler, "echo", handlers...),
+		OneOf(listener, "io", "what waits for an idle connection: goroutine, or parked: nothing of its own ("+parks+" on Linux); auto parks where it can",
+			&l.IO, IOAuto, IOAuto, IOGoroutine, IOParked),
+		Number(listener, "max-streams", "streams of a session that are served at a time; further ones wait ("+many+")",
+			&l.MaxStreams, liveness.DefaultMaxStreams, 1, mostStreams),
+		Switch(listener, "reuse-port", "share the port with other processes of this user that do so, too", &l.ReusePort),
+
+		OneOf(policy, "policy", "sliding: from the last sign of life; fixed: from accept", &l.Policy, Sliding, policies...),
+		timeout(policy, "timeout", "the policy's timeout", &l.Timeout, 30*time.Second),
+		Duration(policy, "opening", "time for a peer to be heard at all; no longer than the timeout", &l.Opening, 10*time.Second),
+		Duration(policy, "max-age", "end sessions of this age, however lively", &l.MaxAge, 0),
+		Duration(policy, "max-age-jitter", "and up to so much later, at random", &l.MaxAgeJitter, 0),
+		Duration(policy, "probe-after", "ask a peer that has been silent for so long", &l.ProbeAfter, 0),
+		OneOf(policy, "evidence", "what shows that a peer lives: bytes, messages or beats", &l.Evidence, evidence[codec.Bytes], evidence...),
+		Number(policy, "max-beats", "heartbeats a second that a peer may send (default: 100, or more if the timeout asks for more)", &l.MaxBeats, 0, 1, mostBeats),
+		OneOf(policy, "stream-policy", "a policy for each stream as well ("+many+")", &l.StreamPolicy, "", policies...),
+		timeout(policy, "stream-timeout", "its timeout", &l.StreamTimeout, 0),
+
+		Switch(security, "tls", TLSUsage(), &l.TLS),
+		File(security, "tls-cert", "certificate chain, PEM (default: a development certificate)", &l.Cert),
+		File(security, "tls-key", "its private key, PEM", &l.Key),
+		File(security, "client-ca", "have clients show a certificate of these authorities, PEM", &l.ClientCA),
+	}
+}
+
+// TLSUsage says which transports have TLS when.
+func TLSUsage() string {
+	always := stack.Which(func(k stack.Kind) bool { return k.AlwaysTLS })
+	optional := stack.Which(func(k stack.Kind) bool { return !k.AlwaysTLS })
+	return fmt.Sprintf("TLS for %s; %s always has it", Enumerate(optional, "and"), Enumerate(always, "and"))
+}
+
+// timeout is a Duration that no policy can be without.
+func timeout(group, name, usage string, to *time.Duration, value time.Duration) cli.Flag {
+	f := Duration(group, name, usage, to, value)
+	inRange := f.Action
+	f.Action = func(c *cli.Context, d time.Duration) error {
+		if d == 0 {
+			return Usage("a policy needs a timeout: give %s a duration, such as 30s", Spell(c, name))
+		}
+		return inRange(c, d)
+	}
+	return f
+}
+
+// complete is the Action of the address.
+func (l *Listener) complete(c *cli.Context, text string) (err error) {
+	if l.Address, err = Address(text); err != nil {
+		return Usage("%s %w", Spell(c, nameListen), err)
+	}
+	return nil
+}
+
+// Parked reports whether idle connections are to do without a goroutine.
 func (l *Listener) Parked() bool { return l.IO != IOGoroutine && stack.Parks(l.Transport) }
+
+// Counts returns what counts as evidence of a peer's life.
+func (l *Listener) Counts() codec.Evidence { return codec.Evidence(slices.Index(evidence, l.Evidence)) }
 
 // SessionPolicy judges the listener's sessions.
 func (l *Listener) SessionPolicy() liveness.Policy {
-	p := policy(l.Policy, l.Timeout, l.ProbeAfter)
+	p := newPolicy(l.Policy, l.Timeout, l.ProbeAfter)
 	if l.MaxAge > 0 {
 		p = liveness.Earliest(p, liveness.MaxAge(l.MaxAge, l.MaxAgeJitter))
 	}
@@ -66,10 +153,10 @@ func (l *Listener) StreamsPolicy() liveness.Policy {
 	if l.StreamPolicy == "" {
 		return nil
 	}
-	return policy(l.StreamPolicy, l.StreamTimeout, 0)
+	return newPolicy(l.StreamPolicy, l.StreamTimeout, 0)
 }
 
-func policy(name string, timeout, probe time.Duration) liveness.Policy {
+func newPolicy(name string, timeout, probe time.Duration) liveness.Policy {
 	switch {
 	case name == Fixed:
 		return liveness.Fixed(timeout)

@@ -2,24 +2,47 @@ package settings
 
 import (
 	"fmt"
+	"io"
 	"maps"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/urfave/cli/v2"
+
 	"github.com/livenet/livenet/codec"
 	"github.com/livenet/livenet/liveness"
 )
 
+var handlers = []string{"discard", "echo", "log"}
+
 // fromFlags reads settings as flags: "timeout=4s tls=true".
 func fromFlags(text string) (*Listener, error) {
-	s := Source{Text: make(map[string]string), Spell: func(name string) string { return "--" + name }}
+	l := new(Listener)
+	args := []string{"test"}
 	for _, word := range strings.Fields(text) {
-		name, value, _ := strings.Cut(word, "=")
-		s.Text[name] = value
+		args = append(args, "--"+word)
 	}
-	return s.Listener()
+	return l, newApp(l, nil).Run(args)
+}
+
+// newApp is a command with the flags of a listener, and variables for them.
+func newApp(l *Listener, variables map[string]string) *cli.App {
+	flags := Flags(l, handlers)
+	for _, f := range flags {
+		if f, ok := f.(*cli.StringFlag); ok && variables[f.Name] != "" {
+			f.EnvVars = []string{variables[f.Name]}
+		}
+		if f, ok := f.(*cli.DurationFlag); ok && variables[f.Name] != "" {
+			f.EnvVars = []string{variables[f.Name]}
+		}
+	}
+	return &cli.App{
+		Name: "test", Flags: flags, HideHelp: true, Writer: io.Discard, Action: l.Check,
+		OnUsageError:   func(c *cli.Context, err error, _ bool) error { return Explain(c, err) },
+		ExitErrHandler: func(*cli.Context, error) {},
+	}
 }
 
 func TestDefaults(t *testing.T) {
@@ -31,8 +54,8 @@ func TestDefaults(t *testing.T) {
 		Transport: "tcp", Address: "127.0.0.1:7373",
 		IO: IOAuto, MaxStreams: liveness.DefaultMaxStreams,
 		Policy: "sliding", Timeout: 30 * time.Second, Opening: 10 * time.Second,
-		Evidence: codec.Bytes, MaxBeats: liveness.DefaultMaxBeats,
-		Codec: codec.Auto, Handler: "echo",
+		Evidence: "bytes", MaxBeats: liveness.DefaultMaxBeats,
+		Codec: "auto", Handler: "echo",
 	}
 	if *l != want {
 		t.Errorf("defaults:\n got %+v\nwant %+v", *l, want)
@@ -55,8 +78,8 @@ func TestSettings(t *testing.T) {
 		{"io=goroutine", func(l *Listener) bool { return !l.Parked() }},
 		{"", func(l *Listener) bool { return l.Parked() == (runtime.GOOS == "linux") }},
 		{"transport=quic", func(l *Listener) bool { return !l.Parked() }},
-		{"codec=line evidence=messages", func(l *Listener) bool { return l.Codec == codec.Line && l.Evidence == codec.Messages }},
-		{"evidence=beats", func(l *Listener) bool { return l.Evidence == codec.Beats }},
+		{"codec=line evidence=messages", func(l *Listener) bool { return l.Codec == "line" && l.Counts() == codec.Messages }},
+		{"evidence=beats", func(l *Listener) bool { return l.Counts() == codec.Beats }},
 		{"transport=yamux max-streams=7", func(l *Listener) bool { return l.MaxStreams == 7 }},
 		{"max-beats=7", func(l *Listener) bool { return l.MaxBeats == 7 }},
 		// A client that beats as it is asked to must not be ended for it.
@@ -86,7 +109,7 @@ func TestBadSettings(t *testing.T) {
 		{"handler=foo", `unknown handler "foo": there are discard, echo and log`},
 		{"evidence=foo", `unknown evidence "foo": there are bytes, messages and beats`},
 
-		{"timeout=", "a policy needs a timeout: give --timeout a duration, such as 30s"},
+		{"timeout=", `--timeout "": want a duration, such as 500ms, 4s or 1h30m`},
 		{"timeout=0", "a policy needs a timeout"},
 		{"timeout=0s", "a policy needs a timeout"},
 		{"timeout=-4s", "--timeout -4s: out of range: from 20ms to 87600h (ten years)"},
@@ -94,10 +117,10 @@ func TestBadSettings(t *testing.T) {
 		{"timeout=87601h", "--timeout 87601h: out of range"},
 		{"timeout=4", `--timeout "4": want a duration, such as 500ms, 4s or 1h30m`},
 		{"timeout=99999999999999h", "--timeout \"99999999999999h\": want a duration"},
-		{"opening=0", "--opening 0: out of range"},
+		{"opening=0", "--opening 0s: out of range"},
 		{"max-age=-1s", "--max-age -1s: out of range"},
 		{"max-age-jitter=1ns", "--max-age-jitter 1ns: out of range"},
-		{"probe-after=0", "--probe-after 0: out of range"},
+		{"probe-after=0", "--probe-after 0s: out of range"},
 
 		{"opening=5s timeout=4s", "--opening 5s has no effect: --timeout 4s ends"},
 		{"max-age-jitter=5s", "--max-age-jitter has nothing to vary: add --max-age"},
@@ -144,14 +167,14 @@ func TestBadSettings(t *testing.T) {
 }
 
 func TestURL(t *testing.T) {
-	l, err := ParseURL("quic://127.0.0.1:7374/?policy=fixed&timeout=10s&handler=discard&tls")
+	l, err := ParseURL("quic://127.0.0.1:7374/?policy=fixed&timeout=10s&handler=discard&tls", handlers)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if l.Transport != "quic" || l.Address != "127.0.0.1:7374" || l.Policy != "fixed" || l.Timeout != 10*time.Second || l.Handler != "discard" {
 		t.Errorf("got %+v", *l)
 	}
-	if l, err := ParseURL("tcp://[::1]?timeout=4s"); err != nil || l.Address != "[::1]:7373" {
+	if l, err := ParseURL("tcp://[::1]?timeout=4s", handlers); err != nil || l.Address != "[::1]:7373" {
 		t.Errorf("an address without a port: %+v, %v", l, err)
 	}
 }
@@ -165,7 +188,9 @@ func TestBadURL(t *testing.T) {
 		{"tcp://127.0.0.1:0?timeout=0", "a policy needs a timeout"},
 		{"tcp://127.0.0.1:0?timeout=4s&timeout=5s", "timeout is given 2 times"},
 		{"tcp://127.0.0.1:0?timeuot=4s", `unknown setting "timeuot": did you mean timeout?`},
-		{"tcp://127.0.0.1:0?colour=red", `unknown setting "colour": there are codec, handler,`},
+		{"tcp://127.0.0.1:0?colour=red", `unknown setting "colour": see --help`},
+		{"tcp://127.0.0.1:0?timeout=x", `timeout "x": want a duration, such as 500ms, 4s or 1h30m`},
+		{"tcp://127.0.0.1:0?timeout=4s&max-beats=x", `max-beats "x": want a number`},
 		{"tcp://127.0.0.1:0?timeout=4s&listen=x", "listen has its place before the question mark"},
 		{"tcp://127.0.0.1:0?timeout=4s&transport=quic", "transport has its place before the question mark"},
 		{"tcp://127.0.0.1:0?timeout=%zz", "its query makes no sense"},
@@ -173,7 +198,7 @@ func TestBadURL(t *testing.T) {
 		{"tcp://127.0.0.1:0/path?timeout=4s", "the port must be a number"},
 		{"tcp://127.0.0.1:0?timeout=4s&probe-after=5s", "probe-after 5s must be below timeout 4s"},
 	} {
-		_, err := ParseURL(test.url)
+		_, err := ParseURL(test.url, handlers)
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s:\n got %v\nwant %s", test.url, err, test.want)
 		}
@@ -223,11 +248,33 @@ func TestPolicies(t *testing.T) {
 	}
 }
 
-func TestUnknownInVariable(t *testing.T) {
-	s := Source{Text: map[string]string{"transport": "foo"}, Spell: Variable}
-	_, err := s.Listener()
-	if want := `unknown transport "foo" in LIVENET_TRANSPORT: there are quic, tcp and yamux`; err == nil || err.Error() != want {
-		t.Errorf("got %v\nwant %s", err, want)
+// A variable that is wrong is named, since nobody sees it on the command line.
+func TestVariables(t *testing.T) {
+	for _, test := range []struct{ name, value, want string }{
+		{"transport", "foo", `unknown transport "foo" in LIVENET_X: there are quic, tcp and yamux`},
+		{"timeout", "x", `LIVENET_X "x": want a duration, such as 500ms, 4s or 1h30m`},
+		{"timeout", "1ms", "LIVENET_X 1ms: out of range: from 20ms to 87600h (ten years)"},
+		{"opening", "1h", "LIVENET_X 1h has no effect: --timeout 30s ends a peer that says nothing before"},
+	} {
+		t.Setenv("LIVENET_X", test.value)
+		l := new(Listener)
+		err := newApp(l, map[string]string{test.name: "LIVENET_X"}).Run([]string{"test"})
+		if err == nil || err.Error() != test.want {
+			t.Errorf("%s=%s:\n got %v\nwant %s", test.name, test.value, err, test.want)
+		}
+	}
+	t.Setenv("LIVENET_X", "4s")
+	l := new(Listener)
+	if err := newApp(l, map[string]string{"timeout": "LIVENET_X"}).Run([]string{"test"}); err != nil || l.Timeout != 4*time.Second {
+		t.Errorf("%v, %v", l.Timeout, err)
+	}
+}
+
+// A URL inherits nothing.
+func TestURLTakesNoVariables(t *testing.T) {
+	t.Setenv("LIVENET_TIMEOUT", "4s")
+	if _, err := ParseURL("tcp://127.0.0.1:0", handlers); err == nil {
+		t.Error("it took its timeout from elsewhere")
 	}
 }
 
@@ -235,13 +282,14 @@ func TestUnknownInVariable(t *testing.T) {
 // down use them.
 func TestNames(t *testing.T) {
 	seen := make(map[string]bool)
-	for _, s := range All {
-		if seen[s.Name] {
-			t.Errorf("%s is there twice", s.Name)
+	for _, f := range Flags(new(Listener), handlers) {
+		name := f.Names()[0]
+		if seen[name] {
+			t.Errorf("%s is there twice", name)
 		}
-		seen[s.Name] = true
-		if s.Help == "" || s.Group == "" {
-			t.Errorf("%s has no help or no group", s.Name)
+		seen[name] = true
+		if f.(cli.DocGenerationFlag).GetUsage() == "" || f.(cli.CategorizableFlag).GetCategory() == "" {
+			t.Errorf("%s has no help or no group", name)
 		}
 	}
 	const names = "listen transport policy timeout opening max-age max-age-jitter probe-after evidence stream-policy stream-timeout codec handler tls tls-cert tls-key client-ca max-beats max-streams reuse-port io"
@@ -258,7 +306,7 @@ func TestNearest(t *testing.T) {
 	names := []string{"timeout", "transport", "tls", "policy", "stream-timeout"}
 	for name, want := range map[string]string{
 		"timeot": "timeout", "tiemout": "timeout", "time-out": "timeout",
-		"trasnport": "transport", "tsl": "tls", "polic": "policy", "xyz": "", "": "", "streamtimeout": "stream-timeout",
+		"trasnport": "transport", "polic": "policy", "xyz": "", "colour": "", "": "", "streamtimeout": "stream-timeout",
 	} {
 		if got := Nearest(name, names); got != want {
 			t.Errorf("Nearest(%q) = %q, want %q", name, got, want)

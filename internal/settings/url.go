@@ -1,67 +1,76 @@
 package settings
 
 import (
-	"fmt"
+	"io"
 	"net/url"
 	"strings"
+
+	"github.com/urfave/cli/v2"
 )
+
+// The two settings that a URL has other places for.
+const (
+	nameTransport = "transport"
+	nameListen    = "listen"
+)
+
+// urlApp is the name of the app whose command line is made of a URL: see [Spell].
+const urlApp = "listener URL"
 
 // ParseURL reads a listener from a URL such as
 //
 //	quic://127.0.0.1:7374?policy=fixed&timeout=10s
 //
-// whose scheme is the transport and whose query holds settings by their names.
-func ParseURL(text string) (*Listener, error) {
+// whose scheme is the transport and whose query holds flags of a listener by their
+// names. They are parsed and checked as on the command line, but no variable counts.
+func ParseURL(text string, handlers []string) (*Listener, error) {
+	l := new(Listener)
+	app := &cli.App{
+		Name:           urlApp,
+		Flags:          Flags(l, handlers),
+		HideHelp:       true,
+		Writer:         io.Discard,
+		OnUsageError:   func(c *cli.Context, err error, _ bool) error { return Explain(c, err) },
+		ExitErrHandler: func(*cli.Context, error) {}, // it is the caller's
+		Action: func(c *cli.Context) error {
+			if !c.IsSet("timeout") {
+				return Usage("a policy needs a timeout: add timeout=30s, for instance")
+			}
+			return l.Check(c)
+		},
+	}
+	args, err := urlArgs(text, app.Flags)
+	if err != nil {
+		return nil, err
+	}
+	return l, app.Run(append([]string{urlApp}, args...))
+}
+
+// urlArgs makes a command line of a URL.
+func urlArgs(text string, flags []cli.Flag) ([]string, error) {
 	transport, rest, ok := strings.Cut(text, "://")
 	if !ok {
-		return nil, fmt.Errorf("want TRANSPORT://HOST:PORT?timeout=30s")
+		return nil, Usage("want TRANSPORT://HOST:PORT?timeout=30s")
 	}
 	// The address is cut off by hand: net/url has ideas of its own about ports
 	// and zones, and its messages are no help.
 	addr, query, _ := strings.Cut(rest, "?")
-	addr = strings.TrimSuffix(addr, "/")
-	values, err := parseQuery(query)
-	if err != nil {
-		return nil, err
-	}
-	values[nameTransport] = transport
-	values[nameListen] = addr
-	s := Source{Text: values, Spell: func(name string) string { return name }, Explicit: true}
-	return s.Listener()
-}
-
-func parseQuery(query string) (map[string]string, error) {
-	text := make(map[string]string)
 	parsed, err := url.ParseQuery(query)
 	if err != nil {
-		return nil, fmt.Errorf("its query makes no sense: %w", err)
+		return nil, Usage("its query makes no sense: %w", err)
 	}
+	args := []string{"--" + nameTransport + "=" + transport, "--" + nameListen + "=" + strings.TrimSuffix(addr, "/")}
 	for name, values := range parsed {
-		switch _, known := Lookup(name); {
+		f := find(flags, name)
+		switch {
 		case name == nameTransport || name == nameListen:
-			return nil, fmt.Errorf("%s has its place before the question mark", name)
-		case !known:
-			return nil, fmt.Errorf("unknown setting %q%s", name, didYouMean(name))
+			return nil, Usage("%s has its place before the question mark", name)
 		case len(values) > 1:
-			return nil, fmt.Errorf("%s is given %d times", name, len(values))
-		}
-		if s, _ := Lookup(name); s.Value == "" && values[0] == "" {
+			return nil, Usage("%s is given %d times", name, len(values))
+		case f != nil && !f.TakesValue() && values[0] == "":
 			values[0] = "true" // a switch that is named is on
 		}
-		text[name] = values[0]
+		args = append(args, "--"+name+"="+values[0])
 	}
-	return text, nil
-}
-
-func didYouMean(name string) string {
-	var names []string
-	for _, s := range All {
-		if s.Name != nameTransport && s.Name != nameListen {
-			names = append(names, s.Name)
-		}
-	}
-	if near := Nearest(name, names); near != "" {
-		return fmt.Sprintf(": did you mean %s?", near)
-	}
-	return ": there are " + Enumerate(names)
+	return args, nil
 }

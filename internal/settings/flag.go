@@ -1,0 +1,202 @@
+package settings
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"github.com/xrash/smetrics"
+)
+
+// The flags below check their own value. A usage text begins with what stands for
+// the value, in backquotes, where there is a value.
+
+// OneOf is a flag whose value is one of names.
+func OneOf(group, name, usage string, to *string, value string, names ...string) cli.Flag {
+	return &cli.StringFlag{
+		Name: name, Category: group, Usage: "`NAME` " + usage, Destination: to, Value: value,
+		Action: func(c *cli.Context, text string) error {
+			if slices.Contains(names, text) {
+				return nil
+			}
+			where := ""
+			if spelled := Spell(c, name); strings.HasPrefix(spelled, VariablePrefix) {
+				where = " in " + spelled // nobody sees it on the command line
+			}
+			return Usage("unknown %s %q%s: there are %s", strings.ReplaceAll(name, "-", " "), text, where, Enumerate(names, "and"))
+		},
+	}
+}
+
+// Duration is a flag whose value is from MinDuration to MaxDuration. Without a
+// value it is 0.
+func Duration(group, name, usage string, to *time.Duration, value time.Duration) *cli.DurationFlag {
+	return &cli.DurationFlag{
+		Name: name, Category: group, Usage: "`DURATION` " + usage, Destination: to, Value: value,
+		Action: func(c *cli.Context, d time.Duration) error {
+			if d >= MinDuration && d <= MaxDuration {
+				return nil
+			}
+			return Usage("%s %s: out of range: from %v to %dh (ten years)", Spell(c, name), Text(d), MinDuration, MaxDuration/time.Hour)
+		},
+	}
+}
+
+// Number is a flag whose value is a whole number from least to most.
+func Number(group, name, usage string, to *int, value, least, most int) cli.Flag {
+	return &cli.IntFlag{
+		Name: name, Category: group, Usage: "`N` " + usage, Destination: to, Value: value,
+		Action: func(c *cli.Context, n int) error {
+			if n >= least && n <= most {
+				return nil
+			}
+			return Usage("%s %q: want a number from %d to %d", Spell(c, name), strconv.Itoa(n), least, most)
+		},
+	}
+}
+
+// File is a flag whose value is the name of a file.
+func File(group, name, usage string, to *string) cli.Flag {
+	return &cli.PathFlag{
+		Name: name, Category: group, Usage: "`FILE` " + usage, Destination: to, TakesFile: true,
+		Action: func(c *cli.Context, file string) error {
+			if file != "" {
+				return nil
+			}
+			return Usage("%s is empty: want the name of a file", Spell(c, name))
+		},
+	}
+}
+
+// Switch is a flag that is on or off.
+func Switch(group, name, usage string, to *bool) *cli.BoolFlag {
+	return &cli.BoolFlag{Name: name, Category: group, Usage: usage, Destination: to}
+}
+
+// StatusUsage is the exit status of a command line that makes no sense.
+const StatusUsage = 2
+
+// Usage is the error of a command line that makes no sense.
+func Usage(format string, args ...any) error {
+	return cli.Exit(fmt.Errorf(format, args...), StatusUsage)
+}
+
+// VariablePrefix begins the name of every environment variable.
+const VariablePrefix = "LIVENET_"
+
+// Spell returns how the user wrote a flag, or would have: with dashes, as a
+// variable, or by its bare name in a URL.
+func Spell(c *cli.Context, name string) string {
+	if c.App.Name == urlApp {
+		return name
+	}
+	if f := find(c.Command.Flags, name); f != nil && f.IsSet() { // by its variable
+		return f.GetEnvVars()[0]
+	}
+	return "--" + name
+}
+
+// With returns a flag and its value, as the user wrote them, or would have.
+func With(c *cli.Context, name string) string {
+	value := c.Value(name)
+	if d, ok := value.(time.Duration); ok {
+		value = Text(d)
+	}
+	return fmt.Sprintf("%s %v", Spell(c, name), value)
+}
+
+func find(flags []cli.Flag, name string) cli.DocGenerationFlag {
+	for _, f := range flags {
+		if slices.Contains(f.Names(), name) {
+			f, _ := f.(cli.DocGenerationFlag)
+			return f
+		}
+	}
+	return nil
+}
+
+// What package flag and cli say of values that they can't parse. They have no
+// types for these errors, only texts.
+const (
+	flagUnknown  = "flag provided but not defined: -"
+	flagNoValue  = "flag needs an argument: -"
+	quotedString = `("(?:[^"\\]|\\.)*")`
+)
+
+var (
+	flagValue     = regexp.MustCompile(`^invalid (?:boolean )?value ` + quotedString + ` for (?:flag )?-([^:]+): `)
+	variableValue = regexp.MustCompile(`^could not parse ` + quotedString + ` as \w+ value from environment variable "(\w+)" for flag ([^:]+): `)
+)
+
+// Explain is a command's OnUsageError: it says what is wrong with a command line
+// that can't be parsed.
+func Explain(c *cli.Context, err error) error {
+	text := err.Error()
+	if name, ok := strings.CutPrefix(text, flagUnknown); ok {
+		return unknown(c, strings.TrimLeft(name, "-"))
+	}
+	if name, ok := strings.CutPrefix(text, flagNoValue); ok {
+		return Usage("--%s needs a value", strings.TrimLeft(name, "-"))
+	}
+	if m := flagValue.FindStringSubmatch(text); m != nil {
+		return Usage("%s %s: want %s", Spell(c, m[2]), m[1], wanted(c, m[2]))
+	}
+	if m := variableValue.FindStringSubmatch(text); m != nil {
+		return Usage("%s %s: want %s", m[2], m[1], wanted(c, m[3]))
+	}
+	return Usage("%s", text)
+}
+
+// unknown is the error of a flag, or of a name in a URL, that does not exist.
+func unknown(c *cli.Context, name string) error {
+	what, dashes := "setting "+strconv.Quote(name), ""
+	if c.App.Name != urlApp {
+		dashes = strings.Repeat("-", min(len(name), 2))
+		what = "flag " + dashes + name
+	}
+	var names []string
+	for _, f := range c.Command.Flags {
+		names = append(names, f.Names()[0])
+	}
+	if near := Nearest(name, names); near != "" && len(name) > 1 { // a letter is like anything
+		return Usage("unknown %s: did you mean %s%s?", what, dashes, near)
+	}
+	return Usage("unknown %s: see --help", what)
+}
+
+// wanted is what a flag's value must be.
+func wanted(c *cli.Context, name string) string {
+	switch find(c.Command.Flags, name).(type) {
+	case *cli.DurationFlag:
+		return "a duration, such as 500ms, 4s or 1h30m"
+	case *cli.BoolFlag:
+		return "true or false"
+	}
+	return "a number"
+}
+
+// Nearest returns the one of names that is most like a misspelt one, or nothing if
+// none is: by the measure of the library's own suggestions, which stop at nothing.
+func Nearest(name string, names []string) (near string) {
+	const like, prefix = 0.7, 4
+	most := like
+	for _, n := range names {
+		if likeness := smetrics.JaroWinkler(n, name, like, prefix); likeness > most {
+			near, most = n, likeness
+		}
+	}
+	return near
+}
+
+// Enumerate returns "a, b and c", where and is "and".
+func Enumerate(names []string, and string) string {
+	last := len(names) - 1
+	if last <= 0 {
+		return strings.Join(names, "")
+	}
+	return strings.Join(names[:last], ", ") + " " + and + " " + names[last]
+}
