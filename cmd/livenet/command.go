@@ -46,7 +46,7 @@ func newApp(p *process) *cli.App {
 		Writer:               p.stdout,
 		ErrWriter:            p.stderr,
 		ExitErrHandler:       func(*cli.Context, error) {}, // run's caller exits
-		OnUsageError:         explain,
+		OnUsageError:         settings.Explain,
 		Action: func(c *cli.Context) error {
 			switch {
 			case c.Bool(flagVersion):
@@ -59,7 +59,7 @@ func newApp(p *process) *cli.App {
 	}
 	for _, c := range app.Commands {
 		c.HideHelp = true
-		c.OnUsageError = explain
+		c.OnUsageError = settings.Explain
 		c.CustomHelpTemplate = commandHelp + c.CustomHelpTemplate
 		if len(c.Flags) > 0 {
 			c.Before = func(*cli.Context) error { return checkVariables(p, app) }
@@ -68,8 +68,6 @@ func newApp(p *process) *cli.App {
 	}
 	return app
 }
-
-func explain(c *cli.Context, err error, _ bool) error { return settings.Explain(c, err) }
 
 func helpFlag() cli.Flag {
 	return &cli.BoolFlag{Name: flagHelp, Aliases: []string{"h"}, Usage: "show this help, or a command's"}

@@ -29,8 +29,8 @@ but the loopback interface.`,
 		CustomHelpTemplate: `
 {{bold "Exit status"}}
     0   every connection ended when and why it should
-    1   one ended early, late or for another reason, or could not be had
-    2   the command line makes no sense
+    1   one ended early, late or for another reason, or could not be opened
+    2   the command line or a variable makes no sense
   130   interrupted
 
 {{bold "Examples"}}

@@ -38,12 +38,13 @@ its pin, which serve shows.`,
 {{bold "Exit status"}}
     0   both ends had finished, or a signal ended this one
     1   no connection, or stdin or stdout failed
-    2   the command line makes no sense
+    2   the command line or a variable makes no sense
     3   a deadline passed: fixed-deadline, silent, max-age or no-hello
-    4   the server sent us away: draining, kicked, overload or superseded
+    4   the server ended it: draining, kicked, overload or superseded
     5   the connection was lost: peer-reset, transport-lost, or peer-closed
         before stdin had ended
-    6   protocol-error, too-large, too-slow, too-many-beats or internal
+    6   an end broke the rules: protocol-error, too-large, too-slow,
+        too-many-beats or internal
   130   interrupted while connecting, or twice
 
 {{bold "Examples"}}
@@ -86,7 +87,7 @@ type dialOptions struct {
 
 func dialFlags(o *dialOptions) []cli.Flag {
 	const connection, alive, security = "Connection", "Liveness", "TLS"
-	verbose := settings.Switch(connection, "verbose", "say more: when it is connected, and always how it ended", &o.verbose)
+	verbose := settings.Switch(connection, "verbose", "say when it is connected, and always how it ended", &o.verbose)
 	verbose.Aliases = []string{"v"}
 	return []cli.Flag{
 		settings.OneOf(connection, "transport", settings.Enumerate(stack.Names, "or"), &o.transport, "tcp", stack.Names...),
@@ -94,9 +95,9 @@ func dialFlags(o *dialOptions) []cli.Flag {
 		settings.Duration(connection, "connect-timeout", "how long connecting may take", &o.connectTimeout, 10*time.Second),
 		verbose,
 
-		settings.Duration(alive, "beat", "beat at least so often (default: as the server asks, and every 15s)", &o.beat, 0),
+		settings.Duration(alive, "beat", "beat at least this often (default: as the server asks, and every 15s)", &o.beat, 0),
 		settings.Switch(alive, "no-beat", "never beat", &o.noBeat),
-		settings.Duration(alive, "timeout", "give the server up when it has been silent for so long (default: three beats, but no less than the server has for us)", &o.timeout, 0),
+		settings.Duration(alive, "timeout", "give up a server that has been silent for this long (default: three beats, and at least the timeout that it states for us)", &o.timeout, 0),
 
 		settings.Switch(security, "tls", settings.TLSUsage(), &o.trust.tls),
 		settings.File(security, "ca", "trust servers certified by these authorities, PEM", &o.trust.ca),

@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -36,12 +37,15 @@ livenet COMMAND --help says more.
 
 {{bold "Usage:"}} {{.HelpName}}{{if groups .}} [FLAGS]{{end}}{{with .ArgsUsage}} {{.}}{{end}}
 {{with .Description}}
-{{wrap . 0}}
+{{wrap (joined .) 0}}
 {{end}}{{range groups .}}
 {{bold .Name}}
 {{range .Flags}}{{printf "  %-28s" (term .)}}{{unglue (wrap (meaning .) 30)}}
 {{end}}{{end}}`
 )
+
+// lineBreak is one within a paragraph.
+var lineBreak = regexp.MustCompile(`([^\n])\n([^\n])`)
 
 // helpColumns is the width of the help where the terminal does not say, or is
 // wider. Below leastColumns there is no room for two columns.
@@ -66,6 +70,7 @@ func printHelp(w io.Writer, template string, data any) {
 		"groups":  groups,
 		"term":    flagTerm,
 		"meaning": meaning,
+		"joined":  func(s string) string { return lineBreak.ReplaceAllString(s, "$1 $2") },
 		"unglue":  func(s string) string { return strings.ReplaceAll(s, glue, " ") },
 	})
 }
@@ -115,7 +120,7 @@ func meaning(f cli.DocGenerationFlag) string {
 		text += " (default:" + glue + value + ")"
 	}
 	if s, ok := f.(cli.DocGenerationSliceFlag); ok && s.IsSliceFlag() {
-		text += " (may be" + glue + "repeated)"
+		text += " (may" + glue + "be" + glue + "repeated)"
 	}
 	return text
 }

@@ -23,19 +23,19 @@ func serveCommand(p *process) *cli.Command {
 		Description: `Without flags, serve echoes on tcp 127.0.0.1:7373 and ends whoever has been
 silent for 30 seconds.
 
-Several listeners can be had with --listener URL, where the scheme is the
-transport and the query holds the flags of the first three groups below by their
-names. Its timeout must be given. A URL inherits nothing from the flags; they
-describe a listener of their own if --listen is among them.
+Each --listener URL adds a listener: the scheme is its transport, and the query
+holds flags of the first three groups below by their names. The timeout must be
+among them: a URL inherits nothing from the flags. These describe a listener of
+their own if --listen is among them.
 
 The first SIGTERM or SIGINT stops accepting, tells the peers and waits for them
 to leave; the second ends everything at once.`,
 		CustomHelpTemplate: `
 {{bold "Exit status"}}
-    0   it was asked to end, and has
-    1   it can't listen, a listener broke, or what it prints can't be written
-    2   the command line makes no sense
-  130   it was asked to end twice
+    0   a signal ended it
+    1   it can't listen, a listener failed, or its output can't be written
+    2   the command line or a variable makes no sense
+  130   a second signal ended it at once
 
 {{bold "Examples"}}
   livenet serve --policy sliding --timeout 4s
@@ -78,11 +78,11 @@ type serveOptions struct {
 func processFlags(o *serveOptions) []cli.Flag {
 	const group = "Process"
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: flagListener, Category: group, Usage: "`URL` a listener of its own"},
-		settings.Duration(group, "drain", "how long peers have to leave when serve is to end", &o.drain, liveness.DefaultDrain),
+		&cli.StringSliceFlag{Name: flagListener, Category: group, Usage: "`URL` add a listener, as in the examples"},
+		settings.Duration(group, "drain", "how long peers may take to leave when serve ends", &o.drain, liveness.DefaultDrain),
 		settings.OneOf(group, "log-format", "text or json, on stderr", &o.logFormat, string(eventlog.Text), string(eventlog.JSON), string(eventlog.Text)),
 		settings.OneOf(group, "log-level", "debug (all streams, too), info, warn or error", &o.logLevel, "info", "debug", "info", "warn", "error"),
-		settings.Number(group, "log-rate", "lines a second about sessions and streams; what is beyond is counted in one line; 0: all of them",
+		settings.Number(group, "log-rate", "lines a second about sessions and streams, at most; the others are counted in one line; 0: no limit",
 			&o.logRate, logRate, 0, mostLogRate),
 	}
 }

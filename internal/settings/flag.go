@@ -134,7 +134,7 @@ var (
 
 // Explain is a command's OnUsageError: it says what is wrong with a command line
 // that can't be parsed.
-func Explain(c *cli.Context, err error) error {
+func Explain(c *cli.Context, err error, _ bool) error {
 	text := err.Error()
 	if name, ok := strings.CutPrefix(text, flagUnknown); ok {
 		return unknown(c, strings.TrimLeft(name, "-"))

@@ -40,7 +40,7 @@ func newApp(l *Listener, variables map[string]string) *cli.App {
 	}
 	return &cli.App{
 		Name: "test", Flags: flags, HideHelp: true, Writer: io.Discard, Action: l.Check,
-		OnUsageError:   func(c *cli.Context, err error, _ bool) error { return Explain(c, err) },
+		OnUsageError:   Explain,
 		ExitErrHandler: func(*cli.Context, error) {},
 	}
 }

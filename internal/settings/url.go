@@ -30,7 +30,7 @@ func ParseURL(text string, handlers []string) (*Listener, error) {
 		Flags:          Flags(l, handlers),
 		HideHelp:       true,
 		Writer:         io.Discard,
-		OnUsageError:   func(c *cli.Context, err error, _ bool) error { return Explain(c, err) },
+		OnUsageError:   Explain,
 		ExitErrHandler: func(*cli.Context, error) {}, // it is the caller's
 		Action: func(c *cli.Context) error {
 			if !c.IsSet("timeout") {
