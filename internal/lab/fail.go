@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -287,9 +288,10 @@ func (r *failure) judge(due time.Time) error {
 	if e.Decided > 0 {
 		r.row.Decided, r.row.Closed = e.Decided, e.Closed
 	}
-	failed := 0
+	failed, idle := 0, false
 	for _, c := range r.connects {
 		failed += c.Failed
+		idle = idle || c.PerSecond == 0
 	}
 	switch {
 	case n.Client.Lost > 0:
@@ -302,6 +304,8 @@ func (r *failure) judge(due time.Time) error {
 		return fmt.Errorf("%d ends were told of again", e.Again)
 	case failed > 0:
 		return fmt.Errorf("%d connections failed meanwhile", failed)
+	case idle:
+		return errors.New("nobody could connect")
 	}
 	return nil
 }
@@ -338,7 +342,7 @@ func (l *lab) failOfLeases(ctx context.Context, s failSettings) (*report, error)
 	defer beats.Wait()
 	defer stop()
 	l.step(0, "granting %d leases", s.Sessions)
-	// Granting takes a while, a microsecond each on a slow machine.
+	// Granting takes up to four microseconds each.
 	due := time.Now().Add(s.Timeout + 4*time.Microsecond*time.Duration(s.Sessions))
 	done := make(chan struct{})
 	for range s.Sessions {

@@ -240,8 +240,8 @@ func holdCommand() *cli.Command {
 			}
 			s.Timeout = max(s.Timeout, longest)
 		}
-		if !c.Bool("small") {
-			s.Settle = time.Second
+		if c.Bool("small") {
+			s.Settle = 10 * time.Millisecond
 		}
 		if err := bounded(s.Transport, s.Codec, s.Sessions); err != nil {
 			return none, err
@@ -337,7 +337,10 @@ func failCommand() *cli.Command {
 	}, func(c *cli.Context, l *lab) (output, error) {
 		s := failSettings{
 			Transport: c.String("transport"), IO: c.String("io"), Sessions: countOf(c, "sessions", 50), Neighbours: countOf(c, "neighbours", 10),
-			Timeout: spanOf(c, "timeout", 500*time.Millisecond), Slow: c.Duration("slow"),
+			Timeout: spanOf(c, "timeout", 500*time.Millisecond), Slow: c.Duration("slow"), Usual: 2 * time.Second,
+		}
+		if c.Bool("small") {
+			s.Usual = 300 * time.Millisecond
 		}
 		if s.Transport != failLeases {
 			if err := bounded(s.Transport, failCodec, s.Sessions+s.Neighbours); err != nil {

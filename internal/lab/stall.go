@@ -260,7 +260,7 @@ func (r *stallRun) await(ctx context.Context, from time.Time, least time.Duratio
 		if took >= least && (len(a.Client.Ends) >= r.Dead || took > max(least, r.timeouts(reapedIn))) {
 			return nil
 		}
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
 			return err
 		}
 	}
