@@ -55,24 +55,41 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
 	descriptors() // raises the limit
 	app := &cli.App{
-		Name:            "lab",
-		Usage:           "measure what livenet costs and what it withstands",
-		Commands:        []*cli.Command{renewCommand(), echoCommand(), holdCommand(), churnCommand(), stallCommand(), failCommand(), peersCommand()},
-		Writer:          stdout,
-		ErrWriter:       stderr,
-		Metadata:        map[string]any{"stdout": stdout, "stderr": stderr},
-		ExitErrHandler:  func(*cli.Context, error) {},
-		HideHelpCommand: true,
+		Name:           "lab",
+		Usage:          "measure what livenet costs and what it withstands",
+		Commands:       []*cli.Command{renewCommand(), echoCommand(), holdCommand(), churnCommand(), stallCommand(), failCommand(), peersCommand()},
+		Writer:         stdout,
+		ErrWriter:      stderr,
+		Metadata:       map[string]any{"stdout": stdout, "stderr": stderr},
+		ExitErrHandler: func(*cli.Context, error) {},
+		HideHelp:       true,
+		Flags:          []cli.Flag{helpFlag()},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return fmt.Errorf("unknown experiment %q: see --help", c.Args().First())
+			}
+			return cli.ShowAppHelp(c)
+		},
 	}
 	return app.RunContext(ctx, args)
 }
 
+// helpFlag is a flag of our own: the library's is one object for the whole process,
+// which tests that run at once would all write to.
+func helpFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "show this"}
+}
+
 // experiment completes a command with what all have in common.
 func experiment(c cli.Command, measure func(*cli.Context, *lab) (output, error)) *cli.Command {
-	c.Flags = append(c.Flags,
+	c.HideHelp = true
+	c.Flags = append(c.Flags, helpFlag(),
 		&cli.BoolFlag{Name: "json", Usage: "print one JSON object, and no table"},
 		&cli.BoolFlag{Name: "small", Usage: "run so little that it takes seconds; the figures mean nothing"})
 	c.Action = func(ctx *cli.Context) error {
+		if ctx.Bool("help") {
+			return cli.ShowSubcommandHelp(ctx)
+		}
 		if ctx.Args().Present() {
 			return fmt.Errorf("unexpected argument %q", ctx.Args().First())
 		}

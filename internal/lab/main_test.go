@@ -201,6 +201,7 @@ func TestBadUsage(t *testing.T) {
 		"stall --dead 10 --sessions 10":          "of 10 sessions 10 are to be silent: none would beat",
 		"stall --stops 0":                        "--stops 0: want more than 0, and 1h0m0s at most",
 		"echo --for 2h":                          "--for 2h0m0s: want 10ms to 1h0m0s",
+		"chrn":                                   `unknown experiment "chrn": see --help`,
 		"churn x":                                `unexpected argument "x"`,
 		"stall --by clients --codec raw":         "--by clients needs a codec in which servers answer",
 		"fail --sessions 1000000 --neighbours 1": "--sessions 1000001: tcp may have 1000000",

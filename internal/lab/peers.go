@@ -155,7 +155,9 @@ func (r *results) deadlines(row renewRow) {
 	w.Ours, w.N, w.Note = row.way.ours, row.Entries, row.way.note
 	w.add(renewTime, float64(row.Random))
 	w.add(renewAllocs, float64(row.Allocs))
-	w.add(coreShare, float64(row.Core)/100)
+	if row.Kept > 0.9 { // less than that is another load
+		w.add(coreShare, float64(row.Core)/100)
+	}
 	if row.way.weighed() {
 		w.add(loadedBytes, float64(row.Loaded))
 	}
