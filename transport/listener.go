@@ -8,76 +8,73 @@ import (
 	"time"
 )
 
-// SingleListener makes a [Single] of every connection that inner accepts.
-// Inner is a *net.TCPListener, a *net.UnixListener, or anything else whose
-// Accept can be interrupted with a deadline; the deadline is SingleListener's
-// from now on. Its errors are returned as they are.
-func SingleListener(inner DeadlineListener) Listener {
-	return &singleListener{inner: inner, turn: make(chan struct{}, 1)}
-}
-
-// A DeadlineListener is a [net.Listener] whose Accept obeys a deadline.
-type DeadlineListener interface {
-	net.Listener
-	SetDeadline(time.Time) error
+// SingleListener makes a [Single] of every connection that inner accepts. Inner's
+// errors are returned as they are.
+//
+// A call of inner.Accept outlives the Accept whose context has ended; the
+// connection that it returns goes to the next Accept, or is closed by Close.
+// Close waits for that call, which inner.Close has to end, as net.Listener says.
+func SingleListener(inner net.Listener) Listener {
+	l := &singleListener{inner: inner, next: make(chan *accepted, 1), closed: make(chan struct{})}
+	l.next <- nil
+	return l
 }
 
 type singleListener struct {
-	inner DeadlineListener
-	turn  chan struct{} // held by the one Accept that the deadline is for
-	once  sync.Once
+	inner  net.Listener
+	next   chan *accepted // empty while inner.Accept is called; nil: nobody has called it
+	closed chan struct{}
+	once   sync.Once // closes
 }
 
-// lastLook is how long Accept goes on when its context has ended. A deadline in
-// the past would keep it from looking for a connection that is there already.
+// An accepted is what inner.Accept returned.
+type accepted struct {
+	conn net.Conn
+	err  error
+}
+
+// lastLook is how long Accept goes on when its context has ended: a connection
+// that is there already goes before that.
 const lastLook = 5 * time.Millisecond
 
 func (l *singleListener) Accept(ctx context.Context) (Session, error) {
-	if err := l.takeTurn(ctx); err != nil {
-		return nil, err
-	}
-	defer func() { <-l.turn }()
-
-	// A deadline interrupts the waiting without a goroutine for each Accept,
-	// and a connection that comes at that moment stays in the kernel's queue.
-	interrupted := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		l.inner.SetDeadline(time.Now().Add(lastLook))
-		close(interrupted)
-	})
-	conn, err := l.inner.Accept()
-	if !stop() {
-		<-interrupted
-		l.inner.SetDeadline(time.Time{})
-	}
-	switch {
-	case err == nil:
-		return Single(conn), nil
-	case ctx.Err() != nil && isTimeout(err):
-		return nil, ctx.Err()
-	}
-	return nil, err
-}
-
-// takeTurn waits for its turn rather than for the context, if it has a choice.
-func (l *singleListener) takeTurn(ctx context.Context) error {
-	select {
-	case l.turn <- struct{}{}:
-		return nil
-	default:
-	}
-	select {
-	case l.turn <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	done := ctx.Done()
+	var over <-chan time.Time
+	for {
+		select {
+		case a := <-l.next:
+			if a == nil {
+				go func() {
+					conn, err := l.inner.Accept()
+					l.next <- &accepted{conn, err}
+				}()
+				continue
+			}
+			l.next <- nil
+			if a.err != nil {
+				return nil, a.err
+			}
+			return Single(a.conn), nil
+		case <-done:
+			done, over = nil, time.After(lastLook)
+		case <-over:
+			return nil, ctx.Err()
+		case <-l.closed:
+			return nil, &net.OpError{Op: "accept", Net: l.Addr().Network(), Addr: l.Addr(), Err: net.ErrClosed}
+		}
 	}
 }
 
 func (l *singleListener) Addr() net.Addr { return l.inner.Addr() }
 
 func (l *singleListener) Close() (err error) {
-	l.once.Do(func() { err = l.inner.Close() })
+	l.once.Do(func() {
+		close(l.closed)
+		err = l.inner.Close()
+		if a := <-l.next; a != nil && a.conn != nil {
+			a.conn.Close()
+		}
+	})
 	if errors.Is(err, net.ErrClosed) {
 		return nil
 	}

@@ -3,10 +3,13 @@ package transport_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/livenet/livenet/transport"
 )
@@ -89,4 +92,70 @@ func TestSingleListenerErrors(t *testing.T) {
 	if _, err := l.Accept(ctx); err != broken.err {
 		t.Errorf("Accept: %v, want %v as it is", err, broken.err)
 	}
+}
+
+// A pipeListener accepts what is sent to it, knows no deadlines and is closed by
+// closing the channel.
+type pipeListener chan net.Conn
+
+func (l pipeListener) Accept() (net.Conn, error) {
+	conn, ok := <-l
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return conn, nil
+}
+
+func (l pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }
+func (l pipeListener) Close() error   { close(l); return nil }
+
+// Inner's Accept can't be interrupted: ours returns with its context all the
+// same, and the connection that comes later is the next Accept's, or closed.
+func TestSingleListenerWithoutDeadlines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := make(pipeListener)
+		l := transport.SingleListener(inner)
+		cancelled, cancel := context.WithCancel(t.Context())
+		cancel()
+		dial := func() (peer net.Conn) {
+			here, peer := net.Pipe()
+			inner <- here // inner's Accept is waiting for it
+			return peer
+		}
+		giveUp := func() {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			began := time.Now()
+			_, err := l.Accept(ctx)
+			if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took > time.Hour+time.Second {
+				t.Errorf("Accept: %v after %v", err, took)
+			}
+		}
+
+		giveUp()
+		peer := dial()
+		s, err := l.Accept(cancelled)
+		if err != nil {
+			t.Fatalf("Accept of what had come: %v", err)
+		}
+		s.Close(0, "")
+		if _, err := peer.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("the accepted peer reads %v, want EOF", err)
+		}
+
+		giveUp()
+		peer = dial()
+		if err := l.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		if _, err := peer.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("the peer that nobody accepted reads %v, want EOF", err)
+		}
+		for _, ctx := range []context.Context{t.Context(), cancelled} {
+			if _, err := l.Accept(ctx); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("Accept after Close: %v, want net.ErrClosed", err)
+			}
+		}
+	})
 }

@@ -20,7 +20,7 @@ func (Unix) Listen(ctx context.Context, path string) (transport.Listener, error)
 	if err != nil {
 		return nil, err
 	}
-	return transport.SingleListener(l.(*net.UnixListener)), nil
+	return transport.SingleListener(l), nil
 }
 
 // Dial connects to the socket at path.

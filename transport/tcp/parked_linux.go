@@ -2,7 +2,6 @@ package tcp
 
 import (
 	"cmp"
-	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -10,8 +9,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/livenet/livenet/transport"
 )
 
 // A parkedListener accepts sockets. Package net does not let others accept on
@@ -24,7 +21,7 @@ type parkedListener struct {
 }
 
 // park takes the place of l, which it closes.
-func park(l *net.TCPListener, alive net.KeepAliveConfig) (_ transport.DeadlineListener, err error) {
+func park(l *net.TCPListener, alive net.KeepAliveConfig) (_ net.Listener, err error) {
 	defer l.Close()
 	file, err := l.File()
 	if err != nil {
@@ -100,7 +97,7 @@ func (l *parkedListener) Accept() (net.Conn, error) {
 			}
 		}
 	})
-	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+	if err != nil {
 		err = net.ErrClosed // nothing else stops the waiting, and package os has its own word for it
 	}
 	if err = cmp.Or(err, os.NewSyscallError("accept4", failed)); err != nil {
@@ -130,9 +127,8 @@ func (l *parkedListener) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: "tcp", Addr: l.addr, Err: err}
 }
 
-func (l *parkedListener) Addr() net.Addr                { return l.addr }
-func (l *parkedListener) Close() error                  { return l.file.Close() }
-func (l *parkedListener) SetDeadline(t time.Time) error { return l.file.SetReadDeadline(t) }
+func (l *parkedListener) Addr() net.Addr { return l.addr }
+func (l *parkedListener) Close() error   { return l.file.Close() }
 
 func addrPort(sa unix.Sockaddr) netip.AddrPort {
 	switch sa := sa.(type) {

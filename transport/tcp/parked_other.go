@@ -2,13 +2,9 @@
 
 package tcp
 
-import (
-	"net"
-
-	"github.com/livenet/livenet/transport"
-)
+import "net"
 
 // park changes nothing: this system has no sockets that park.
-func park(l *net.TCPListener, _ net.KeepAliveConfig) (transport.DeadlineListener, error) {
+func park(l *net.TCPListener, _ net.KeepAliveConfig) (net.Listener, error) {
 	return l, nil
 }

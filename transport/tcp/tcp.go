@@ -63,19 +63,18 @@ func (t Transport) Listen(ctx context.Context, addr string) (transport.Listener,
 	if err != nil {
 		return nil, err
 	}
-	var conns transport.DeadlineListener = l.(*net.TCPListener)
 	if t.Parked {
-		if conns, err = park(l.(*net.TCPListener), t.KeepAlive); err != nil {
+		if l, err = park(l.(*net.TCPListener), t.KeepAlive); err != nil {
 			return nil, err
 		}
 	}
 	if t.TLS != nil {
-		conns = &tlsListener{conns, t.TLS}
+		l = &tlsListener{l, t.TLS}
 	}
 	if patience := t.patience(); patience > 0 {
-		return impatient{transport.SingleListener(conns), patience}, nil
+		return impatient{transport.SingleListener(l), patience}, nil
 	}
-	return transport.SingleListener(conns), nil
+	return transport.SingleListener(l), nil
 }
 
 // An impatient listener is one whose kernel was told to give up a peer that

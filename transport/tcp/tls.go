@@ -16,12 +16,12 @@ import (
 
 // tlsListener accepts connections whose handshake is still to be done.
 type tlsListener struct {
-	transport.DeadlineListener
+	net.Listener
 	config *tls.Config
 }
 
 func (l *tlsListener) Accept() (net.Conn, error) {
-	conn, err := l.DeadlineListener.Accept()
+	conn, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
