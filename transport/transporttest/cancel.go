@@ -194,7 +194,7 @@ func wantCancelled(t *testing.T, what string, err error) {
 // the result was not ready after all.
 func testReadyBeatsCancelled(t *testing.T, n *network) {
 	t.Run("Accept", func(t *testing.T) {
-		missed, grace := 0, stillness/2
+		missed, grace := 0, stillness
 		for range rounds {
 			p := new(pair)
 			dialled := async(func() error { return n.dial(t.Context(), p) })

@@ -16,7 +16,7 @@ import (
 const (
 	patience  = 10 * time.Second      // for what has to happen sooner or later
 	prompt    = 3 * time.Second       // for what has to happen at once, on a busy machine
-	stillness = 50 * time.Millisecond // without progress: the call is blocked
+	stillness = 10 * time.Millisecond // without progress: the call is blocked
 	hang      = 2 * time.Minute       // for a whole test, on a very busy machine
 )
 
@@ -36,6 +36,12 @@ func (c Config) listen(t *testing.T) *network {
 	}
 	t.Cleanup(func() { l.Close() })
 	return &network{Config: c, server: server, client: client, listener: l}
+}
+
+// beside has a subtest run beside others, on a network of its own.
+func (n *network) beside(t *testing.T) *network {
+	t.Parallel()
+	return n.listen(t)
 }
 
 func (n *network) addr() string { return n.listener.Addr().String() }

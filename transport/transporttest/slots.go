@@ -51,6 +51,7 @@ func testSlots(t *testing.T, n *network) {
 		}},
 	} {
 		t.Run(way.name, func(t *testing.T) {
+			n := n.beside(t)
 			if !n.Multiplexes {
 				for i := range 200 {
 					p, err := n.connect()

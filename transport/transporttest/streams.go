@@ -22,6 +22,7 @@ import (
 func testConn(t *testing.T, n *network) {
 	for _, end := range []string{"Opener", "Acceptor"} {
 		t.Run(end, func(t *testing.T) {
+			n := n.beside(t)
 			nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
 				p, err := n.connect()
 				if err != nil {
