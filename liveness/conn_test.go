@@ -22,6 +22,7 @@ import (
 )
 
 func TestConnIsANetConn(t *testing.T) {
+	t.Parallel()
 	patient := &Config{Policy: Sliding(time.Hour), Opening: time.Hour}
 	wrapped := func(pair func() (a, b net.Conn)) nettest.MakePipe {
 		return func() (a, b net.Conn, stop func(), err error) {
@@ -79,8 +80,8 @@ func codedPair(t *testing.T, tr transport.Transport, c codec.Codec) (client, ser
 	}
 	server = <-accepted
 	return client, server, func() {
+		server.Close() // first: the client waits for the server's end
 		client.Close()
-		server.Close()
 		close(release)
 		w.end()
 	}

@@ -186,40 +186,37 @@ func TestDrainDoesNotWaitForAMuteStream(t *testing.T) {
 // Whoever writes when the peer is told that this end is going away learns why he
 // can't go on.
 func TestDrainTellsTheWriter(t *testing.T) {
-	for name, n := range networks(t) {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			wrote := make(chan error, 1)
-			w := serve(t, &Server{
-				Config: Config{Policy: Sliding(10 * sec)}, Codec: codec.Frame, Drain: sec,
-				Handler: func(_ context.Context, c *Conn) {
-					c.Read(make([]byte, 1))
-					_, err := c.Write(make([]byte, 32<<20)) // which is not read to the end
-					wrote <- err
-				},
-			}, n)
-			c := w.client(Client{NoBeat: true})
-			if _, err := c.Write([]byte("x")); err != nil {
-				t.Error("asking:", err)
+	everyNetwork(t, func(t *testing.T, n network) {
+		wrote := make(chan error, 1)
+		w := serve(t, &Server{
+			Config: Config{Policy: Sliding(10 * sec)}, Codec: codec.Frame, Drain: sec,
+			Handler: func(_ context.Context, c *Conn) {
+				c.Read(make([]byte, 1))
+				_, err := c.Write(make([]byte, 32<<20)) // which is not read to the end
+				wrote <- err
+			},
+		}, n)
+		c := w.client(Client{NoBeat: true})
+		if _, err := c.Write([]byte("x")); err != nil {
+			t.Error("asking:", err)
+		}
+		if _, err := io.ReadFull(c, make([]byte, 1<<20)); err != nil { // it is under way
+			t.Error("the answer:", err)
+		}
+		w.stop()
+		select {
+		case err := <-wrote:
+			var e *Error
+			if !errors.As(err, &e) || e.Reason != Draining || e.Initiator != Local {
+				t.Errorf("it fails with %v", err)
 			}
-			if _, err := io.ReadFull(c, make([]byte, 1<<20)); err != nil { // it is under way
-				t.Error("the answer:", err)
-			}
-			w.stop()
-			select {
-			case err := <-wrote:
-				var e *Error
-				if !errors.As(err, &e) || e.Reason != Draining || e.Initiator != Local {
-					t.Errorf("it fails with %v", err)
-				}
-			case <-time.After(8 * sec):
-				all := make([]byte, 1<<20)
-				t.Errorf("it goes on:\n%s", all[:runtime.Stack(all, true)])
-			}
-			c.Close()
-			w.end()
-		})
-	}
+		case <-time.After(8 * sec):
+			all := make([]byte, 1<<20)
+			t.Errorf("it goes on:\n%s", all[:runtime.Stack(all, true)])
+		}
+		c.Close()
+		w.end()
+	})
 }
 
 // A reluctant connection does not end its side before it is closed.

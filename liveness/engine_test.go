@@ -356,7 +356,7 @@ func TestRule7RenewalAndExpiryAreOrdered(t *testing.T) {
 					}
 					last = before
 					if rand.IntN(40) == 0 {
-						time.Sleep(4 * ms) // close to the deadline
+						time.Sleep(4*ms + rand.N(2*ms)) // close to the deadline
 					}
 				}
 				<-gone

@@ -21,20 +21,6 @@ import (
 	"github.com/livenet/livenet/transport/tcp"
 )
 
-// To the peer it makes no difference which kind of handler a server has.
-func TestDataIsServedAsHandlersAre(t *testing.T) {
-	byData = true
-	t.Cleanup(func() { byData = false }) // after the parallel ones
-	for name, f := range map[string]func(*testing.T){
-		"Ends":  TestEveryTransportEndsTheSameWay,
-		"Rule6": TestRule6PeersWithoutACodec,
-		"Beats": TestBeatsKeepEveryTransportAlive,
-		"Drain": TestDrainOnEveryTransport,
-	} {
-		t.Run(name, f)
-	}
-}
-
 // What a peer sends comes to Data whole and in order, however it is cut, and
 // what is written comes back; then the peer's end closes the connection.
 func TestDataEchoesEverything(t *testing.T) {
@@ -43,9 +29,10 @@ func TestDataEchoesEverything(t *testing.T) {
 	for i := range sent {
 		sent[i] = byte(rng.Uint32())
 	}
-	for name, n := range networks(t) {
+	everyNetwork(t, func(t *testing.T, n network) {
 		for _, code := range []codec.Codec{codec.Raw, codec.Auto} {
-			t.Run(name+"/"+code.Name(), func(t *testing.T) {
+			t.Run(code.Name(), func(t *testing.T) {
+				rng := rand.New(rand.NewPCG(3, 4))
 				w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Codec: code, Data: echoData}, n)
 				defer w.end()
 				client := Client{Codec: codec.Frame}
@@ -73,33 +60,31 @@ func TestDataEchoesEverything(t *testing.T) {
 				w.awaitClosed(KindSession)
 			})
 		}
-	}
+	})
 }
 
 // Data may read on by itself, and what it leaves comes to the next call.
 func TestDataMayRead(t *testing.T) {
-	for name, n := range networks(t) {
-		t.Run(name, func(t *testing.T) {
-			first := true
-			w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Codec: codec.Auto, Data: func(c *Conn, p []byte) error {
-				if !first {
-					return echoData(c, p)
-				}
-				first = false
-				c.Write(p)
-				three := make([]byte, 3)
-				if _, err := io.ReadFull(c, three); err != nil {
-					return err
-				}
-				return echoData(c, three)
-			}}, n)
-			defer w.end()
-			c := w.client(Client{})
-			defer c.Close()
-			say(t, c, "a")
-			say(t, c, "bcdefghijk")
-		})
-	}
+	everyNetwork(t, func(t *testing.T, n network) {
+		first := true
+		w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Codec: codec.Auto, Data: func(c *Conn, p []byte) error {
+			if !first {
+				return echoData(c, p)
+			}
+			first = false
+			c.Write(p)
+			three := make([]byte, 3)
+			if _, err := io.ReadFull(c, three); err != nil {
+				return err
+			}
+			return echoData(c, three)
+		}}, n)
+		defer w.end()
+		c := w.client(Client{})
+		defer c.Close()
+		say(t, c, "a")
+		say(t, c, "bcdefghijk")
+	})
 }
 
 // An idle session on a transport that parks holds no goroutine, before its
@@ -135,8 +120,9 @@ func TestDataParks(t *testing.T) {
 // Every way to end a connection out of Data has its reason, one event, and
 // leaves nothing behind.
 func TestDataEnds(t *testing.T) {
+	t.Parallel()
 	broken := errors.New("broken")
-	for _, test := range []struct {
+	tests := []struct {
 		name string
 		data func(c *Conn, p []byte) error
 		want Reason
@@ -151,12 +137,13 @@ func TestDataEnds(t *testing.T) {
 			_, err := c.Read(make([]byte, 100))
 			return err
 		}, Silent, ""},
-	} {
-		for name, n := range networks(t) {
-			t.Run(test.name+"/"+name, func(t *testing.T) {
+	}
+	everyNetwork(t, func(t *testing.T, n network) {
+		for _, test := range tests {
+			t.Run(test.name, func(t *testing.T) {
 				policy := Sliding(time.Minute)
 				if test.want == Silent {
-					policy = Sliding(100 * ms)
+					policy = Sliding(sec)
 				}
 				w := serve(t, &Server{Config: Config{Policy: policy}, Codec: codec.Auto, Streams: nil, Data: test.data}, n)
 				defer w.end()
@@ -181,7 +168,7 @@ func TestDataEnds(t *testing.T) {
 				}
 			})
 		}
-	}
+	})
 }
 
 // An error of Data's closes the connection, even one that would be a reason to
@@ -332,13 +319,14 @@ func (p lastPiece) TryRead(b []byte) (int, error) {
 // Connections that come, talk and end in all ways at once: the books balance
 // and nobody is served twice at a time.
 func TestDataInAHurry(t *testing.T) {
+	t.Parallel()
 	var at sync.Map
 	w := serve(t, &Server{Config: Config{Policy: Sliding(200 * ms)}, Codec: codec.Auto, Data: func(c *Conn, p []byte) error {
 		if _, twice := at.LoadOrStore(c, true); twice {
 			t.Error("Data is called twice at a time")
 		}
 		defer at.Delete(c)
-		if p[0] == 'q' {
+		if p[len(p)-1] == 'q' {
 			return c.Close()
 		}
 		_, err := c.Write(p)

@@ -212,13 +212,14 @@ func TestPanicEndsOneStream(t *testing.T) {
 // Streams and sessions that come, talk and end in all ways at once: the books
 // balance, and nobody is served twice at a time.
 func TestStreamsInAHurry(t *testing.T) {
+	t.Parallel()
 	var at sync.Map
 	w := serve(t, &Server{Config: Config{Policy: Sliding(300 * ms)}, Streams: Sliding(200 * ms), Data: func(c *Conn, p []byte) error {
 		if _, twice := at.LoadOrStore(c, true); twice {
 			t.Error("Data is called twice at a time")
 		}
 		defer at.Delete(c)
-		if p[0] == 'q' {
+		if p[len(p)-1] == 'q' {
 			return c.Close()
 		}
 		return echoData(c, p)

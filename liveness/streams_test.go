@@ -14,6 +14,7 @@ import (
 
 // A session has so many streams at a time, and the others have to wait.
 func TestMaxStreams(t *testing.T) {
+	t.Parallel()
 	const most = 4
 	inBubble(t, func(t *testing.T) {
 		w := serve(t, &Server{Config: Config{Policy: Sliding(10 * sec)}, MaxStreams: most}, memory())
@@ -21,6 +22,7 @@ func TestMaxStreams(t *testing.T) {
 	})
 	for _, name := range []string{"yamux", "quic"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := serve(t, &Server{Config: Config{Policy: Sliding(10 * sec)}, MaxStreams: most, Data: echoData}, networks(t)[name])
 			testMaxStreams(t, w, most)
 		})

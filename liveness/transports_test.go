@@ -25,6 +25,7 @@ import (
 type network struct {
 	server, client transport.Transport
 	codes          bool // a session's end carries its code
+	byData         bool // servers without a handler get echoData
 }
 
 func (n network) Listen(ctx context.Context, addr string) (transport.Listener, error) {
@@ -49,6 +50,32 @@ func networks(t *testing.T) map[string]network {
 	}
 }
 
+// everyNetwork runs f over all transports at once. A test that does little but wait
+// calls t.Parallel before.
+func everyNetwork(t *testing.T, f func(t *testing.T, n network)) {
+	for name, n := range networks(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f(t, n)
+		})
+	}
+}
+
+// eitherHandler is everyNetwork for what a peer sees, to whom it makes no difference
+// which kind of handler a server has.
+func eitherHandler(t *testing.T, f func(t *testing.T, n network)) {
+	everyNetwork(t, func(t *testing.T, n network) {
+		for kind, byData := range map[string]bool{"Handler": false, "Data": true} {
+			t.Run(kind, func(t *testing.T) {
+				t.Parallel()
+				n := n
+				n.byData = byData
+				f(t, n)
+			})
+		}
+	})
+}
+
 // The same policies, and the same ends, on every transport.
 func TestEveryTransportEndsTheSameWay(t *testing.T) {
 	t.Parallel()
@@ -56,9 +83,9 @@ func TestEveryTransportEndsTheSameWay(t *testing.T) {
 		policy Policy
 		reason Reason
 	}{{Fixed(400 * ms), FixedDeadline}, {Sliding(300 * ms), Silent}}
-	for name, n := range networks(t) {
+	eitherHandler(t, func(t *testing.T, n network) {
 		for _, p := range policies {
-			t.Run(name+"/"+p.reason.String(), func(t *testing.T) {
+			t.Run(p.reason.String(), func(t *testing.T) {
 				t.Parallel()
 				w := serve(t, &Server{Config: Config{Policy: p.policy}, Codec: codec.Auto}, n)
 				defer w.end()
@@ -85,33 +112,30 @@ func TestEveryTransportEndsTheSameWay(t *testing.T) {
 				}
 			})
 		}
-	}
+	})
 }
 
 // A peer that knows nothing of livenet learns what its transport can carry.
 func TestRule6PeersWithoutACodec(t *testing.T) {
 	t.Parallel()
-	for name, n := range networks(t) {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := serve(t, &Server{Config: Config{Policy: Fixed(200 * ms)}}, n)
-			defer w.end()
-			sess, st := w.dial()
-			defer sess.Close(0, "")
-			say(t, st, "hello")
-			if _, err := st.Read(make([]byte, 1)); err == nil {
-				t.Error("read something")
-			}
-			if !n.codes {
-				return
-			}
-			<-sess.Context().Done()
-			var e *transport.CloseError
-			if !errors.As(context.Cause(sess.Context()), &e) || e.Origin != transport.Peer || e.Code != FixedDeadline.Code() {
-				t.Errorf("the session ended %v", context.Cause(sess.Context()))
-			}
-		})
-	}
+	eitherHandler(t, func(t *testing.T, n network) {
+		w := serve(t, &Server{Config: Config{Policy: Fixed(200 * ms)}}, n)
+		defer w.end()
+		sess, st := w.dial()
+		defer sess.Close(0, "")
+		say(t, st, "hello")
+		if _, err := st.Read(make([]byte, 1)); err == nil {
+			t.Error("read something")
+		}
+		if !n.codes {
+			return
+		}
+		<-sess.Context().Done()
+		var e *transport.CloseError
+		if !errors.As(context.Cause(sess.Context()), &e) || e.Origin != transport.Peer || e.Code != FixedDeadline.Code() {
+			t.Errorf("the session ended %v", context.Cause(sess.Context()))
+		}
+	})
 }
 
 // Beats keep an idle connection alive on every transport, both ends agree when
@@ -119,36 +143,33 @@ func TestRule6PeersWithoutACodec(t *testing.T) {
 func TestBeatsKeepEveryTransportAlive(t *testing.T) {
 	t.Parallel()
 	const timeout = 600 * ms
-	for name, n := range networks(t) {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			// Three times in a timeout the client beats: held up for no longer
-			// than that, it is in time.
-			undisturbed(t, timeout/3, func(p *pulse) error {
-				defer p.every(20 * ms)()
-				w := serve(t, &Server{Config: Config{Policy: Sliding(timeout), Evidence: codec.Beats}, Codec: codec.Auto}, n)
-				defer w.end()
-				c := w.client(Client{})
-				var wg sync.WaitGroup
-				wg.Go(func() { io.Copy(io.Discard, c) })
-				time.Sleep(2 * sec)
-				var errs []error
-				if c.End() != nil {
-					errs = append(errs, fmt.Errorf("ended: %v", c.End()))
-				}
-				if c.RTT() <= 0 {
-					errs = append(errs, errors.New("no round trip was measured"))
-				}
-				c.Close()
-				wg.Wait()
-				w.awaitClosed(KindSession)
-				if e := w.one(KindSession); e.End.Reason != Done || e.End.Initiator != Peer {
-					errs = append(errs, fmt.Errorf("ended %v", e.End))
-				}
-				return errors.Join(errs...)
-			})
+	eitherHandler(t, func(t *testing.T, n network) {
+		// Three times in a timeout the client beats: held up for no longer
+		// than that, it is in time.
+		undisturbed(t, timeout/3, func(p *pulse) error {
+			defer p.every(20 * ms)()
+			w := serve(t, &Server{Config: Config{Policy: Sliding(timeout), Evidence: codec.Beats}, Codec: codec.Auto}, n)
+			defer w.end()
+			c := w.client(Client{})
+			var wg sync.WaitGroup
+			wg.Go(func() { io.Copy(io.Discard, c) })
+			time.Sleep(2 * sec)
+			var errs []error
+			if c.End() != nil {
+				errs = append(errs, fmt.Errorf("ended: %v", c.End()))
+			}
+			if c.RTT() <= 0 {
+				errs = append(errs, errors.New("no round trip was measured"))
+			}
+			c.Close()
+			wg.Wait()
+			w.awaitClosed(KindSession)
+			if e := w.one(KindSession); e.End.Reason != Done || e.End.Initiator != Peer {
+				errs = append(errs, fmt.Errorf("ended %v", e.End))
+			}
+			return errors.Join(errs...)
 		})
-	}
+	})
 }
 
 // Who hangs up in the handshake beneath yamux has hung up: a scanner, a health check.
@@ -176,39 +197,36 @@ func TestHangingUpInAHandshake(t *testing.T) {
 // ends.
 func TestAWriteAfterCloseWriteIsNotTheEnd(t *testing.T) {
 	t.Parallel()
-	for name, n := range networks(t) {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			wrote := make(chan struct{})
-			w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Handler: func(_ context.Context, c *Conn) {
-				io.Copy(io.Discard, c)
-				<-wrote
-				c.CloseWith(Kicked, "")
-			}}, n)
-			defer w.end()
-			c := w.client(Client{Codec: codec.Raw})
-			c.Write([]byte("hello"))
-			if err := c.CloseWrite(); err != nil {
-				t.Error(err)
-			}
-			if _, err := c.Write([]byte("more")); !errors.Is(err, net.ErrClosed) {
-				t.Errorf("Write: %v", err)
-			}
-			close(wrote)
-			_, err := c.Read(make([]byte, 1))
-			if err == nil {
-				t.Error("read something")
-			}
-			want := PeerClosed
-			if n.codes {
-				want = Kicked
-			}
-			c.Close()
-			if e := c.End(); e.Reason != want || e.Initiator != Peer {
-				t.Errorf("ended %v after %v, want %v", e, err, want)
-			}
-		})
-	}
+	everyNetwork(t, func(t *testing.T, n network) {
+		wrote := make(chan struct{})
+		w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Handler: func(_ context.Context, c *Conn) {
+			io.Copy(io.Discard, c)
+			<-wrote
+			c.CloseWith(Kicked, "")
+		}}, n)
+		defer w.end()
+		c := w.client(Client{Codec: codec.Raw})
+		c.Write([]byte("hello"))
+		if err := c.CloseWrite(); err != nil {
+			t.Error(err)
+		}
+		if _, err := c.Write([]byte("more")); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Write: %v", err)
+		}
+		close(wrote)
+		_, err := c.Read(make([]byte, 1))
+		if err == nil {
+			t.Error("read something")
+		}
+		want := PeerClosed
+		if n.codes {
+			want = Kicked
+		}
+		c.Close()
+		if e := c.End(); e.Reason != want || e.Initiator != Peer {
+			t.Errorf("ended %v after %v, want %v", e, err, want)
+		}
+	})
 }
 
 // Who writes when his stream is ended gets to know why, as soon as he reads it.
@@ -243,22 +261,19 @@ func TestRule5AWriterIsTold(t *testing.T) {
 
 func TestDrainOnEveryTransport(t *testing.T) {
 	t.Parallel()
-	for name, n := range networks(t) {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Codec: codec.Auto}, n)
-			c := w.client(Client{})
-			say(t, c, "hello")
-			w.stop()
-			_, err := c.Read(make([]byte, 1))
-			var e *Error
-			if !errors.As(err, &e) || e.Reason != Draining {
-				t.Errorf("the client is told %v", err)
-			}
-			c.Close()
-			w.end()
-		})
-	}
+	eitherHandler(t, func(t *testing.T, n network) {
+		w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Codec: codec.Auto}, n)
+		c := w.client(Client{})
+		say(t, c, "hello")
+		w.stop()
+		_, err := c.Read(make([]byte, 1))
+		var e *Error
+		if !errors.As(err, &e) || e.Reason != Draining {
+			t.Errorf("the client is told %v", err)
+		}
+		c.Close()
+		w.end()
+	})
 }
 
 // A client whose handshake fails is told of like every other end: over QUIC, too,

@@ -39,12 +39,12 @@ func serve(t *testing.T, srv *Server, tr transport.Transport) *world {
 	if srv.Engine == nil {
 		srv.Engine = new(Engine)
 	}
-	switch {
-	case srv.Handler != nil || srv.Data != nil:
-	case byData:
-		srv.Data = echoData
-	default:
-		srv.Handler = echo
+	if srv.Handler == nil && srv.Data == nil {
+		if n, ok := tr.(network); ok && n.byData {
+			srv.Data = echoData
+		} else {
+			srv.Handler = echo
+		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	w.stop = cancel
@@ -175,9 +175,6 @@ func (w *world) client(c Client) *Conn {
 }
 
 func echo(_ context.Context, c *Conn) { io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c}) }
-
-// byData makes echoData the handler of servers that have none.
-var byData bool
 
 func echoData(c *Conn, p []byte) error {
 	_, err := c.Write(p)
