@@ -14,7 +14,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestCompare(t *testing.T) {
 	var out bytes.Buffer
-	if err := compare(t.Context(), &out, 20*time.Millisecond, time.Second); err != nil {
+	if err := compare(t.Context(), &out, 20*time.Millisecond, 500*time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
 	table, _, _ := strings.Cut(out.String(), "\n\n")

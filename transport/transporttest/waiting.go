@@ -101,7 +101,7 @@ func wantTimeout(t *testing.T, _ *network, err error) {
 // Read would, and fails as Read does, whether it comes before or after what there
 // is to hear of.
 func testWaitRead(t *testing.T, n *network) {
-	eitherEnd(t, n, func(s transport.Stream) bool { _, ok := transport.AsWaiter(s); return ok }, func(t *testing.T, name string) {
+	eitherEnd(t, n, "a transport.Waiter", func(s transport.Stream) bool { _, ok := transport.AsWaiter(s); return ok }, func(t *testing.T, name string) {
 		for _, what := range append(deadlines, allNews...) {
 			for _, order := range []string{"Waiting", "Late"} {
 				t.Run(what.name+"/"+order, func(t *testing.T) {
@@ -165,7 +165,7 @@ func testWaitRead(t *testing.T, n *network) {
 }
 
 // eitherEnd runs f for the ends that are what is asked for.
-func eitherEnd(t *testing.T, n *network, are func(transport.Stream) bool, f func(t *testing.T, name string)) {
+func eitherEnd(t *testing.T, n *network, what string, are func(transport.Stream) bool, f func(t *testing.T, name string)) {
 	p := n.pair(t)
 	any := false
 	for _, name := range []string{"Opener", "Acceptor"} {
@@ -175,7 +175,7 @@ func eitherEnd(t *testing.T, n *network, are func(transport.Stream) bool, f func
 		}
 	}
 	if !any {
-		t.Skip("no end of its streams is")
+		t.Skip("no end of its streams is ", what)
 	}
 }
 
