@@ -19,7 +19,7 @@ func steadyCases() []steady {
 		c := cd.Server(codec.Hello{})
 		h := c.Headroom()
 		c.Decode(append(make([]byte, h), opening...), len(opening))
-		c.AppendOwed(nil)
+		c.AppendPending(nil)
 		return c
 	}
 	undetected := codec.Auto.Server(codec.Hello{})
@@ -50,7 +50,7 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 			if _, _, err := s.coder.Decode(b, len(s.read)); err != nil {
 				t.Fatal(err)
 			}
-			out = s.coder.AppendOwed(out[:0])
+			out = s.coder.AppendPending(out[:0])
 			out = s.coder.AppendDataHeader(out, payload)
 			out, _ = s.coder.AppendPing(out, 1)
 		})

@@ -1,6 +1,9 @@
 package codec
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // autoCodec tells frame from raw, for the end that accepts. The end that opens
 // the stream has nothing to go by and speaks frame.
@@ -98,28 +101,29 @@ func (c *autoCoder) Finish() ([]byte, error) {
 	return rest, nil
 }
 
-func (c *autoCoder) Owes() bool { return c.isFrame() && c.frame.Owes() }
+func (c *autoCoder) Pending() bool { return c.isFrame() && c.frame.Pending() }
 
-func (c *autoCoder) AppendOwed(dst []byte) []byte {
+func (c *autoCoder) AppendPending(dst []byte) []byte {
 	if !c.isFrame() {
 		return dst
 	}
-	return c.frame.AppendOwed(dst)
+	return c.frame.AppendPending(dst)
+}
+
+func (c *autoCoder) Begin() {
+	if c.settle(modeRaw) == modeFrame {
+		c.frame.Begin()
+	}
 }
 
 func (c *autoCoder) AppendDataHeader(dst, p []byte) []byte {
-	if c.settle(modeRaw) == modeRaw {
+	if !c.isFrame() {
 		return dst
 	}
 	return c.frame.AppendDataHeader(dst, p)
 }
 
-func (c *autoCoder) Retract(header []byte) []byte {
-	if !c.isFrame() {
-		return nil
-	}
-	return c.frame.Retract(header)
-}
+func (c *autoCoder) Sent([]byte) {}
 
 func (c *autoCoder) AppendEnd(dst []byte) ([]byte, bool) {
 	if c.settle(modeRaw) == modeRaw {
@@ -135,11 +139,18 @@ func (c *autoCoder) AppendPing(dst []byte, seq uint32) ([]byte, bool) {
 	return c.frame.AppendPing(dst, seq)
 }
 
-func (c *autoCoder) Tells() bool { return c.isFrame() }
-
-func (c *autoCoder) AppendBye(dst []byte, code uint64, text string) ([]byte, bool) {
+func (c *autoCoder) AppendGoAway(dst []byte, retryAfter time.Duration) ([]byte, bool) {
 	if !c.isFrame() {
 		return dst, false
 	}
-	return c.frame.AppendBye(dst, code, text)
+	return c.frame.AppendGoAway(dst, retryAfter)
+}
+
+func (c *autoCoder) CanClose() bool { return c.isFrame() }
+
+func (c *autoCoder) AppendClose(dst []byte, code uint64, text string) ([]byte, bool) {
+	if !c.isFrame() {
+		return dst, false
+	}
+	return c.frame.AppendClose(dst, code, text)
 }

@@ -46,10 +46,10 @@ func TestAutoUnknownSaysNothing(t *testing.T) {
 	if b, ok := c.AppendPing(nil, 1); len(b) > 0 || ok {
 		t.Errorf("ping: %x, %v", b, ok)
 	}
-	if b, ok := c.AppendBye(nil, 1, "x"); len(b) > 0 || ok {
+	if b, ok := c.AppendClose(nil, 1, "x"); len(b) > 0 || ok {
 		t.Errorf("bye: %x, %v", b, ok)
 	}
-	if b := c.AppendOwed(nil); len(b) > 0 || c.Owes() {
+	if b := c.AppendPending(nil); len(b) > 0 || c.Pending() {
 		t.Errorf("owed: %x", b)
 	}
 	// None of this has made it raw.
@@ -60,7 +60,7 @@ func TestAutoUnknownSaysNothing(t *testing.T) {
 
 func TestAutoFixedByWriting(t *testing.T) {
 	for name, write := range map[string]func(codec.Coder) []byte{
-		"data": func(c codec.Coder) []byte { return c.AppendDataHeader(nil, []byte("welcome\n")) },
+		"data": func(c codec.Coder) []byte { return header(c, []byte("welcome\n")) },
 		"end": func(c codec.Coder) []byte {
 			b, can := c.AppendEnd(nil)
 			if can {
@@ -87,7 +87,7 @@ func TestAutoFixedByWriting(t *testing.T) {
 func TestAutoFixedByEnd(t *testing.T) {
 	c := codec.Auto.Server(codec.Hello{})
 	decode(t, c, []byte("\xfe"))
-	c.AppendDataHeader(nil, []byte("x"))
+	header(c, []byte("x"))
 	if rest, err := c.Finish(); string(rest) != "\xfe" || err != nil {
 		t.Errorf("%q, %v", rest, err)
 	}

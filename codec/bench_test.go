@@ -37,7 +37,7 @@ func BenchmarkDecode(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%dB", cd.Name(), size), func(b *testing.B) {
 				c := cd.Server(codec.Hello{})
 				c.Decode(append(make([]byte, c.Headroom()), opening...), len(opening))
-				frame := codec.Frame.Server(codec.Hello{}).AppendDataHeader(nil, make([]byte, size))[len(hello):]
+				frame := header(codec.Frame.Server(codec.Hello{}), make([]byte, size))[len(hello):]
 				frame = append(frame, make([]byte, size)...)
 				benchDecode(b, c, bytes.Repeat(frame, chunk/len(frame)))
 			})
@@ -77,7 +77,7 @@ func BenchmarkBeat(b *testing.B) {
 		c := tc.codec.Server(codec.Hello{})
 		if tc.codec != codec.Line {
 			c.Decode(append(make([]byte, c.Headroom()), opening...), len(opening))
-			c.AppendOwed(nil)
+			c.AppendPending(nil)
 		}
 		h := c.Headroom()
 		p, out := make([]byte, h+len(tc.beat)), make([]byte, 0, 16)
@@ -93,8 +93,8 @@ func BenchmarkBeat(b *testing.B) {
 			for b.Loop() {
 				copy(p[h:], tc.beat)
 				c.Decode(p, len(tc.beat))
-				if c.Owes() {
-					out = c.AppendOwed(out[:0])
+				if c.Pending() {
+					out = c.AppendPending(out[:0])
 				}
 			}
 		})

@@ -35,7 +35,7 @@ func ByName(name string) (Codec, error) {
 // A Coder is one end of one stream. It does no I/O, holds no buffer and no
 // clock: Decode and Finish are for the one goroutine that reads, the Append
 // methods for the one that holds the stream's write lock; the two may run at
-// once. Headroom and Owes may be called by anyone.
+// once. Headroom and Pending may be called by anyone.
 type Coder interface {
 	// Headroom is how many bytes of b, before the ones just read, Decode may
 	// need to hand back what it held in doubt. It is constant.
@@ -53,52 +53,58 @@ type Coder interface {
 	// Bytes that Decode still held in doubt come back in rest.
 	Finish() (rest []byte, err error)
 
-	// Owes reports whether this end owes the peer control bytes: its Hello, or
-	// an answer to a beat. AppendOwed appends them and settles the debt; it is
-	// a no-op where none is owed. It appends nothing, and the debt stands, while
-	// they can't be put between the application's bytes (line: within a line),
-	// so it is worth calling after data was written, too.
-	Owes() bool
-	AppendOwed(dst []byte) []byte
+	// Pending reports whether control bytes wait to be sent: this end's Hello, or
+	// an answer to a Ping. AppendPending appends them, after which they are no longer
+	// pending. While they can't be put between the application's bytes (line: within a
+	// line), it appends nothing and they stay pending.
+	Pending() bool
+	AppendPending(dst []byte) []byte
+
+	// Begin is called before the application's data or its end is sent: what has to
+	// go before either (a Hello) becomes pending.
+	Begin()
 
 	// AppendDataHeader appends what goes before p: nothing, for a codec without
 	// framing. p is the application data that follows, all of it: 1 to MaxFrame
-	// bytes. None may follow AppendEnd or AppendBye.
+	// bytes. None may follow AppendEnd or AppendClose. It changes nothing in the
+	// Coder, so a header that was not sent can be dropped.
 	AppendDataHeader(dst, p []byte) []byte
 
-	// Retract takes the latest AppendDataHeader back, since nothing of what it
-	// appended, which is header, nor of its data has been sent. It returns the
-	// part of header that is to be sent all the same, before anything else.
-	Retract(header []byte) []byte
+	// Sent is called with the application's data that has been sent.
+	Sent(p []byte)
 
 	// AppendEnd appends the end of this direction's data and reports true, if
-	// the codec can say it and go on beating; false means that only the
-	// transport's CloseWrite can.
+	// the codec has a frame for it and can go on beating; false means that only the
+	// transport's CloseWrite ends it.
 	AppendEnd(dst []byte) ([]byte, bool)
 
-	// AppendPing appends a beat that asks for an answer; false: the codec has
-	// none, or can't send it now.
+	// AppendPing appends a Ping; false: the codec has none, or can't send it now.
 	AppendPing(dst []byte, seq uint32) ([]byte, bool)
 
-	// Tells reports whether AppendBye can say the reason, as far as is known now.
-	// It may be called by anyone.
-	Tells() bool
+	// AppendGoAway appends that this end is going away, and when to come again: 0
+	// says nothing of that. False: the codec has no frame for it.
+	AppendGoAway(dst []byte, retryAfter time.Duration) ([]byte, bool)
 
-	// AppendBye appends the reason of the end; false: the codec can't say it.
-	// Nothing may follow it. The text is made fit to be sent: cut to MaxText,
-	// and control characters replaced.
-	AppendBye(dst []byte, code uint64, text string) ([]byte, bool)
+	// CanClose reports whether the codec has frames for GoAway and Close, as far as
+	// is known now. It may be called by anyone.
+	CanClose() bool
+
+	// AppendClose appends the reason of the end; false: the codec has no frame for it.
+	// Nothing may follow it. Control characters in the text are replaced, and the text
+	// is cut to MaxText.
+	AppendClose(dst []byte, code uint64, text string) ([]byte, bool)
 }
 
 // Seen is what one call of Decode came across.
 type Seen struct {
 	Messages int    // messages completed, beats not counted
-	Beats    int    // beats, questions and answers alike
-	Answered bool   // one of them was an answer; a peer may send some unasked, so compare Seq
-	Seq      uint32 // the newest such answer's sequence number; 0 if the codec has none
+	Beats    int    // beats: Pings and Pongs
+	Pongs    int    // those of them that are Pongs; a peer may send some unasked, so compare Seq
+	Seq      uint32 // the sequence number of the newest Pong
 	End      bool   // the peer ended its data; its beats may go on
 	Hello    *Hello // the peer's Hello
-	Bye      *Bye   // the peer's Bye; what follows it is ignored
+	GoAway   *GoAway
+	Close    *Close // the peer's Close; what follows it is ignored
 }
 
 // Hello is what an end states of itself when a stream opens. Zero durations
@@ -121,8 +127,14 @@ const (
 	Beats                    // a beat
 )
 
-// Bye is the reason that the peer gave for the end.
-type Bye struct {
+// GoAway says that the peer is going away: it takes no new work, and lets this end
+// finish what is under way.
+type GoAway struct {
+	RetryAfter time.Duration // when to connect again; 0: not stated
+}
+
+// Close is the reason that the peer gave for the end.
+type Close struct {
 	Code uint64
 	Text string // UTF-8 without control characters, at most MaxText bytes
 }
@@ -131,13 +143,13 @@ type Bye struct {
 const (
 	MaxFrame = 1 << 20  // bytes of data in one frame
 	MaxLine  = 64 << 10 // bytes in one line, its newline not counted
-	MaxText  = 256      // bytes in a Bye's text
+	MaxText  = 256      // bytes in a Close's text
 )
 
 // Error is input that breaks the codec's rules.
 type Error struct {
 	TooLarge bool   // a limit was exceeded; otherwise the input made no sense
-	Text     string // fit to be told to the peer in a Bye
+	Text     string // fit to be told to the peer in a Close
 }
 
 func (e *Error) Error() string { return e.Text }

@@ -23,18 +23,19 @@ type transcript struct {
 	ends     int
 	hello    codec.Hello
 	hellos   int
-	bye      codec.Bye
+	bye      codec.Close
 	byes     int
+	goAway   bool
 	fail     string // the text of the error, if there was one
 	tooLarge bool
-	owed     string // what AppendOwed appends afterwards
+	owed     string // what AppendPending appends afterwards
 }
 
 func (tr *transcript) add(data []byte, seen codec.Seen) {
 	tr.data += string(data)
 	tr.messages += seen.Messages
 	tr.beats += seen.Beats
-	if seen.Answered {
+	if seen.Pongs > 0 {
 		tr.answered, tr.seq = true, seen.Seq
 	}
 	if seen.End {
@@ -44,8 +45,11 @@ func (tr *transcript) add(data []byte, seen codec.Seen) {
 		tr.hello = *seen.Hello
 		tr.hellos++
 	}
-	if seen.Bye != nil {
-		tr.bye = *seen.Bye
+	if seen.GoAway != nil {
+		tr.goAway = true
+	}
+	if seen.Close != nil {
+		tr.bye = *seen.Close
 		tr.byes++
 	}
 }
@@ -94,7 +98,7 @@ func play(t testing.TB, c codec.Coder, reads [][]byte) (tr transcript) {
 		tr.data += string(rest)
 	}
 	tr.note(t, err)
-	tr.owed = string(c.AppendOwed(nil))
+	tr.owed = string(c.AppendPending(nil))
 	return tr
 }
 
@@ -108,7 +112,7 @@ func (tr *transcript) note(t testing.TB, err error) {
 		t.Fatalf("error is a %T, want *codec.Error", err)
 	}
 	if !utf8.ValidString(e.Text) || strings.ContainsFunc(e.Text, unicode.IsControl) || len(e.Text) > codec.MaxText {
-		t.Fatalf("the text of an error is not fit for a Bye: %q", e.Text)
+		t.Fatalf("the text of an error is not fit for a Close: %q", e.Text)
 	}
 	tr.fail, tr.tooLarge = e.Text, e.TooLarge
 }
@@ -212,25 +216,30 @@ func TestRoundTrip(t *testing.T) {
 			if _, seen, err := decode(t, server, ping); seen.Beats != 1 || err != nil {
 				t.Errorf("a beat came to %+v, %v", seen, err)
 			}
-			if !server.Owes() {
+			if !server.Pending() {
 				t.Error("no answer is owed")
 			}
-			_, seen, err := decode(t, client, server.AppendOwed(nil))
-			if seen.Beats != 1 || !seen.Answered || err != nil {
+			_, seen, err := decode(t, client, server.AppendPending(nil))
+			if seen.Beats != 1 || seen.Pongs == 0 || err != nil {
 				t.Errorf("the answer came to %+v, %v", seen, err)
 			}
-			if server.Owes() {
+			if server.Pending() {
 				t.Error("an answer is still owed")
 			}
 		})
 	}
 }
 
+// header is what goes before the data p, with what is pending before it.
+func header(c codec.Coder, p []byte) []byte {
+	c.Begin()
+	return c.AppendDataHeader(c.AppendPending(nil), p)
+}
+
 // exchange sends data from one end, after what that end owes, to the other.
 func exchange(t *testing.T, from, to codec.Coder, data string) string {
 	t.Helper()
-	b := from.AppendOwed(nil)
-	b = from.AppendDataHeader(b, []byte(data))
+	b := header(from, []byte(data))
 	got, _, err := decode(t, to, append(b, data...))
 	if err != nil {
 		t.Fatal(err)

@@ -24,13 +24,12 @@ func TestFrameReadsAndWritesAtOnce(t *testing.T) {
 
 	var output []byte
 	write := func() {
-		output = server.AppendOwed(output)
-		output = append(server.AppendDataHeader(output, []byte("yes")), "yes"...)
+		output = append(append(output, header(server, []byte("yes"))...), "yes"...)
 		output, _ = server.AppendPing(output, 7)
 	}
 	whileReading(t, server, input, write)
-	output = server.AppendOwed(output)
-	output, _ = server.AppendBye(output, 0, "")
+	output = server.AppendPending(output)
+	output, _ = server.AppendClose(output, 0, "")
 
 	client := codec.Frame.Client(codec.Hello{})
 	var heard transcript
@@ -41,12 +40,12 @@ func TestFrameReadsAndWritesAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		heard.add(data, seen)
-		if seen.Answered && seen.Seq <= before {
+		if seen.Pongs > 0 && seen.Seq <= before {
 			t.Fatalf("ping %d was answered after %d", seen.Seq, before)
 		}
 	}
 	if heard.seq != pings || heard.hellos != 1 || heard.byes != 1 || strings.ReplaceAll(heard.data, "yes", "") != "" {
-		t.Errorf("the peer heard of ping %d of %d, %d Hellos, %d Byes", heard.seq, pings, heard.hellos, heard.byes)
+		t.Errorf("the peer heard of ping %d of %d, %d Hellos, %d Closes", heard.seq, pings, heard.hellos, heard.byes)
 	}
 }
 
@@ -59,7 +58,7 @@ func TestFrameHelloBeforePong(t *testing.T) {
 		var reading sync.WaitGroup
 		reading.Go(func() { c.Decode(input, len(input)) })
 		for len(output) < len(hello)+5 {
-			output = c.AppendOwed(output)
+			output = c.AppendPending(output)
 		}
 		reading.Wait()
 		if string(output) != hello+"\x04\x00\x00\x00\x01" {
@@ -73,16 +72,16 @@ func TestLineReadsAndWritesAtOnce(t *testing.T) {
 	var output []byte
 	write := func() {
 		for _, p := range []string{"half ", "a line\n"} {
-			output = c.AppendOwed(output)
-			output = append(c.AppendDataHeader(output, []byte(p)), p...)
+			output = append(c.AppendPending(output), p...)
+			c.Sent([]byte(p))
 		}
 	}
 	whileReading(t, c, []byte(strings.Repeat("hello\nPING\n", 2000)), write)
-	output = c.AppendOwed(output)
+	output = c.AppendPending(output)
 	if rest := strings.NewReplacer("half a line\n", "", "PONG\n", "").Replace(string(output)); rest != "" {
 		t.Errorf("written was also %q", rest)
 	}
-	if !strings.Contains(string(output), "PONG\n") || c.Owes() {
+	if !strings.Contains(string(output), "PONG\n") || c.Pending() {
 		t.Error("no PONG, or one is still owed")
 	}
 }
@@ -104,7 +103,7 @@ func TestAutoDetectsWhileWriting(t *testing.T) {
 			}
 		})
 		both.Go(func() {
-			output = append(c.AppendDataHeader(c.AppendOwed(nil), []byte("x")), 'x')
+			output = append(header(c, []byte("x")), 'x')
 		})
 		both.Wait()
 		raw := string(output) == "x"
@@ -131,7 +130,7 @@ func whileReading(t *testing.T, c codec.Coder, input []byte, write func()) {
 				done <- err
 				return
 			}
-			c.Owes()
+			c.Pending()
 		}
 		done <- nil
 	}()

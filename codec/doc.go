@@ -1,6 +1,6 @@
 // Package codec turns the bytes of one stream into the application's data and
 // says which of them were signs of life: complete messages, heartbeats, the
-// peer's [Hello] and its [Bye].
+// peer's [Hello] and its [Close].
 //
 // There are four codecs. [Raw] passes every byte and knows no beat: what
 // netcat speaks. [Line] is newline-delimited text in which the lines PING and
@@ -17,12 +17,12 @@
 //
 // and to write p:
 //
-//	b = c.AppendOwed(b[:0])
+//	b = c.AppendPending(b[:0])
 //	b = c.AppendDataHeader(b, p) // then write b, then p
 //
 // Its promises: no I/O, no clock, no goroutine, no buffer; what it keeps
 // between two calls is an unfinished header, and memory is allocated for a
-// Hello or a Bye only, after their limits were checked. What Decode returns in
+// Hello or a Close only, after their limits were checked. What Decode returns in
 // sum does not depend on how the input was cut into reads (except that to raw
 // a read is a message). There is nothing to cancel and nothing to close: a
 // Coder is garbage when its stream is.

@@ -30,7 +30,7 @@ func ExampleCoder() {
 			fmt.Println(err)
 			break
 		}
-		fmt.Printf("%q: %d messages, %d beats, owed %q\n", p[:m], seen.Messages, seen.Beats, c.AppendOwed(nil))
+		fmt.Printf("%q: %d messages, %d beats, owed %q\n", p[:m], seen.Messages, seen.Beats, c.AppendPending(nil))
 	}
 	rest, err := c.Finish()
 	fmt.Printf("%q, %v\n", rest, err)

@@ -1,7 +1,6 @@
 package codec
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -20,7 +19,7 @@ func (frameCodec) Server(hello Hello) Coder { return &frameCoder{own: &hello} }
 
 func (frameCodec) Client(hello Hello) Coder {
 	c := &frameCoder{own: &hello, client: true, state: inKind}
-	c.hello.Store(helloOwed)
+	c.hello.Store(helloPending)
 	return c
 }
 
@@ -38,10 +37,11 @@ const (
 	kindData
 	kindPing
 	kindPong
-	kindBye
+	kindClose
+	kindGoAway
 )
 
-var kindNames = [...]string{kindHello: "Hello", kindData: "Data", kindPing: "Ping", kindPong: "Pong", kindBye: "Bye"}
+var kindNames = [...]string{kindHello: "Hello", kindData: "Data", kindPing: "Ping", kindPong: "Pong", kindClose: "Close", kindGoAway: "GoAway"}
 
 const (
 	seqLen   = 4    // bytes of a beat's sequence number
@@ -55,7 +55,7 @@ type frameCoder struct {
 	// The write lock's holder's.
 	own     *Hello // until it is said
 	client  bool
-	endSaid bool
+	endSent bool
 
 	// The reading goroutine's: where the decoder stands. See frame_decode.go.
 	state   frameState
@@ -68,37 +68,37 @@ type frameCoder struct {
 	err     *Error
 
 	// Shared.
-	hello atomic.Uint32 // helloNotYet, helloOwed or helloSaid
-	byed  atomic.Bool   // our Bye is out: whatever is owed is owed no more
-	pong  atomic.Uint64 // pongOwed and the sequence number to answer with, or 0
+	hello     atomic.Uint32 // helloNotYet, helloPending or helloSent
+	closeSent atomic.Bool   // our Close has been sent: nothing else is pending
+	pong      atomic.Uint64 // pongPending and the sequence number to answer with, or 0
 }
 
-// A rareFrame is a Hello or a Bye, of which each peer sends one.
+// A rareFrame is a Hello, a GoAway or a Close, of which each peer sends one.
 type rareFrame struct {
 	hello Hello
-	bye   Bye
-	text  []byte // of the Bye
+	close Close
+	text  []byte // of the Close
 }
 
 const (
 	helloNotYet = iota
-	helloOwed
-	helloSaid
+	helloPending
+	helloSent
 )
 
-const pongOwed = 1 << 32
+const pongPending = 1 << 32
 
 func (c *frameCoder) Headroom() int { return 0 }
 
-func (c *frameCoder) Owes() bool {
-	return (c.hello.Load() == helloOwed || c.pong.Load() != 0) && !c.byed.Load()
+func (c *frameCoder) Pending() bool {
+	return (c.hello.Load() == helloPending || c.pong.Load() != 0) && !c.closeSent.Load()
 }
 
-func (c *frameCoder) AppendOwed(dst []byte) []byte {
-	if c.byed.Load() {
+func (c *frameCoder) AppendPending(dst []byte) []byte {
+	if c.closeSent.Load() {
 		return dst
 	}
-	if c.hello.Load() == helloOwed {
+	if c.hello.Load() == helloPending {
 		dst = c.appendHello(dst)
 	}
 	if c.pong.Load() == 0 { // spares the usual case the dearer swap
@@ -110,13 +110,16 @@ func (c *frameCoder) AppendOwed(dst []byte) []byte {
 	return appendBeat(c.appendHello(dst), kindPong, uint32(p))
 }
 
+// Begin has the Hello go before the data of a server that has not seen the preface.
+func (c *frameCoder) Begin() { c.hello.CompareAndSwap(helloNotYet, helloPending) }
+
 // appendHello puts the Hello before whatever else is sent first. A server that
-// does so before it has seen the preface owes none when it sees it.
+// does so before it has seen the preface sends none when it sees it.
 func (c *frameCoder) appendHello(dst []byte) []byte {
-	if c.hello.Load() == helloSaid {
+	if c.hello.Load() == helloSent {
 		return dst
 	}
-	c.hello.Store(helloSaid)
+	c.hello.Store(helloSent)
 	if c.client {
 		dst = append(dst, preface...)
 	}
@@ -137,32 +140,19 @@ func (c *frameCoder) AppendDataHeader(dst, p []byte) []byte {
 	if len(p) == 0 { // it would say that the data ends
 		return dst
 	}
-	dst = append(c.appendHello(dst), kindData)
-	return binary.AppendUvarint(dst, uint64(len(p)))
-}
-
-// Retract leaves the Hello, which is said but once.
-func (c *frameCoder) Retract(header []byte) []byte {
-	n := 0
-	if bytes.HasPrefix(header, []byte(preface)) {
-		n = len(preface)
-	}
-	if len(header) > n && header[n] == kindHello {
-		n += 2 + int(header[n+1])
-	}
-	return header[:n]
+	return binary.AppendUvarint(append(dst, kindData), uint64(len(p)))
 }
 
 func (c *frameCoder) AppendEnd(dst []byte) ([]byte, bool) {
-	if c.endSaid || c.byed.Load() {
+	if c.endSent || c.closeSent.Load() {
 		return dst, true
 	}
-	c.endSaid = true
+	c.endSent = true
 	return append(c.appendHello(dst), kindData, 0), true
 }
 
 func (c *frameCoder) AppendPing(dst []byte, seq uint32) ([]byte, bool) {
-	if c.byed.Load() {
+	if c.closeSent.Load() {
 		return dst, false
 	}
 	return appendBeat(c.appendHello(dst), kindPing, seq), true
@@ -172,16 +162,25 @@ func appendBeat(dst []byte, kind byte, seq uint32) []byte {
 	return binary.BigEndian.AppendUint32(append(dst, kind), seq)
 }
 
-func (c *frameCoder) Tells() bool { return true }
+func (c *frameCoder) CanClose() bool { return true }
 
-// AppendBye lets the first Bye win: a second one adds nothing.
-func (c *frameCoder) AppendBye(dst []byte, code uint64, text string) ([]byte, bool) {
-	if c.byed.Swap(true) {
+func (c *frameCoder) Sent([]byte) {}
+
+func (c *frameCoder) AppendGoAway(dst []byte, retryAfter time.Duration) ([]byte, bool) {
+	if c.closeSent.Load() {
+		return dst, false
+	}
+	return binary.AppendUvarint(append(c.appendHello(dst), kindGoAway), millis(retryAfter)), true
+}
+
+// AppendClose lets the first Close win: a second one adds nothing.
+func (c *frameCoder) AppendClose(dst []byte, code uint64, text string) ([]byte, bool) {
+	if c.closeSent.Swap(true) {
 		return dst, true
 	}
 	var fit [MaxText]byte
 	said := appendText(fit[:0], text)
-	dst = append(c.appendHello(dst), kindBye)
+	dst = append(c.appendHello(dst), kindClose)
 	dst = binary.AppendUvarint(dst, code)
 	dst = binary.AppendUvarint(dst, uint64(len(said)))
 	return append(dst, said...), true

@@ -17,7 +17,8 @@ const (
 	inCode
 	inTextLen
 	inText
-	atEnd // after Bye
+	inRetry // a GoAway's
+	atEnd   // after Close
 )
 
 // stateNames are how errors name what the decoder was taking.
@@ -31,9 +32,10 @@ var stateNames = [...]string{
 	inDataLen:  "the length of a Data frame",
 	inPayload:  "the payload of a Data frame",
 	inSeq:      "the sequence number of a beat",
-	inCode:     "the code of a Bye",
-	inTextLen:  "the length of a Bye's text",
-	inText:     "the text of a Bye",
+	inCode:     "the code of a Close",
+	inTextLen:  "the length of a Close's text",
+	inText:     "the text of a Close",
+	inRetry:    "the delay in a GoAway",
 }
 
 func (c *frameCoder) Decode(b []byte, n int) (m int, seen Seen, err error) {
@@ -111,12 +113,12 @@ func (c *frameCoder) takeVersion(x byte) {
 		return
 	}
 	c.state = inKind
-	c.hello.CompareAndSwap(helloNotYet, helloOwed)
+	c.hello.CompareAndSwap(helloNotYet, helloPending)
 }
 
 func (c *frameCoder) takeKind(x byte) {
 	switch {
-	case x < kindHello || x > kindBye:
+	case x < kindHello || x > kindGoAway:
 		c.err = frameError("unknown kind %#02x", x)
 		return
 	case !c.greeted && x != kindHello:
@@ -137,8 +139,10 @@ func (c *frameCoder) takeKind(x byte) {
 		c.state = inDataLen
 	case kindPing, kindPong:
 		c.state, c.left = inSeq, seqLen
-	case kindBye:
+	case kindClose:
 		c.state = inCode
+	case kindGoAway:
+		c.state = inRetry
 	}
 }
 
@@ -156,12 +160,13 @@ func (c *frameCoder) seeBeat(seq uint32, seen *Seen) {
 	c.state = inKind
 	seen.Beats++
 	if c.kind == kindPong {
-		seen.Answered, seen.Seq = true, seq
+		seen.Pongs++
+		seen.Seq = seq
 		return
 	}
-	// It replaces an older debt: one Pong answers all the Pings before it, so
+	// It replaces an older one: one Pong answers all the Pings before it, so
 	// that a flood of Pings is not amplified.
-	c.pong.Store(pongOwed | uint64(seq))
+	c.pong.Store(pongPending | uint64(seq))
 }
 
 // takeNumber takes a byte of a varint, and the varint if that was its last.
@@ -212,8 +217,10 @@ func (c *frameCoder) takeValue(v uint64, seen *Seen) {
 		if c.within(v, MaxFrame) {
 			c.startData(uint32(v), seen)
 		}
+	case inRetry:
+		seen.GoAway, c.state = &GoAway{RetryAfter: duration(v)}, inKind
 	case inCode:
-		c.rare, c.state = &rareFrame{bye: Bye{Code: v}}, inTextLen
+		c.rare, c.state = &rareFrame{close: Close{Code: v}}, inTextLen
 	case inTextLen:
 		if c.within(v, MaxText) {
 			c.startText(uint32(v), seen)
@@ -243,7 +250,7 @@ func (c *frameCoder) startData(length uint32, seen *Seen) {
 func (c *frameCoder) startText(length uint32, seen *Seen) {
 	c.left, c.state = length, inText
 	if length == 0 {
-		c.seeBye(seen)
+		c.seeClose(seen)
 		return
 	}
 	c.rare.text = make([]byte, 0, length)
@@ -283,17 +290,17 @@ func (c *frameCoder) takeText(in []byte, seen *Seen) int {
 	c.rare.text = append(c.rare.text, in[:k]...)
 	c.left -= uint32(k)
 	if c.left == 0 {
-		c.seeBye(seen)
+		c.seeClose(seen)
 	}
 	return k
 }
 
-func (c *frameCoder) seeBye(seen *Seen) {
+func (c *frameCoder) seeClose(seen *Seen) {
 	if !validText(c.rare.text) {
 		c.err = frameError("%s is not UTF-8 or has control characters", stateNames[inText])
 		return
 	}
-	c.rare.bye.Text = string(c.rare.text)
-	seen.Bye, c.rare = &c.rare.bye, nil
+	c.rare.close.Text = string(c.rare.text)
+	seen.Close, c.rare = &c.rare.close, nil
 	c.state = atEnd
 }

@@ -40,13 +40,13 @@ func TestFrameServerReads(t *testing.T) {
 		{"end of data", opening + "\x02\x01a\x02\x00", transcript{hellos: 1, messages: 1, data: "a", ends: 1, owed: hello}},
 		{"beats after the end of data", opening + "\x02\x00\x03\x00\x00\x00\x07",
 			transcript{hellos: 1, ends: 1, beats: 1, owed: hello + "\x04\x00\x00\x00\x07"}},
-		{"bye", opening + "\x05\x02\x04idle", transcript{hellos: 1, byes: 1, bye: codec.Bye{Code: 2, Text: "idle"}, owed: hello}},
+		{"bye", opening + "\x05\x02\x04idle", transcript{hellos: 1, byes: 1, bye: codec.Close{Code: 2, Text: "idle"}, owed: hello}},
 		{"bye without a text", opening + "\x05\x00\x00", transcript{hellos: 1, byes: 1, owed: hello}},
 		{"bye with the largest code", opening + "\x05\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00",
-			transcript{hellos: 1, byes: 1, bye: codec.Bye{Code: math.MaxUint64}, owed: hello}},
+			transcript{hellos: 1, byes: 1, bye: codec.Close{Code: math.MaxUint64}, owed: hello}},
 		{"bye after the end of data", opening + "\x02\x00\x05\x00\x00", transcript{hellos: 1, ends: 1, byes: 1, owed: hello}},
 		{"whatever follows a bye", opening + "\x05\x00\x00\xff\x02\x01a\x01", transcript{hellos: 1, byes: 1, owed: hello}},
-		{"text beyond ASCII", opening + "\x05\x0a\x06zażó", transcript{hellos: 1, byes: 1, bye: codec.Bye{Code: 10, Text: "zażó"}, owed: hello}},
+		{"text beyond ASCII", opening + "\x05\x0a\x06zażó", transcript{hellos: 1, byes: 1, bye: codec.Close{Code: 10, Text: "zażó"}, owed: hello}},
 	} {
 		t.Run(tc.name, func(t *testing.T) { playEverySplit(t, server(codec.Frame), tc.input, tc.want) })
 	}
@@ -62,7 +62,7 @@ func TestFrameClientReads(t *testing.T) {
 		{"hello", hello, transcript{hellos: 1, owed: own}},
 		{"ping", hello + "\x03\x00\x00\x00\x09", transcript{hellos: 1, beats: 1, owed: own + "\x04\x00\x00\x00\x09"}},
 		{"data and bye", hello + "\x02\x02hi\x02\x00\x05\x0b\x00",
-			transcript{hellos: 1, messages: 1, data: "hi", ends: 1, byes: 1, bye: codec.Bye{Code: 11}, owed: own}},
+			transcript{hellos: 1, messages: 1, data: "hi", ends: 1, byes: 1, bye: codec.Close{Code: 11}, owed: own}},
 		{"a preface back", opening, transcript{fail: "frame: unknown kind 0xfe", owed: own}},
 	} {
 		t.Run(tc.name, func(t *testing.T) { playEverySplit(t, client(codec.Frame), tc.input, tc.want) })
@@ -82,13 +82,13 @@ func TestFrameErrors(t *testing.T) {
 		{name: "wrong version", input: "\xfeLN\x02" + hello, fail: "the peer speaks version 2, this end version 1"},
 		{name: "version zero", input: "\xfeLN\x00" + hello, fail: "the peer speaks version 0, this end version 1"},
 
-		{name: "unknown kind", input: opening + "\x06\x00", fail: "unknown kind 0x06", before: transcript{hellos: 1}},
+		{name: "unknown kind", input: opening + "\x07\x00", fail: "unknown kind 0x07", before: transcript{hellos: 1}},
 		{name: "kind zero", input: opening + "\x00\x00", fail: "unknown kind 0x00", before: transcript{hellos: 1}},
 		{name: "unknown kind before Hello", input: preface + "\xff", fail: "unknown kind 0xff"},
 		{name: "data before Hello", input: preface + "\x02\x01a", fail: "Data before Hello"},
 		{name: "ping before Hello", input: preface + "\x03\x00\x00\x00\x01", fail: "Ping before Hello"},
 		{name: "pong before Hello", input: preface + "\x04\x00\x00\x00\x01", fail: "Pong before Hello"},
-		{name: "bye before Hello", input: preface + "\x05\x00\x00", fail: "Bye before Hello"},
+		{name: "bye before Hello", input: preface + "\x05\x00\x00", fail: "Close before Hello"},
 		{name: "second Hello", input: opening + "\x02\x01a" + hello, fail: "a second Hello",
 			before: transcript{hellos: 1, messages: 1, data: "a"}},
 		{name: "data after the end of data", input: opening + "\x02\x00\x02\x01a", fail: "Data after the end of data",
@@ -117,18 +117,18 @@ func TestFrameErrors(t *testing.T) {
 			before: transcript{hellos: 1}},
 
 		{name: "bye text too long", input: opening + "\x05\x00\x81\x02", tooLarge: true,
-			fail: "the length of a Bye's text is 257, more than 256", before: transcript{hellos: 1}},
-		{name: "bye code not minimal", input: opening + "\x05\x80\x00\x00", fail: "the code of a Bye is not minimally encoded",
+			fail: "the length of a Close's text is 257, more than 256", before: transcript{hellos: 1}},
+		{name: "bye code not minimal", input: opening + "\x05\x80\x00\x00", fail: "the code of a Close is not minimally encoded",
 			before: transcript{hellos: 1}},
-		{name: "bye code overlong", input: opening + "\x05" + overlong + "\x02\x00", fail: "the code of a Bye does not fit 64 bits",
+		{name: "bye code overlong", input: opening + "\x05" + overlong + "\x02\x00", fail: "the code of a Close does not fit 64 bits",
 			before: transcript{hellos: 1}},
-		{name: "bye text length not minimal", input: opening + "\x05\x00\x80\x00", fail: "the length of a Bye's text is not minimally encoded",
+		{name: "bye text length not minimal", input: opening + "\x05\x00\x80\x00", fail: "the length of a Close's text is not minimally encoded",
 			before: transcript{hellos: 1}},
-		{name: "bye text not UTF-8", input: opening + "\x05\x00\x02a\xff", fail: "the text of a Bye is not UTF-8 or has control characters",
+		{name: "bye text not UTF-8", input: opening + "\x05\x00\x02a\xff", fail: "the text of a Close is not UTF-8 or has control characters",
 			before: transcript{hellos: 1}},
-		{name: "bye text with a newline", input: opening + "\x05\x00\x02a\n", fail: "the text of a Bye is not UTF-8 or has control characters",
+		{name: "bye text with a newline", input: opening + "\x05\x00\x02a\n", fail: "the text of a Close is not UTF-8 or has control characters",
 			before: transcript{hellos: 1}},
-		{name: "bye text with a C1 control", input: opening + "\x05\x00\x02\xc2\x9b", fail: "the text of a Bye is not UTF-8 or has control characters",
+		{name: "bye text with a C1 control", input: opening + "\x05\x00\x02\xc2\x9b", fail: "the text of a Close is not UTF-8 or has control characters",
 			before: transcript{hellos: 1}},
 
 		{name: "end within the preface", input: "\xfeL", fail: "input ended within the preface"},
@@ -142,8 +142,8 @@ func TestFrameErrors(t *testing.T) {
 			before: transcript{hellos: 1, data: "hell"}},
 		{name: "end within a ping", input: opening + "\x03\x00\x00\x00", fail: "input ended within the sequence number of a beat",
 			before: transcript{hellos: 1}},
-		{name: "end within a code", input: opening + "\x05", fail: "input ended within the code of a Bye", before: transcript{hellos: 1}},
-		{name: "end within a text", input: opening + "\x05\x00\x02a", fail: "input ended within the text of a Bye", before: transcript{hellos: 1}},
+		{name: "end within a code", input: opening + "\x05", fail: "input ended within the code of a Close", before: transcript{hellos: 1}},
+		{name: "end within a text", input: opening + "\x05\x00\x02a", fail: "input ended within the text of a Close", before: transcript{hellos: 1}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			want := tc.before
@@ -168,7 +168,7 @@ func TestFrameLimits(t *testing.T) {
 		want        transcript
 	}{
 		{"the longest payload", opening + "\x02\x80\x80\x40" + payload, transcript{hellos: 1, messages: 1, data: payload, owed: hello}},
-		{"the longest text", opening + "\x05\x00\x80\x02" + text, transcript{hellos: 1, byes: 1, bye: codec.Bye{Text: text}, owed: hello}},
+		{"the longest text", opening + "\x05\x00\x80\x02" + text, transcript{hellos: 1, byes: 1, bye: codec.Close{Text: text}, owed: hello}},
 		{"the longest Hello", preface + "\x01\x80\x08\x00\x00\x00" + reserved, transcript{hellos: 1, owed: hello}},
 	} {
 		for _, cuts := range [][]int{nil, {1}, {12}, {20}, {len(tc.input) - 1}, every(997, len(tc.input))} {
@@ -187,10 +187,11 @@ func TestFrameOpensFirst(t *testing.T) {
 		name, want string
 		send       func(codec.Coder) []byte
 	}{
-		{"data", "0201", func(c codec.Coder) []byte { return c.AppendDataHeader(nil, []byte("x")) }},
+		{"data", "0201", func(c codec.Coder) []byte { return header(c, []byte("x")) }},
 		{"end", "0200", func(c codec.Coder) []byte { b, _ := c.AppendEnd(nil); return b }},
 		{"ping", "0301020304", func(c codec.Coder) []byte { b, _ := c.AppendPing(nil, 0x01020304); return b }},
-		{"bye", "0507026f6b", func(c codec.Coder) []byte { b, _ := c.AppendBye(nil, 7, "ok"); return b }},
+		{"go away", "06b0ea01", func(c codec.Coder) []byte { b, _ := c.AppendGoAway(nil, 30*time.Second); return b }},
+		{"close", "0507026f6b", func(c codec.Coder) []byte { b, _ := c.AppendClose(nil, 7, "ok"); return b }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			for open, c := range map[string]codec.Coder{
@@ -201,7 +202,7 @@ func TestFrameOpensFirst(t *testing.T) {
 					t.Errorf("sent %s, want %s", got, want)
 				}
 				decode(t, c, []byte(opening)) // a server owes no second Hello then
-				if got := c.AppendOwed(nil); len(got) > 0 || c.Owes() {
+				if got := c.AppendPending(nil); len(got) > 0 || c.Pending() {
 					t.Errorf("then owed %x", got)
 				}
 			}
@@ -209,31 +210,31 @@ func TestFrameOpensFirst(t *testing.T) {
 	}
 }
 
-func TestFrameOwes(t *testing.T) {
-	if c := codec.Frame.Client(codec.Hello{}); !c.Owes() {
+func TestFramePending(t *testing.T) {
+	if c := codec.Frame.Client(codec.Hello{}); !c.Pending() {
 		t.Error("a client owes its Hello from the start")
 	}
 	c := codec.Frame.Server(codec.Hello{})
-	if c.Owes() {
+	if c.Pending() {
 		t.Error("a server owes nothing before it has seen the preface")
 	}
 	decode(t, c, []byte(preface))
-	if !c.Owes() {
+	if !c.Pending() {
 		t.Error("a server owes its Hello as soon as it has seen the preface")
 	}
-	c.AppendOwed(nil)
+	c.AppendPending(nil)
 	decode(t, c, []byte(hello+"\x03\x00\x00\x00\x00"))
-	if !c.Owes() {
+	if !c.Pending() {
 		t.Error("a Pong is owed, though for sequence number 0")
 	}
 }
 
-// Nothing follows a Bye, whatever is owed or asked for.
-func TestFrameByeIsLast(t *testing.T) {
+// Nothing follows a Close, whatever is owed or asked for.
+func TestFrameCloseIsLast(t *testing.T) {
 	c := codec.Frame.Server(codec.Hello{})
 	decode(t, c, []byte(opening+"\x03\x00\x00\x00\x01"))
-	c.AppendBye(nil, 2, "silent")
-	if c.Owes() || len(c.AppendOwed(nil)) > 0 {
+	c.AppendClose(nil, 2, "silent")
+	if c.Pending() || len(c.AppendPending(nil)) > 0 {
 		t.Error("something is owed")
 	}
 	if b, ok := c.AppendPing(nil, 1); len(b) > 0 || ok {
@@ -242,7 +243,7 @@ func TestFrameByeIsLast(t *testing.T) {
 	if b, ok := c.AppendEnd(nil); len(b) > 0 || !ok {
 		t.Errorf("end: %x, %v", b, ok)
 	}
-	if b, ok := c.AppendBye(nil, 3, "again"); len(b) > 0 || !ok {
+	if b, ok := c.AppendClose(nil, 3, "again"); len(b) > 0 || !ok {
 		t.Errorf("second bye: %x, %v", b, ok)
 	}
 }
@@ -271,7 +272,7 @@ func TestFrameHelloRounds(t *testing.T) {
 		{math.MaxInt64, math.MaxInt64 / time.Millisecond * time.Millisecond},
 	} {
 		said := codec.Hello{Timeout: tc.say, Beat: tc.say, Evidence: codec.Messages}
-		_, seen, err := decode(t, codec.Frame.Server(codec.Hello{}), codec.Frame.Client(said).AppendOwed(nil))
+		_, seen, err := decode(t, codec.Frame.Server(codec.Hello{}), codec.Frame.Client(said).AppendPending(nil))
 		if want := (codec.Hello{Timeout: tc.hear, Beat: tc.hear, Evidence: codec.Messages}); err != nil || *seen.Hello != want {
 			t.Errorf("said %v, heard %+v, %v", tc.say, seen.Hello, err)
 		}
@@ -283,8 +284,8 @@ func TestFrameHelloRounds(t *testing.T) {
 	}
 }
 
-// A Bye's text is made fit for the peer, which would reject it otherwise.
-func TestFrameByeText(t *testing.T) {
+// A Close's text is made fit for the peer, which would reject it otherwise.
+func TestFrameCloseText(t *testing.T) {
 	for _, tc := range []struct{ say, hear string }{
 		{"", ""},
 		{"silent for 30s", "silent for 30s"},
@@ -294,23 +295,23 @@ func TestFrameByeText(t *testing.T) {
 		{strings.Repeat("x", 255) + "é", strings.Repeat("x", 255)},
 		{strings.Repeat("\xff", 300), strings.Repeat("\ufffd", 85)},
 	} {
-		b, _ := codec.Frame.Client(codec.Hello{}).AppendBye(nil, 9, tc.say)
+		b, _ := codec.Frame.Client(codec.Hello{}).AppendClose(nil, 9, tc.say)
 		_, seen, err := decode(t, codec.Frame.Server(codec.Hello{}), b)
-		if err != nil || seen.Bye == nil || *seen.Bye != (codec.Bye{Code: 9, Text: tc.hear}) {
-			t.Errorf("said %q, heard %+v, %v", tc.say, seen.Bye, err)
+		if err != nil || seen.Close == nil || *seen.Close != (codec.Close{Code: 9, Text: tc.hear}) {
+			t.Errorf("said %q, heard %+v, %v", tc.say, seen.Close, err)
 		}
 	}
 }
 
 func TestFrameHeaderSize(t *testing.T) {
 	c := codec.Frame.Client(codec.Hello{})
-	c.AppendOwed(nil)
-	for _, tc := range []struct{ payload, header int }{{1, 2}, {127, 2}, {128, 3}, {16383, 3}, {16384, 4}, {codec.MaxFrame, 4}} {
-		if got := c.AppendDataHeader(nil, make([]byte, tc.payload)); len(got) != tc.header {
+	c.AppendPending(nil)
+	for _, tc := range []struct{ payload, size int }{{1, 2}, {127, 2}, {128, 3}, {16383, 3}, {16384, 4}, {codec.MaxFrame, 4}} {
+		if got := header(c, make([]byte, tc.payload)); len(got) != tc.size {
 			t.Errorf("header of %d bytes is %x", tc.payload, got)
 		}
 	}
-	if got := c.AppendDataHeader(nil, nil); len(got) > 0 {
+	if got := header(c, nil); len(got) > 0 {
 		t.Errorf("header of nothing is %x", got)
 	}
 	defer func() {
@@ -318,5 +319,5 @@ func TestFrameHeaderSize(t *testing.T) {
 			t.Error("a frame larger than MaxFrame was begun")
 		}
 	}()
-	c.AppendDataHeader(nil, make([]byte, codec.MaxFrame+1))
+	header(c, make([]byte, codec.MaxFrame+1))
 }

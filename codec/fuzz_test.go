@@ -106,7 +106,7 @@ func FuzzFrameRoundTrip(f *testing.F) {
 		payload = payload[:min(len(payload), codec.MaxFrame)]
 		client := &speaker{coder: codec.Frame.Client(said)}
 		server := &speaker{coder: codec.Frame.Server(said)}
-		client.wire = client.coder.AppendOwed(nil)
+		client.wire = client.coder.AppendPending(nil)
 		for _, op := range script {
 			from, to := client, server
 			if op&1 != 0 {
@@ -118,7 +118,7 @@ func FuzzFrameRoundTrip(f *testing.F) {
 			}
 		}
 		server.hear(t, client, cuts)
-		server.wire = server.coder.AppendOwed(server.wire)
+		server.wire = server.coder.AppendPending(server.wire)
 		client.hear(t, server, cuts)
 		server.check(t, client, said)
 		client.check(t, server, said)
@@ -140,7 +140,7 @@ func (s *speaker) say(op byte, payload []byte, code uint64, text string) {
 	if s.said.byes > 0 {
 		return
 	}
-	switch op % 5 {
+	switch op % 6 {
 	case 0:
 		s.sayData(payload)
 	case 1:
@@ -148,13 +148,16 @@ func (s *speaker) say(op byte, payload []byte, code uint64, text string) {
 		s.wire, _ = s.coder.AppendPing(s.wire, s.pinged)
 		s.said.beats++
 	case 2:
-		s.wire = s.coder.AppendOwed(s.wire)
+		s.wire = s.coder.AppendPending(s.wire)
 	case 3:
 		s.wire, _ = s.coder.AppendEnd(s.wire)
 		s.said.ends = 1
 	case 4:
-		s.wire, _ = s.coder.AppendBye(s.wire, code, text)
-		s.said.byes, s.said.bye = 1, codec.Bye{Code: code, Text: text}
+		s.wire, _ = s.coder.AppendClose(s.wire, code, text)
+		s.said.byes, s.said.bye = 1, codec.Close{Code: code, Text: text}
+	case 5:
+		s.wire, _ = s.coder.AppendGoAway(s.wire, time.Duration(code)*time.Millisecond)
+		s.said.goAway = true
 	}
 }
 
@@ -162,7 +165,7 @@ func (s *speaker) sayData(payload []byte) {
 	if len(payload) == 0 || s.said.ends > 0 {
 		return
 	}
-	s.wire = append(s.coder.AppendDataHeader(s.wire, payload), payload...)
+	s.wire = append(append(s.wire, header(s.coder, payload)...), payload...)
 	s.said.data += string(payload)
 	s.said.messages++
 }
@@ -174,7 +177,7 @@ func (s *speaker) hear(t *testing.T, from *speaker, cuts []byte) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if seen.Answered && (seen.Seq == 0 || seen.Seq > s.pinged) {
+		if seen.Pongs > 0 && (seen.Seq == 0 || seen.Seq > s.pinged) {
 			t.Fatalf("an answer to ping %d of %d", seen.Seq, s.pinged)
 		}
 		s.heard.add(data, seen)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"sync/atomic"
+	"time"
 )
 
 // lineCodec is text in lines, in which the lines PING and PONG are beats. Both
@@ -31,12 +32,15 @@ type lineCoder struct {
 	err    *Error
 
 	// The write lock's holder's: our own output is within a line, where no beat
-	// can be put; and whether it was before the latest data.
-	within, before bool
+	// can be put.
+	within bool
+
+	// lines have no sequence numbers: an answer has that of the latest Ping.
+	seq atomic.Uint32
 
 	// Set by the reader, cleared by the writer. One PONG answers all the PINGs
 	// before it, so that a flood of them is not answered by a flood.
-	owesPong atomic.Bool
+	pong atomic.Bool
 }
 
 func (c *lineCoder) Headroom() int { return lineHeadroom }
@@ -136,9 +140,10 @@ func (c *lineCoder) pass(line []byte, whole bool, seen *Seen) int {
 func (c *lineCoder) beat(answer bool, seen *Seen) {
 	seen.Beats++
 	if answer {
-		seen.Answered = true
+		seen.Pongs++
+		seen.Seq = c.seq.Load()
 	} else {
-		c.owesPong.Store(true)
+		c.pong.Store(true)
 	}
 }
 
@@ -178,36 +183,37 @@ func (c *lineCoder) Finish() ([]byte, error) {
 	return rest, nil
 }
 
-func (c *lineCoder) Owes() bool { return c.owesPong.Load() }
+func (c *lineCoder) Pending() bool { return c.pong.Load() }
 
-func (c *lineCoder) AppendOwed(dst []byte) []byte {
-	if c.within || !c.owesPong.Swap(false) {
+func (c *lineCoder) AppendPending(dst []byte) []byte {
+	if c.within || !c.pong.Swap(false) {
 		return dst
 	}
 	return append(dst, pong+"\n"...)
 }
 
-func (c *lineCoder) AppendDataHeader(dst, p []byte) []byte {
-	if len(p) > 0 {
-		c.before, c.within = c.within, p[len(p)-1] != '\n'
-	}
-	return dst
-}
+func (c *lineCoder) Begin() {}
 
-func (c *lineCoder) Retract([]byte) []byte {
-	c.within = c.before
-	return nil
+func (c *lineCoder) AppendDataHeader(dst, p []byte) []byte { return dst }
+
+func (c *lineCoder) Sent(p []byte) {
+	if len(p) > 0 {
+		c.within = p[len(p)-1] != '\n'
+	}
 }
 
 func (c *lineCoder) AppendEnd(dst []byte) ([]byte, bool) { return dst, false }
 
-func (c *lineCoder) AppendPing(dst []byte, _ uint32) ([]byte, bool) {
+func (c *lineCoder) AppendPing(dst []byte, seq uint32) ([]byte, bool) {
 	if c.within {
 		return dst, false
 	}
+	c.seq.Store(seq)
 	return append(dst, ping+"\n"...), true
 }
 
-func (c *lineCoder) Tells() bool { return false }
+func (c *lineCoder) AppendGoAway(dst []byte, _ time.Duration) ([]byte, bool) { return dst, false }
 
-func (c *lineCoder) AppendBye(dst []byte, _ uint64, _ string) ([]byte, bool) { return dst, false }
+func (c *lineCoder) CanClose() bool { return false }
+
+func (c *lineCoder) AppendClose(dst []byte, _ uint64, _ string) ([]byte, bool) { return dst, false }

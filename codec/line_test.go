@@ -96,21 +96,21 @@ func TestLineTooLong(t *testing.T) {
 func TestLineWaitsForLineStart(t *testing.T) {
 	c := codec.Line.Server(codec.Hello{})
 	decode(t, c, []byte("PING\n"))
-	c.AppendDataHeader(nil, []byte("half a "))
-	if got := c.AppendOwed(nil); len(got) > 0 {
+	c.Sent([]byte("half a "))
+	if got := c.AppendPending(nil); len(got) > 0 {
 		t.Errorf("%q within a line", got)
 	}
-	if !c.Owes() {
+	if !c.Pending() {
 		t.Error("the debt is gone")
 	}
 	if got, ok := c.AppendPing(nil, 1); len(got) > 0 || ok {
 		t.Errorf("%q within a line", got)
 	}
-	c.AppendDataHeader(nil, []byte("line\n"))
-	if got := c.AppendOwed(nil); string(got) != "PONG\n" {
+	c.Sent([]byte("line\n"))
+	if got := c.AppendPending(nil); string(got) != "PONG\n" {
 		t.Errorf("owed %q at the line's start", got)
 	}
-	if c.Owes() || len(c.AppendOwed(nil)) > 0 {
+	if c.Pending() || len(c.AppendPending(nil)) > 0 {
 		t.Error("the debt stands though it was settled")
 	}
 	if got, ok := c.AppendPing(nil, 1); string(got) != "PING\n" || !ok {
@@ -120,9 +120,9 @@ func TestLineWaitsForLineStart(t *testing.T) {
 
 func TestLineSaysNothingElse(t *testing.T) {
 	c := codec.Line.Client(codec.Hello{})
-	b := c.AppendDataHeader(nil, []byte("x\n"))
+	b := header(c, []byte("x\n"))
 	b, end := c.AppendEnd(b)
-	b, bye := c.AppendBye(b, 1, "x")
+	b, bye := c.AppendClose(b, 1, "x")
 	if len(b) > 0 || end || bye {
 		t.Errorf("appended %q; end %v, bye %v", b, end, bye)
 	}

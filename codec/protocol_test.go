@@ -81,13 +81,13 @@ func describe(b, data []byte, seen codec.Seen) string {
 	case seen.Hello != nil:
 		return fmt.Sprintf("Hello: timeout %d, beat %d, evidence %d",
 			seen.Hello.Timeout.Milliseconds(), seen.Hello.Beat.Milliseconds(), seen.Hello.Evidence)
-	case seen.Bye != nil:
-		return fmt.Sprintf("Bye: code %d (draining), %q", seen.Bye.Code, seen.Bye.Text)
+	case seen.Close != nil:
+		return fmt.Sprintf("Close: code %d (draining), %q", seen.Close.Code, seen.Close.Text)
 	case seen.Messages == 1:
 		return fmt.Sprintf("Data: %q", data)
 	case seen.End:
 		return "end of data"
-	case seen.Answered:
+	case seen.Pongs > 0:
 		return fmt.Sprintf("Pong %d", seen.Seq)
 	case seen.Beats == 1:
 		return fmt.Sprintf("Ping %d", int(b[3])<<8|int(b[4]))
@@ -119,24 +119,24 @@ func TestProtocolDumpEncodes(t *testing.T) {
 		}
 	}
 	data := func(c codec.Coder, p string) []byte {
-		return append(c.AppendDataHeader(nil, []byte(p)), p...)
+		return append(header(c, []byte(p)), p...)
 	}
 	first := func(b []byte, _ bool) []byte { return b }
 
-	said("C", client.AppendOwed(nil))
-	said("S", server.AppendOwed(nil))
+	said("C", client.AppendPending(nil))
+	said("S", server.AppendPending(nil))
 	said("C", data(client, "hello, world"))
 	said("S", data(server, "HELLO, WORLD"))
 	said("C", first(client.AppendPing(nil, 1)))
-	said("S", server.AppendOwed(nil))
+	said("S", server.AppendPending(nil))
 	said("C", first(client.AppendEnd(nil)))
 	said("C", first(client.AppendPing(nil, 2)))
 	said("C", first(client.AppendPing(nil, 3)))
-	said("S", server.AppendOwed(nil))
+	said("S", server.AppendPending(nil))
 	said("S", first(server.AppendPing(nil, 256)))
-	said("C", client.AppendOwed(nil))
+	said("C", client.AppendPending(nil))
 	said("S", first(server.AppendEnd(nil)))
-	said("S", first(server.AppendBye(nil, 11, "back at noon")))
+	said("S", first(server.AppendClose(nil, 11, "back at noon")))
 	if len(dump) > 0 {
 		t.Errorf("the document goes on with %+v", dump)
 	}
@@ -147,7 +147,7 @@ func TestProtocolFigures(t *testing.T) {
 	spec := readSpec(t)
 	for _, row := range []string{
 		fmt.Sprintf("| payload of a Data frame | %d bytes |", codec.MaxFrame),
-		fmt.Sprintf("| text of a Bye | %d bytes |", codec.MaxText),
+		fmt.Sprintf("| text of a Close | %d bytes |", codec.MaxText),
 		fmt.Sprintf("| a line (section 9) | %d bytes |", codec.MaxLine),
 		fmt.Sprintf("evidence | uvarint | what the sender counts as a sign of life: %d bytes, %d messages, %d beats |",
 			codec.Bytes, codec.Messages, codec.Beats),

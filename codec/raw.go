@@ -1,5 +1,7 @@
 package codec
 
+import "time"
+
 // rawCodec is no codec at all: the application's bytes are the stream's.
 type rawCodec struct{}
 
@@ -17,13 +19,16 @@ func (rawCoder) Decode(_ []byte, n int) (int, Seen, error) {
 }
 
 func (rawCoder) Finish() ([]byte, error)                      { return nil, nil }
-func (rawCoder) Owes() bool                                   { return false }
-func (rawCoder) AppendOwed(dst []byte) []byte                 { return dst }
+func (rawCoder) Pending() bool                                { return false }
+func (rawCoder) AppendPending(dst []byte) []byte              { return dst }
 func (rawCoder) AppendDataHeader(dst, _ []byte) []byte        { return dst }
-func (rawCoder) Retract([]byte) []byte                        { return nil }
+func (rawCoder) Begin()                                       {}
+func (rawCoder) Sent([]byte)                                  {}
 func (rawCoder) AppendEnd(dst []byte) ([]byte, bool)          { return dst, false }
 func (rawCoder) AppendPing(b []byte, _ uint32) ([]byte, bool) { return b, false }
 
-func (rawCoder) Tells() bool { return false }
+func (rawCoder) AppendGoAway(b []byte, _ time.Duration) ([]byte, bool) { return b, false }
 
-func (rawCoder) AppendBye(dst []byte, _ uint64, _ string) ([]byte, bool) { return dst, false }
+func (rawCoder) CanClose() bool { return false }
+
+func (rawCoder) AppendClose(dst []byte, _ uint64, _ string) ([]byte, bool) { return dst, false }

@@ -35,14 +35,13 @@ func TestRawSaysNothing(t *testing.T) {
 // saysNothing checks that c puts nothing around p and can say nothing itself.
 func saysNothing(t *testing.T, c codec.Coder, p string) {
 	t.Helper()
-	if c.Owes() {
-		t.Error("Owes")
+	if c.Pending() {
+		t.Error("Pending")
 	}
-	b := c.AppendOwed(nil)
-	b = c.AppendDataHeader(b, []byte(p))
+	b := header(c, []byte(p))
 	b, ping := c.AppendPing(b, 1)
 	b, end := c.AppendEnd(b)
-	b, bye := c.AppendBye(b, 1, "x")
+	b, bye := c.AppendClose(b, 1, "x")
 	if len(b) > 0 || ping || end || bye {
 		t.Errorf("appended %q; ping %v, end %v, bye %v", b, ping, end, bye)
 	}

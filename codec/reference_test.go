@@ -104,6 +104,9 @@ func (r *reference) frames() (tr transcript) {
 			r.tr.beats++
 		case 5:
 			r.bye()
+		case 6:
+			r.uvarint()
+			r.tr.goAway = true
 		default:
 			panic(fault{})
 		}
@@ -141,7 +144,7 @@ func (r *reference) bye() {
 	if !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
 		panic(fault{})
 	}
-	r.tr.bye = codec.Bye{Code: code, Text: text}
+	r.tr.bye = codec.Close{Code: code, Text: text}
 	r.tr.byes++
 }
 

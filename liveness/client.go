@@ -124,7 +124,7 @@ func (d *Client) prepare(c *Conn, hello codec.Hello) {
 // greet sends this end's Hello and waits for the server's, where the codec has
 // them. What the server sends after it stays for the first Read.
 func (c *Conn) greet(ctx context.Context) (codec.Hello, error) {
-	if !c.hasCodec() || !c.coder.Owes() {
+	if !c.hasCodec() || !c.coder.Pending() {
 		return codec.Hello{}, nil
 	}
 	undo := context.AfterFunc(ctx, func() { c.stream.SetDeadline(past) })
@@ -133,7 +133,7 @@ func (c *Conn) greet(ctx context.Context) (codec.Hello, error) {
 	defer c.rmu.Unlock()
 	c.dialler.greeting = true
 	defer func() { c.dialler.greeting = false }()
-	if _, err := c.stream.Write(c.coder.AppendOwed(nil)); err != nil {
+	if _, err := c.stream.Write(c.coder.AppendPending(nil)); err != nil {
 		return codec.Hello{}, greetError(ctx, err)
 	}
 	for c.hello.Load() == nil {

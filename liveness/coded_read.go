@@ -98,8 +98,8 @@ func (c *Conn) fill(p []byte, read func([]byte) (int, error)) (n int, err error)
 		}
 	}
 	switch {
-	case seen.Bye != nil:
-		e := explainBye(seen.Bye)
+	case seen.Close != nil:
+		e := explainBye(seen.Close)
 		c.life.note(e)
 		if e.Reason == Done {
 			c.stopReading(io.EOF)
@@ -172,7 +172,7 @@ func (c *Conn) hear(seen codec.Seen) {
 	if seen.Hello != nil {
 		c.hello.Store(seen.Hello)
 	}
-	if c.coder.Owes() && c.wmu.TryLock() {
+	if c.coder.Pending() && c.wmu.TryLock() {
 		// Whoever holds the lock pays, before it lets go.
 		c.unlockPaying()
 	}
@@ -212,8 +212,8 @@ func (c *Conn) readOn() {
 				c.breach(broken)
 				return
 			}
-			if seen.Bye != nil {
-				c.life.note(explainBye(seen.Bye))
+			if seen.Close != nil {
+				c.life.note(explainBye(seen.Close))
 			}
 		}
 		if err != nil && !timedOut(err) {

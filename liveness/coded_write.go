@@ -76,7 +76,7 @@ func (c *Conn) writable() error {
 func (c *Conn) writeChunk(buf, p []byte) (int, error) {
 	part := p[:min(len(p), chunk)]
 	// What is owed rides in front of the data: it costs no write of its own.
-	buf = c.appendPing(c.coder.AppendOwed(buf))
+	buf = c.appendPing(c.coder.AppendPending(buf))
 	own := len(buf)
 	buf = c.coder.AppendDataHeader(buf, part)
 	header := buf[own:]
@@ -248,11 +248,11 @@ func (c *Conn) unbound(number uint32) {
 func (c *Conn) unlockPaying() {
 	for {
 		paid := true
-		if (c.coder.Owes() || c.due.Load()) && !c.leaving.Load() {
-			paid = c.control(controlTime, func(b []byte) []byte { return c.appendPing(c.coder.AppendOwed(b)) })
+		if (c.coder.Pending() || c.due.Load()) && !c.leaving.Load() {
+			paid = c.control(controlTime, func(b []byte) []byte { return c.appendPing(c.coder.AppendPending(b)) })
 		}
 		c.wmu.Unlock()
-		if !paid || !(c.coder.Owes() || c.due.Load()) || c.leaving.Load() || !c.wmu.TryLock() {
+		if !paid || !(c.coder.Pending() || c.due.Load()) || c.leaving.Load() || !c.wmu.TryLock() {
 			return
 		}
 	}
@@ -402,7 +402,7 @@ func (c *Conn) bye(e *Error, d time.Duration) bool {
 	var err error
 	persist(d, func(until time.Time) bool {
 		_, err = c.attempt(until, func(b []byte) []byte {
-			b, can = c.coder.AppendBye(b, e.Reason.Code(), e.Text)
+			b, can = c.coder.AppendClose(b, e.Reason.Code(), e.Text)
 			return b
 		})
 		return timedOut(err)

@@ -346,7 +346,7 @@ func (c *Conn) hasSaid() bool { return c.hasCodec() && c.said.Load() }
 func (c *Conn) drainNow() bool {
 	e := &Error{Reason: Draining}
 	c.life.note(e)
-	if c.hasCodec() && c.coder.Tells() && c.farewell(e) {
+	if c.hasCodec() && c.coder.CanClose() && c.farewell(e) {
 		number := c.bound(time.Now().Add(farewellTime))
 		closeWrite(c.stream)
 		c.unbound(number)

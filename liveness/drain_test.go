@@ -71,8 +71,8 @@ func testFirstWord(t *testing.T, policy Policy) {
 		}, tr)
 		sess, st := w.dial()
 		coder := codec.Frame.Client(codec.Hello{})
-		st.Write(coder.AppendOwed(nil))
-		var bye atomic.Pointer[codec.Bye]
+		st.Write(coder.AppendPending(nil))
+		var bye atomic.Pointer[codec.Close]
 		var reading sync.WaitGroup
 		reading.Go(func() {
 			for b := make([]byte, 256); ; {
@@ -80,8 +80,8 @@ func testFirstWord(t *testing.T, policy Policy) {
 				if err != nil {
 					return
 				}
-				if _, seen, _ := coder.Decode(b, n); seen.Bye != nil {
-					bye.Store(seen.Bye)
+				if _, seen, _ := coder.Decode(b, n); seen.Close != nil {
+					bye.Store(seen.Close)
 				}
 			}
 		})

@@ -185,7 +185,7 @@ func explainClose(c *transport.CloseError) *Error {
 }
 
 // explainBye is the reason in a peer's Bye.
-func explainBye(b *codec.Bye) *Error {
+func explainBye(b *codec.Close) *Error {
 	r, ok := ReasonOf(b.Code)
 	if !ok {
 		return &Error{Reason: PeerClosed, Initiator: Peer, Text: withCode(b.Code, b.Text)}
