@@ -23,7 +23,7 @@ type beater struct {
 // newBeater makes c beat at least every d, for a peer that counts kind. The
 // engine may ask for a beat up to two ticks late, so it is asked to be early.
 func newBeater(c *Conn, d time.Duration, kind codec.Evidence) *beater {
-	late := 2 * c.life.cfg.engine().tick()
+	late := 2 * c.state.cfg.engine().tick()
 	return &beater{conn: c, every: max(d-late, d/2), only: kind == codec.Beats}
 }
 
@@ -31,9 +31,9 @@ func (b *beater) start() {
 	if b == nil {
 		return
 	}
-	b.lease.Store(b.conn.life.cfg.engine().Watch(b))
+	b.lease.Store(b.conn.state.cfg.engine().Watch(b))
 	// Whoever ends the connection says so before it looks for the lease.
-	if b.conn.life.ended.Load() != nil {
+	if b.conn.state.ended.Load() != nil {
 		b.stop()
 	}
 }

@@ -45,10 +45,19 @@ type Client struct {
 	Transport string
 }
 
+// DefaultDialTime bounds a Dial whose context has no deadline.
+const DefaultDialTime = 10 * time.Second
+
 // Dial opens a session to addr and one stream in it. The context bounds the
-// dialling, with the exchange of Hellos where the codec has one. Closing the
-// connection closes the session.
+// dialling, with the exchange of Hellos where the codec has one; without a deadline
+// of its own it takes [DefaultDialTime] at most. Closing the connection closes the
+// session.
 func (d *Client) Dial(ctx context.Context, t transport.Transport, addr string) (*Conn, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, DefaultDialTime)
+		defer cancel()
+	}
 	sess, err := t.Dial(ctx, addr)
 	if err != nil {
 		return nil, err
@@ -59,30 +68,36 @@ func (d *Client) Dial(ctx context.Context, t transport.Transport, addr string) (
 		return nil, err
 	}
 	c := d.newConn(sess, stream)
-	hello, err := c.greet(ctx)
+	hello, err := c.exchangeHellos(ctx)
 	if err != nil {
 		c.giveUp(err)
 		return nil, err
 	}
 	d.prepare(c, hello)
-	c.life.begin()
-	c.dialler.beat.start()
-	if end := c.over.Load(); end != nil && end.err == io.EOF && c.life.noted.Load() == nil {
-		c.rmu.Lock()
-		c.startReadingOn()
-		c.rmu.Unlock()
+	c.state.begin()
+	c.dialed.beat.start()
+	if c.framed != nil {
+		c.readLock.Lock()
+		defer c.readLock.Unlock()
+		p := c.state.pending.Load()
+		switch end := c.framed.in.over; {
+		case end == nil:
+		case p != nil && p.Reason != PeerClosed: // the end came with the Hello
+			c.state.end(*p)
+		case p == nil && end.err == io.EOF:
+			c.framed.in.startBeats()
+		}
 	}
 	return c, nil
 }
 
 func (d *Client) newConn(sess transport.Session, stream transport.Stream) *Conn {
 	cfg := &Config{Engine: d.Engine, Events: d.Events, Transport: d.Transport}
-	c := &Conn{stream: stream, coded: &coded{dialler: new(dialler)}, sess: sess, muxed: sess.Multiplexed()}
-	c.life.cfg, c.life.holder = cfg, c
-	c.life.began = cfg.engine().time() // anew when it does; the server may say an end before
+	c := &Conn{stream: stream, dialed: &dialed{gone: latch{c: make(chan struct{})}}, sess: sess, muxed: sess.Multiplexed()}
+	c.state.cfg, c.state.owner = cfg, c
+	c.state.began = cfg.engine().time() // set anew when it begins; the server may send an end before
 	if code := d.codec(); code != codec.Raw {
-		c.coder = code.Client(codec.Hello{})
-		c.allowed.rate = cfg.maxBeats(0)
+		c.framed = newFramed(c, code.Client(codec.Hello{}), cfg.maxBeats(0))
 	}
 	return c
 }
@@ -101,73 +116,79 @@ func (d *Client) prepare(c *Conn, hello codec.Hello) {
 	if hello.Beat > 0 && (every <= 0 || hello.Beat < every) {
 		every = hello.Beat
 	}
-	if !c.hasCodec() || d.NoBeat {
+	if c.framed == nil || d.NoBeat {
 		every = 0
 	}
 	if every > 0 {
 		counts := hello.Evidence
-		if c.hello.Load() == nil {
+		if c.framed.hello.Load() == nil {
 			counts = codec.Beats // nobody has said what does; a beat always counts
 		}
-		c.dialler.beat = newBeater(c, every, counts)
-		c.allowed.rate = c.life.cfg.maxBeats(every) // each is answered
+		c.dialed.beat = newBeater(c, every, counts)
+		c.framed.in.allowed.rate = c.state.cfg.maxBeats(every) // each is answered
 	}
 	policy := d.Policy
 	if policy == nil && every > 0 {
 		patience := max(hello.Timeout, beatsPerTimeout*min(every, Never/beatsPerTimeout))
 		policy = Sliding(patience, ProbeAfter(patience/beatsPerTimeout))
-		c.dialler.implied = true
+		c.dialed.implied = true
 	}
-	c.life.policy = policy
+	c.state.policy = policy
 }
 
-// greet sends this end's Hello and waits for the server's, where the codec has
-// them. What the server sends after it stays for the first Read.
-func (c *Conn) greet(ctx context.Context) (codec.Hello, error) {
-	if !c.hasCodec() || !c.coder.Pending() {
+// exchangeHellos sends this end's Hello and waits for the server's, where the codec
+// has them. What the server sends after it stays for the first Read.
+func (c *Conn) exchangeHellos(ctx context.Context) (codec.Hello, error) {
+	if c.framed == nil || !c.framed.coder.Pending() {
 		return codec.Hello{}, nil
 	}
 	undo := context.AfterFunc(ctx, func() { c.stream.SetDeadline(past) })
 	defer undo()
-	c.rmu.Lock()
-	defer c.rmu.Unlock()
-	c.dialler.greeting = true
-	defer func() { c.dialler.greeting = false }()
-	if _, err := c.stream.Write(c.coder.AppendPending(nil)); err != nil {
-		return codec.Hello{}, greetError(ctx, err)
+	c.readLock.Lock()
+	defer c.readLock.Unlock()
+	c.dialed.hello = true
+	defer func() { c.dialed.hello = false }()
+	if _, err := c.stream.Write(c.framed.coder.AppendPending(nil)); err != nil {
+		return codec.Hello{}, helloError(ctx, err)
 	}
-	for c.hello.Load() == nil {
-		r := new(leftover)
-		n, err := c.fill(r.buf[:], c.stream.Read)
+	in := &c.framed.in
+	for c.framed.hello.Load() == nil {
+		own := new(leftover)
+		n, err := in.fill(own.buf[:], c.stream.Read)
 		if n > 0 {
-			r.pending = r.buf[:n]
-			c.rest = r
+			own.pending = own.buf[:n]
+			in.rest = own
+		}
+		if e, ok := errors.AsType[*Error](err); c.framed.hello.Load() != nil && !(ok && e.Initiator == Local) {
+			break // an end that came with it is for the first Read
+		}
+		if in.over != nil {
+			err = in.over.err
 		}
 		if err != nil {
-			return codec.Hello{}, greetError(ctx, err)
-		}
-		if end := c.over.Load(); end != nil && c.hello.Load() == nil {
-			return codec.Hello{}, greetError(ctx, end.err)
+			return codec.Hello{}, helloError(ctx, err)
 		}
 	}
 	if !undo() && ctx.Err() != nil {
-		return codec.Hello{}, greetError(ctx, ctx.Err())
+		return codec.Hello{}, helloError(ctx, ctx.Err())
 	}
-	return *c.hello.Load(), nil
+	return *c.framed.hello.Load(), nil
 }
 
-// giveUp ends the session of a connection whose life has not begun. A server
-// that broke the codec's rules is told so.
+// giveUp ends the session of a connection whose state has not begun. A server that
+// broke the codec's rules gets to know it.
 func (c *Conn) giveUp(err error) {
 	var breach *Error
 	if errors.As(err, &breach) && breach.Initiator == Local {
-		c.shut(breach)
+		c.interrupt()
+		c.sendClose(&ending{Error: *breach}, controlTime)
+		c.sess.Close(breach.Reason.Code(), breach.Text)
 		return
 	}
 	c.sess.Close(Done.Code(), "")
 }
 
-func greetError(ctx context.Context, err error) error {
+func helloError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,17 +19,19 @@ import (
 // why.
 //
 // On a stream with a codec, Read and Write carry the application's data;
-// heartbeats, handshakes and the peer's farewell are dealt with underneath, by
+// heartbeats, Hellos and the peer's Close are dealt with underneath, by
 // the calls of Read that the application makes anyway.
 type Conn struct {
-	life   life
-	stream net.Conn
-	*coded                   // nil: bytes as they are, and accepted here
-	muxed  bool              // it is one of several streams of its session
-	fed    atomic.Uint32     // see feed.go
-	srv    *Server           // nil: no server's
-	sess   transport.Session // ends with it; nil: that has a life of its own, or there is none
-	ctx    *handlerContext   // nil: it has no handler
+	state    state
+	stream   net.Conn
+	framed   *framed           // nil: bytes as they are
+	dialed   *dialed           // nil: accepted here
+	readLock sync.Mutex        // held while reading from the stream
+	muxed    bool              // it is one of several streams of its session
+	bits     atomic.Uint32     // see parked.go
+	srv      *Server           // nil: no server's
+	sess     transport.Session // ends with it; nil: that has a state of its own, or there is none
+	ctx      *handlerContext   // nil: it has no handler
 }
 
 // NewConn puts conn under cfg's policy, from now. It panics if cfg has none.
@@ -43,90 +46,152 @@ func NewConn(conn net.Conn, cfg *Config) *Conn {
 // newConn puts conn under a policy that has an opening phase already.
 func newConn(conn net.Conn, cfg *Config, policy Policy) *Conn {
 	c := &Conn{stream: conn}
-	c.life.cfg, c.life.policy, c.life.holder = cfg, policy, c
-	c.life.begin()
+	c.state.cfg, c.state.policy, c.state.owner = cfg, policy, c
+	c.state.begin()
 	return c
 }
 
 // Read reads what the peer sent. It is io.EOF when the peer has ended its
 // data, and an [*Error] when the connection has ended.
 func (c *Conn) Read(p []byte) (int, error) {
-	if c.hasCodec() {
-		return c.readCoded(p)
+	c.readLock.Lock()
+	defer c.readLock.Unlock()
+	if c.framed != nil {
+		return c.framed.in.read(p)
+	}
+	if e := c.End(); e != nil {
+		return 0, e
 	}
 	n, err := c.stream.Read(p)
+	return c.took(n, err)
+}
+
+// readOnce is Read with one call of read, which may be that of a [transport.Pollable].
+// There may be nothing in it for the application: then n is 0.
+func (c *Conn) readOnce(p []byte, read func([]byte) (int, error)) (int, error) {
+	c.readLock.Lock()
+	defer c.readLock.Unlock()
+	if c.framed != nil {
+		return c.framed.in.readOnce(p, read)
+	}
+	if e := c.End(); e != nil {
+		return 0, e
+	}
+	n, err := read(p)
+	if err == transport.ErrWouldBlock {
+		c.took(n, nil) // TLS may have both
+		return n, err
+	}
 	return c.took(n, err)
 }
 
 // took takes note of what was read from a stream without a codec.
 func (c *Conn) took(n int, err error) (int, error) {
 	if n > 0 {
-		c.life.read(n)
-		if c.life.cfg.Evidence == codec.Bytes {
-			c.life.renew()
+		c.state.addIn(n)
+		if c.state.cfg.Evidence == codec.Bytes {
+			c.state.renew()
 		}
 	}
 	if err != nil {
-		err = c.fault(err)
+		err = c.readError(err)
 	}
 	return n, err
 }
 
 // Write sends p to the peer. It never counts as a sign of the peer's life.
 func (c *Conn) Write(p []byte) (int, error) {
-	if c.hasCodec() {
-		return c.writeCoded(p)
+	if c.framed != nil {
+		return c.framed.out.write(p)
 	}
 	n, err := c.stream.Write(p)
-	c.life.wrote(n)
+	c.state.addOut(n)
 	if err != nil {
-		err = c.fault(err)
+		err = c.writeError(err)
 	}
 	return n, err
 }
 
-// fault is what an error of the stream means to the application.
-func (c *Conn) fault(err error) error {
-	if e := c.life.ended.Load(); e != nil {
-		return e
+// readError is what an error of reading from the stream means to the application.
+// Where nothing more can be read, it ends the connection.
+func (c *Conn) readError(err error) error {
+	if err == io.EOF {
+		c.bits.Or(peerEnded)
 	}
+	e := c.found(err)
+	switch {
+	case c.End() != nil:
+		return c.End()
+	case e == nil:
+		return err
+	case c.exchangingHellos():
+		return c.state.note(e)
+	}
+	return c.state.fail(e)
+}
+
+// writeError is the same for writing. What has come before can still be read.
+func (c *Conn) writeError(err error) error {
+	e := c.found(err)
+	switch {
+	case c.End() != nil:
+		return c.End()
+	case e == nil:
+		return err
+	}
+	return c.state.note(e)
+}
+
+// found is how a connection that has not ended ends by an error of the stream; nil: it
+// does not.
+func (c *Conn) found(err error) *Error {
 	var closed *transport.CloseError
 	switch {
 	case err == io.EOF:
-		c.life.note(&Error{Reason: PeerClosed, Initiator: Peer})
-		return err
+		c.state.note(&Error{Reason: PeerClosed, Initiator: Peer})
+		return nil
 	case errors.As(err, &closed) && (closed.Origin != transport.Local || closed.Coded): // not just a half
-		return c.life.note(explain(err))
-	case timedOut(err):
-		return err // the application's own deadline
-	case errors.Is(err, net.ErrClosed):
-		return err // a half that the application closed
+		return explain(err)
+	case timedOut(err): // the application's own deadline
+		return nil
+	case errors.Is(err, net.ErrClosed): // a half that the application closed
+		return nil
 	}
-	return c.life.note(explain(err))
+	return explain(err)
 }
 
 // Renew records a sign of the peer's life that the application has seen by
 // itself. It reports whether the connection is live.
 func (c *Conn) Renew() bool {
-	c.life.vouch()
-	return c.life.ended.Load() == nil
+	c.state.heard.Store(true)
+	c.state.renew()
+	return c.End() == nil
 }
 
 // ID is the number by which events know the connection.
-func (c *Conn) ID() uint64 { return c.life.id }
+func (c *Conn) ID() uint64 { return c.state.id }
 
 // End is why the connection ended, or nil while it lives.
-func (c *Conn) End() *Error { return c.life.ended.Load() }
+func (c *Conn) End() *Error {
+	if e := c.state.ended.Load(); e != nil {
+		return &e.Error
+	}
+	return nil
+}
+
+// Draining is closed when either end is going away: the peer is to finish what is
+// under way, and begin nothing new. Reading and writing go on.
+func (c *Conn) Draining() <-chan struct{} { return c.state.signal().draining.c }
 
 // Deadline is when the connection is closed if the peer is not heard again;
 // the zero time if nothing ever closes it.
 func (c *Conn) Deadline() time.Time {
 	var first time.Time
-	for l := &c.life; l != nil; l = l.parent {
-		if l.policy == nil {
+	for s := &c.state; s != nil; s = s.parent {
+		if s.policy == nil {
 			continue
 		}
-		if d := l.lease.Deadline(); first.IsZero() || !d.IsZero() && d.Before(first) {
+		if d := s.lease.Deadline(); first.IsZero() || !d.IsZero() && d.Before(first) {
 			first = d
 		}
 	}
@@ -134,14 +199,14 @@ func (c *Conn) Deadline() time.Time {
 }
 
 // RTT is the latest round-trip time measured by heartbeats; 0: none yet.
-func (c *Conn) RTT() time.Duration { return time.Duration(c.life.rtt.Load()) }
+func (c *Conn) RTT() time.Duration { return time.Duration(c.state.rtt.Load()) }
 
 // PeerHello is what the peer stated of itself, or nil.
 func (c *Conn) PeerHello() *codec.Hello {
-	if c.coded == nil {
+	if c.framed == nil {
 		return nil
 	}
-	return c.hello.Load()
+	return c.framed.hello.Load()
 }
 
 // NetConn is the connection beneath. What is read from it directly is not
@@ -152,11 +217,11 @@ func (c *Conn) NetConn() net.Conn { return c.stream }
 func (c *Conn) LocalAddr() net.Addr  { return c.stream.LocalAddr() }
 func (c *Conn) RemoteAddr() net.Addr { return c.stream.RemoteAddr() }
 
-// CloseWrite ends this direction: the peer reads EOF. Where the codec can say
-// so, heartbeats go on.
+// CloseWrite ends this direction: the peer reads EOF. Where the codec has a frame
+// for that, heartbeats go on.
 func (c *Conn) CloseWrite() error {
-	if c.hasCodec() {
-		return c.closeWriteCoded()
+	if c.framed != nil {
+		return c.framed.out.closeWrite()
 	}
 	return closeWrite(c.stream)
 }
@@ -168,20 +233,28 @@ func closeWrite(conn net.Conn) error {
 	return &net.OpError{Op: "close", Net: conn.RemoteAddr().Network(), Addr: conn.RemoteAddr(), Err: errors.ErrUnsupported}
 }
 
-// Close ends the connection, and returns when it is closed, whoever began to
-// close it. The reason is done, unless the peer had ended it before.
+// Close ends the connection. The reason is done, unless the peer had ended it
+// before. What was written still arrives: a server's connection is waited for in the
+// background, a dialled one by Close, for 5 s at most.
 func (c *Conn) Close() error {
-	c.life.close()
-	c.awaitEnd()
+	c.state.finish()
+	c.awaitClosed()
 	return nil
 }
 
-// CloseWith ends the connection for a reason of the application's, and tells
-// the peer, with a few words if text isn't empty, where that is possible.
+// CloseWith is Close for a reason of the application's. The peer is told, with a few
+// words if text isn't empty, where codec or transport can.
 func (c *Conn) CloseWith(r Reason, text string) error {
-	c.life.end(Error{Reason: r, Text: text})
-	c.awaitEnd()
+	c.state.end(ending{Error: Error{Reason: r, Text: text}, abrupt: r.abrupt()})
+	c.awaitClosed()
 	return nil
+}
+
+func (c *Conn) awaitClosed() {
+	c.state.awaitClosed()
+	if c.dialed != nil {
+		<-c.dialed.gone.c
+	}
 }
 
 func (c *Conn) SetDeadline(t time.Time) error {
@@ -189,32 +262,23 @@ func (c *Conn) SetDeadline(t time.Time) error {
 }
 
 func (c *Conn) SetReadDeadline(t time.Time) error {
-	if c.coded == nil || c.dialler == nil {
-		return c.stream.SetReadDeadline(t)
-	}
-	c.dmu.Lock()
-	defer c.dmu.Unlock()
-	if c.dialler.lingering {
-		return net.ErrClosed // the deadline is the ending's own
+	if c.End() != nil {
+		return net.ErrClosed // the closing sets the deadlines
 	}
 	return c.stream.SetReadDeadline(t)
 }
 
 func (c *Conn) SetWriteDeadline(t time.Time) error {
-	if c.coded == nil {
-		return c.stream.SetWriteDeadline(t)
+	if c.framed != nil {
+		return c.framed.out.setDeadline(t)
 	}
-	c.dmu.Lock()
-	defer c.dmu.Unlock()
-	c.deadline = nil
-	if !t.IsZero() {
-		c.deadline = &t
-	}
-	if c.bounded {
-		return nil // takes effect when the control message is out
+	if c.End() != nil {
+		return net.ErrClosed
 	}
 	return c.stream.SetWriteDeadline(t)
 }
+
+// A Conn owns its state.
 
 // addrs is the session's where the connection is one.
 func (c *Conn) addrs() (local, remote net.Addr) { return c.stream.LocalAddr(), c.stream.RemoteAddr() }
@@ -226,130 +290,59 @@ func (c *Conn) witness() *witness {
 	}
 	w := witnessOf(c.stream)
 	if w != nil {
-		w.asked = c.dialled()
+		w.asked = c.dialed != nil
 	}
 	return w
 }
 
-// dialled says that this end opened the session.
-func (c *Conn) dialled() bool { return c.sess != nil && c.srv == nil }
-
-// shut ends the stream, in the order that lets the peer know: the farewell
-// first, then what is still under way, then the end.
-func (c *Conn) shut(e *Error) {
-	if c.dialled() {
-		c.dialler.beat.stop()
-	}
-	if c.ctx != nil {
-		c.ctx.end(e) // before anyone is woken
-	}
-	said := c.farewell(e)
-	if c.dialled() && c.muxed && e.Reason == Done && !e.vanished {
-		c.linger()
-	}
-	c.cut(e, said)
+func (c *Conn) ledger() *ledger {
 	switch {
-	case c.sess == nil:
-	case c.muxed && e.Initiator == Peer: // it has ended the stream; the session ends because it is not needed any more
-		c.sess.Close(Done.Code(), "")
-	default:
-		c.sess.Close(e.Reason.Code(), e.Text)
+	case c.srv == nil:
+		return nil
+	case c.state.parent != nil:
+		return &c.srv.streamCounts
 	}
+	return &c.srv.sessionCounts
 }
 
-// cut ends the stream. One of several in a session is ended politely if the
-// peer knows the reason, so that it gets to read it, and reset with the
-// reason's code if not; but what its handler has finished while this end drained is
-// whole. A connection of its own is reset if nobody is there to
-// take what is queued: the kernel would retry for minutes.
-func (c *Conn) cut(e *Error, said bool) {
-	s, ok := c.stream.(transport.Stream)
-	whole := e.Reason == Done || e.Reason == Draining && e.orderly && !c.wasTorn()
-	abrupt := e.Reason.abrupt() || e.vanished
-	switch {
-	case ok && c.muxed && !said && e.Initiator == Local && !whole:
-		s.Reset(e.Reason.Code())
-	case ok && !c.muxed && abrupt:
-		s.Reset(e.Reason.Code())
-	case !ok && abrupt:
-		reset(c.stream)
-	default:
-		c.stream.Close()
-	}
+// probe asks the peer for a sign of life. Only a peer whose window is full is worth
+// another try.
+func (c *Conn) probe() bool {
+	return c.framed == nil || c.ping() || !c.framed.out.blocked.Load()
 }
 
-// wasTorn reports whether the application was kept from writing all that it wanted.
-func (c *Conn) wasTorn() bool {
-	if !c.hasCodec() {
+// ping sends a beat. False: it can't be sent now, or the codec has none. A peer that
+// was never heard may be in the middle of a handshake, which is not waited for.
+func (c *Conn) ping() bool {
+	if c.framed == nil || c.dialed == nil && c.state.in.Load() == 0 {
 		return false
 	}
-	c.dmu.Lock()
-	defer c.dmu.Unlock()
-	return c.torn
+	return c.framed.out.sendPing()
 }
 
-// reset closes conn such that its send queue is dropped, if it is TCP.
-func reset(conn net.Conn) {
-	if tcp, _ := beneath(conn); tcp != nil {
-		tcp.SetLinger(0)
-		tcp.Close() // first: closing TLS above it would want to send
+// drain asks the peer to finish. One whose codec has no frame for that is left alone
+// until its time is up, since an EOF in the middle of an answer would look like its
+// end; one that was never heard is not waited for.
+func (c *Conn) drain() {
+	if !c.askToFinish() {
+		c.state.end(ending{Error: Error{Reason: Draining}})
 	}
-	conn.Close()
 }
 
-// lingerTime is how long a dialled connection, or a session that has been drained,
-// waits at its end for the peer to have taken what was sent.
-const (
-	lingerTime = time.Second
-	lingerMost = 256 << 10 // bytes from a peer that does not end
-)
-
-// linger waits until the peer has ended its side, since a transport may drop
-// what is still under way when its session is closed. The application's reads
-// return at once.
-func (c *Conn) linger() {
-	if closeWrite(c.stream) != nil {
-		return
+// askToFinish reports false if there is nothing to wait for.
+func (c *Conn) askToFinish() bool {
+	if c.state.in.Load() == 0 {
+		return false
 	}
-	c.dmu.Lock()
-	c.dialler.lingering = true
-	c.stream.SetReadDeadline(past)
-	c.dmu.Unlock()
-	c.rmu.Lock()
-	defer c.rmu.Unlock()
-	c.stream.SetReadDeadline(time.Now().Add(lingerTime))
-	io.Copy(io.Discard, io.LimitReader(c.stream, lingerMost))
+	c.state.reach(draining)
+	if c.framed != nil && c.framed.coder.CanClose() {
+		c.framed.out.queue.Or(goAwayFrame)
+		c.framed.out.sendControl()
+	}
+	return true
 }
-
-// past is a deadline that has passed under any clock.
-var past = time.Unix(1, 0)
 
 var (
 	_ net.Conn = (*Conn)(nil)
-	_ holder   = (*Conn)(nil)
+	_ owner    = (*Conn)(nil)
 )
-
-// drain tells the peer that this end is going away and sends no more. The
-// peer has time to close; what it still sends is read by the handler. A peer
-// that can't be told is left alone until its time is up: an EOF in the middle
-// of an answer would make it look whole. One that has not been heard at all is
-// not waited for.
-func (c *Conn) drain() {
-	if !c.drainNow() {
-		c.life.close()
-	}
-}
-
-func (c *Conn) hasSaid() bool { return c.hasCodec() && c.said.Load() }
-
-// drainNow reports false if there is nothing to wait for.
-func (c *Conn) drainNow() bool {
-	e := &Error{Reason: Draining}
-	c.life.note(e)
-	if c.hasCodec() && c.coder.CanClose() && c.farewell(e) {
-		number := c.bound(time.Now().Add(farewellTime))
-		closeWrite(c.stream)
-		c.unbound(number)
-	}
-	return c.life.in.Load() > 0
-}

@@ -10,7 +10,7 @@ import (
 // it: most handlers wait in Read, and there may be very many of them.
 type handlerContext struct {
 	context.Context // has its values, and does not end
-	life            *life
+	state           *state
 	made            atomic.Pointer[madeContext] // nil: nobody has asked
 }
 
@@ -22,7 +22,7 @@ type madeContext struct {
 // handled gives c a context if its server has a handler that takes one.
 func (c *Conn) handled(ctx context.Context) {
 	if c.srv.Handler != nil {
-		c.ctx = &handlerContext{Context: ctx, life: &c.life}
+		c.ctx = &handlerContext{Context: ctx, state: &c.state}
 	}
 }
 
@@ -36,13 +36,13 @@ func (h *handlerContext) get() *madeContext {
 			m = h.made.Load()
 		}
 	}
-	if e := h.life.ended.Load(); e != nil {
-		m.cancel(e) // end is still to come, or came before there was something to end
+	if e := h.state.ended.Load(); e != nil {
+		m.cancel(&e.Error) // end is still to come, or came before there was something to end
 	}
 	return m
 }
 
-// end is for a life that has ended.
+// end is for a state that has ended.
 func (h *handlerContext) end(e *Error) {
 	if m := h.made.Load(); m != nil {
 		m.cancel(e)
@@ -53,7 +53,7 @@ func (h *handlerContext) Done() <-chan struct{} { return h.get().Done() }
 func (h *handlerContext) Value(key any) any     { return h.get().Value(key) }
 
 func (h *handlerContext) Err() error {
-	if h.made.Load() == nil && h.life.ended.Load() == nil {
+	if h.made.Load() == nil && h.state.ended.Load() == nil {
 		return nil
 	}
 	return h.get().Err()

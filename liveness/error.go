@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"time"
 
 	"github.com/livenet/livenet/codec"
@@ -31,13 +30,11 @@ func (i Initiator) String() string {
 	return "local"
 }
 
-// Error is how a session or stream ended. Reads and writes return it once
-// their connection has been ended by a policy, or by a peer that said why; it
-// is the cause of a handler's context; and events carry it.
+// Error is how a session or stream ended. Once that has happened Read and Write
+// return it; it is the cause of the handler's context; and events carry it.
 //
-// For a deadline that this end enforced, Timeout is true and errors.Is finds
-// os.ErrDeadlineExceeded. After an end of this end's making errors.Is finds
-// net.ErrClosed.
+// errors.Is finds its Reason, and net.ErrClosed if this end ended it. Timeout is
+// false: a loop that goes on after a timeout must not go on after an end.
 type Error struct {
 	Reason    Reason
 	Initiator Initiator
@@ -46,22 +43,6 @@ type Error struct {
 	Late      time.Duration // from the deadline to the verdict, where one passed
 	Text      string        // what the peer had to say
 	Err       error         // what was found beneath, if anything
-
-	missed    time.Time // the deadline that the engine found missed, if it did
-	ofSession bool      // a session's end, which is also that of this stream
-	orderly   bool      // whoever held it had done with it
-	vanished  bool      // the peer is silent, whatever it had said before
-}
-
-// expired reports whether the engine has given the verdict, figures included.
-func (e *Error) expired() bool { return !e.missed.IsZero() && !e.ofSession }
-
-// ofStream is e as the end of one of the session's streams, which has an age of its
-// own.
-func (e *Error) ofStream() Error {
-	s := *e
-	s.ofSession, s.orderly = true, false
-	return s
 }
 
 func (e *Error) Error() string {
@@ -98,21 +79,19 @@ func beneathIt(err error) string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Timeout reports whether a deadline of this end's policy has passed.
-func (e *Error) Timeout() bool { return e.Initiator == Local && e.Reason.expiry() }
+// Timeout is false: the connection has ended, and no later deadline brings it back.
+func (e *Error) Timeout() bool { return false }
 
-// Temporary is false: the connection has ended.
+// Temporary is false likewise.
 func (e *Error) Temporary() bool { return false }
 
-// Is reports the standard errors that e stands for.
+// Is reports the reason, and the standard errors that e stands for. It is no
+// os.ErrDeadlineExceeded, though the error beneath it may be one.
 func (e *Error) Is(target error) bool {
-	switch target {
-	case os.ErrDeadlineExceeded:
-		return e.Timeout()
-	case net.ErrClosed:
-		return e.Initiator == Local && e.Reason != TransportLost
+	if r, ok := target.(Reason); ok {
+		return r == e.Reason
 	}
-	return false
+	return target == net.ErrClosed && e.Initiator == Local && e.Reason != TransportLost
 }
 
 var _ net.Error = (*Error)(nil)
@@ -140,7 +119,6 @@ func explain(err error) *Error {
 		return &Error{Reason: Done}
 	case errors.As(err, &mine):
 		e := *mine // it may be that of another connection, beneath
-		e.missed, e.ofSession, e.orderly, e.vanished = time.Time{}, false, false, false
 		return &e
 	case errors.As(err, &broken):
 		r := ProtocolError
@@ -149,7 +127,7 @@ func explain(err error) *Error {
 		}
 		return &Error{Reason: r, Text: broken.Text, Err: err}
 	case errors.As(err, &closed):
-		return explainClose(closed)
+		return explainCloseError(closed)
 	case errors.Is(err, io.EOF):
 		return &Error{Reason: PeerClosed, Initiator: Peer}
 	case transport.IsReset(err):
@@ -160,7 +138,7 @@ func explain(err error) *Error {
 	return &Error{Reason: TransportLost, Err: err}
 }
 
-func explainClose(c *transport.CloseError) *Error {
+func explainCloseError(c *transport.CloseError) *Error {
 	e := &Error{Text: c.Text, Err: c}
 	known, ok := ReasonOf(c.Code)
 	if c.Coded && !ok {
@@ -184,8 +162,8 @@ func explainClose(c *transport.CloseError) *Error {
 	return e
 }
 
-// explainBye is the reason in a peer's Bye.
-func explainBye(b *codec.Close) *Error {
+// explainClose is the reason in a peer's Close frame.
+func explainClose(b *codec.Close) *Error {
 	r, ok := ReasonOf(b.Code)
 	if !ok {
 		return &Error{Reason: PeerClosed, Initiator: Peer, Text: withCode(b.Code, b.Text)}

@@ -165,11 +165,11 @@ func TestWhatIsHeldBackIsNotSaid(t *testing.T) {
 				time.Sleep(sec)
 				w.stop()
 				reading.Wait()
+				sess.Close(0, "")
+				w.end()
 				if told == full || held.finished == full {
 					t.Errorf("the peer is told: %v, and reads EOF: %v", told, held.finished)
 				}
-				sess.Close(0, "")
-				w.end()
 			})
 		})
 	}

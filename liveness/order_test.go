@@ -452,10 +452,10 @@ func TestRule12BeatsThatBeginAfterTheEndEnd(t *testing.T) {
 		d := &Client{Engine: e, Beat: sec}
 		c := d.newConn(sess, stream)
 		d.prepare(c, codec.Hello{})
-		c.life.begin()
-		c.life.end(Error{Reason: Silent})
-		c.dialler.beat.start()
-		defer c.dialler.beat.stop()
+		c.state.begin()
+		c.state.end(ending{Error: Error{Reason: Silent}, abrupt: true})
+		c.dialed.beat.start()
+		defer c.dialed.beat.stop()
 		if n := e.Stats().Live; n != 0 {
 			t.Errorf("%d leases are live after the end", n)
 		}

@@ -154,11 +154,16 @@ func TestDrainWaitsForStreams(t *testing.T) {
 		say(t, c, "hello")
 		clients = append(clients, c)
 	}
+	var reading sync.WaitGroup
+	for _, c := range clients {
+		reading.Go(func() { io.Copy(io.Discard, c) })
+	}
 	w.stop()
 	for i, c := range clients {
-		var e *Error
-		if _, err := c.Read(make([]byte, 1)); !errors.As(err, &e) || e.Reason != Draining {
-			t.Errorf("the client is told %v", err)
+		select {
+		case <-c.Draining():
+		case <-time.After(8 * sec):
+			t.Fatal("the client was not asked to finish")
 		}
 		if i == len(clients)-1 {
 			select {
@@ -169,14 +174,15 @@ func TestDrainWaitsForStreams(t *testing.T) {
 		}
 		c.Close()
 	}
+	reading.Wait()
 	if err := <-w.served; err != nil {
 		t.Error(err)
 	}
 	w.served <- nil
 	w.end()
 	for _, k := range []Kind{KindSession, KindStream} {
-		if n := w.srv.Counts(k).Closed[Draining]; n != uint64(len(clients)) {
-			t.Errorf("%d %vs ended draining", n, k)
+		if n := w.srv.Counts(k).Closed[Done]; n != uint64(len(clients)) {
+			t.Errorf("%d %vs are done", n, k)
 		}
 	}
 }

@@ -60,6 +60,9 @@ func (r Reason) String() string {
 	return fmt.Sprintf("reason-%d", uint8(r))
 }
 
+// Error makes a Reason a target of errors.Is: errors.Is(err, liveness.Silent).
+func (r Reason) Error() string { return r.String() }
+
 // MarshalText is String, for JSON and the like.
 func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
@@ -98,6 +101,15 @@ func ReasonOf(code uint64) (Reason, bool) {
 func (r Reason) expiry() bool {
 	switch r {
 	case FixedDeadline, Silent, Aged, NoHello:
+		return true
+	}
+	return false
+}
+
+// fault reports whether r says that the data ends where it should not.
+func (r Reason) fault() bool {
+	switch r {
+	case TooManyBeats, ProtocolError, TooLarge, Internal:
 		return true
 	}
 	return false

@@ -454,8 +454,8 @@ func TestRule8TheApplicationsDeadlinesStayItsOwn(t *testing.T) {
 			t.Errorf("the application's deadline: %v after %v", err, time.Since(start))
 		}
 		err = <-result
-		var timeout net.Error
-		if !errors.As(err, &timeout) || !timeout.Timeout() || !errors.Is(err, os.ErrDeadlineExceeded) || !errors.Is(err, net.ErrClosed) {
+		var ended net.Error
+		if !errors.As(err, &ended) || ended.Timeout() || errors.Is(err, os.ErrDeadlineExceeded) || !errors.Is(err, net.ErrClosed) || !errors.Is(err, Silent) {
 			t.Errorf("the engine's deadline: %v", err)
 		}
 		if !errors.As(err, &e) || e.Reason != Silent || e.Silence < sec || e.Age < sec || e.Age > sec+3*DefaultTick {

@@ -16,8 +16,8 @@ import (
 // The context ends with the stream, or with its session; its cause is the
 // [*Error] that says why. A handler must return once that has happened: Serve
 // waits for it. It should keep reading: on a transport other than TCP, what it
-// has not read is no evidence. When the server drains, writes fail with an
-// [*Error] for [Draining] as soon as the peer has been told so.
+// has not read is no evidence. When the server drains, [Conn.Draining] is closed:
+// the handler may finish what is under way.
 type Handler func(ctx context.Context, c *Conn)
 
 // Server serves the sessions of a transport's listener, each under the
@@ -56,9 +56,10 @@ type Server struct {
 
 	sessionPolicy, streamPolicy Policy // with their opening phase; set by Serve
 	sessionCounts, streamCounts ledger
+	lingers                     lingers
 
 	mu       sync.Mutex
-	sessions lives
+	sessions list
 	served   bool
 	draining bool
 	closed   bool
@@ -121,7 +122,6 @@ func (s *Server) Serve(ctx context.Context, l transport.Listener) error {
 	err := s.accept(accepting, context.WithoutCancel(ctx), l)
 	l.Close()
 	s.drain()
-	s.serving.Wait()
 	return err
 }
 
@@ -202,7 +202,7 @@ func (s *Server) accept(ctx, sessions context.Context, l transport.Listener) err
 func (s *Server) admit(ctx context.Context, sess transport.Session) {
 	if sess.Multiplexed() {
 		x := newSession(ctx, s, sess)
-		if x.life.begin(); s.enter(&x.life) {
+		if x.state.begin(); s.enter(&x.state) {
 			x.start()
 		}
 		return
@@ -215,28 +215,27 @@ func (s *Server) admit(ctx context.Context, sess transport.Session) {
 	}
 	c := s.newConn(stream)
 	c.sess = sess
-	c.life.policy, c.life.ledger = s.sessionPolicy, &s.sessionCounts
-	if s.feeds(c) {
-		c.startFeeding()
+	c.state.policy = s.sessionPolicy
+	if s.parks(c) {
+		c.startParked()
 		return
 	}
 	c.handled(ctx)
-	if c.life.begin(); s.enter(&c.life) {
+	if c.state.begin(); s.enter(&c.state) {
 		go func() {
-			defer s.leave(&c.life)
+			defer s.leave(&c.state)
 			s.handle(c)
 		}()
 	}
 }
 
-// newConn is the connection of a stream, but for its life.
+// newConn is the connection of a stream, whose state is still to begin.
 func (s *Server) newConn(stream transport.Stream) *Conn {
 	c := &Conn{srv: s, stream: stream}
-	c.life.cfg, c.life.holder = &s.Config, c
+	c.state.cfg, c.state.owner = &s.Config, c
 	if code := s.codec(); code != codec.Raw {
 		hello := s.hello()
-		c.coded = &coded{coder: code.Server(hello)}
-		c.allowed.rate = s.maxBeats(hello.Beat)
+		c.framed = newFramed(c, code.Server(hello), s.maxBeats(hello.Beat))
 	}
 	return c
 }
@@ -262,7 +261,7 @@ const beatsPerTimeout = 3
 // handle runs the handler on c, ends c when it returns, and waits until that
 // has been told.
 func (s *Server) handle(c *Conn) {
-	defer c.life.stages.wait(isTold)
+	defer c.awaitClosed()
 	defer c.Close()
 	defer c.rescue()
 	if c.ctx != nil {
@@ -275,7 +274,7 @@ func (s *Server) handle(c *Conn) {
 // rescue ends a connection whose handler panics.
 func (c *Conn) rescue() {
 	if r := recover(); r != nil {
-		c.life.end(Error{Reason: Internal, Err: &panicked{r, debug.Stack()}})
+		c.state.fail(&Error{Reason: Internal, Err: &panicked{r, debug.Stack()}})
 	}
 }
 
@@ -290,25 +289,25 @@ func (p *panicked) Error() string {
 }
 
 // enter counts a session among those that are served, or ends it.
-func (s *Server) enter(l *life) bool {
+func (s *Server) enter(st *state) bool {
 	s.mu.Lock()
 	if s.closed || s.draining {
 		s.mu.Unlock()
-		l.end(Error{Reason: Draining})
+		st.end(ending{Error: Error{Reason: Draining}})
 		return false
 	}
 	defer s.mu.Unlock()
-	s.sessions.add(l)
+	s.sessions.add(st)
 	s.serving.Add(1)
 	return true
 }
 
 // leave is for a session that has ended, and is served no more.
-func (s *Server) leave(l *life) {
+func (s *Server) leave(st *state) {
 	defer s.serving.Done()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sessions.remove(l)
+	s.sessions.remove(st)
 	s.checkIdle()
 }
 
@@ -323,60 +322,64 @@ func (s *Server) checkIdle() {
 	}
 }
 
-// drain tells every peer, waits, and ends what is left.
+// drain asks every peer to finish, waits, and ends what is left.
 func (s *Server) drain() {
 	s.mu.Lock()
 	s.draining = true
 	s.checkIdle()
-	closed := s.closed
+	wait := s.Drain
+	if wait <= 0 {
+		wait = DefaultDrain
+	}
+	if s.closed {
+		wait = 0
+	}
 	left := s.sessions.all()
 	s.mu.Unlock()
 	s.emit(Event{What: DrainBegan})
-	if !closed {
-		wait := s.Drain
-		if wait <= 0 {
-			wait = DefaultDrain
-		}
+	until := time.Now().Add(wait)
+	if wait > 0 {
 		timer := time.NewTimer(wait)
 		defer timer.Stop()
-		var telling sync.WaitGroup // which may take longer than that
-		telling.Go(func() { each(left, func(l *life) { l.holder.drain() }) })
-		defer telling.Wait()
+		each(left, func(st *state) { st.owner.drain() })
 		select {
 		case <-s.idle:
 		case <-timer.C:
 		}
 	}
 	s.endAll()
+	s.serving.Wait()
+	s.lingers.wait(max(time.Until(until), lingerShort.time))
 }
 
 func (s *Server) endAll() {
 	s.mu.Lock()
 	left := s.sessions.all()
 	s.mu.Unlock()
-	each(left, func(l *life) { l.end(Error{Reason: Draining}) })
+	each(left, func(st *state) { st.end(ending{Error: Error{Reason: Draining}}) })
 }
 
-// each runs f on each session, several at a time, since a farewell may have to
-// wait for a socket.
-func each(list []*life, f func(*life)) {
+// each runs f on each session, several at a time, since sending a frame may take a
+// moment.
+func each(list []*state, f func(*state)) {
 	var wg sync.WaitGroup
-	next := make(chan *life)
+	next := make(chan *state)
 	for range min(mostExpiring, len(list)) {
 		wg.Go(func() {
-			for l := range next {
-				f(l)
+			for st := range next {
+				f(st)
 			}
 		})
 	}
-	for _, l := range list {
-		next <- l
+	for _, st := range list {
+		next <- st
 	}
 	close(next)
 	wg.Wait()
 }
 
-// Close ends every session at once, for [Draining], and makes Serve return.
+// Close ends every session at once, for [Draining], and makes Serve return within a
+// second.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true
@@ -386,5 +389,6 @@ func (s *Server) Close() error {
 		stop()
 	}
 	s.endAll()
+	time.AfterFunc(lingerShort.time, s.lingers.end)
 	return nil
 }

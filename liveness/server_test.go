@@ -171,7 +171,8 @@ func TestDrainEndsAsSoonAsAllHaveLeft(t *testing.T) {
 		w := serve(t, &Server{Config: Config{Policy: Sliding(time.Hour)}, Codec: codec.Auto, Drain: time.Hour}, tr)
 		c := w.client(Client{})
 		var wg sync.WaitGroup
-		wg.Go(func() { io.Copy(io.Discard, c); c.Close() })
+		wg.Go(func() { io.Copy(io.Discard, c) })
+		wg.Go(func() { <-c.Draining(); c.Close() })
 		time.Sleep(sec)
 		start := time.Now()
 		w.stop()

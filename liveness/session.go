@@ -5,38 +5,30 @@ import (
 	"errors"
 	"io"
 	"net"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/livenet/livenet/transport"
 )
 
 // session is a server's side of a session that carries several streams: its
-// life, and its streams.
+// state, and its streams.
 type session struct {
-	srv  *Server
-	sess transport.Session
-	life life
-	ctx  context.Context // has its handlers' values, and does not end
+	srv   *Server
+	sess  transport.Session
+	state state
+	ctx   context.Context // has its handlers' values, and does not end
 
-	telling atomic.Int32 // times that its streams are being told of an end
-	untaken atomic.Int32 // farewells in a row that the peer did not take
-	lost    atomic.Int32 // and in all
-
-	mu       sync.Mutex
-	conns    map[*Conn]struct{}
-	lastTold chan struct{} // closed when whoever began last has told its streams; nil: nobody has
-	draining bool
-	left     time.Duration // when a stream ended last, on the engine's clock; 0: none has
-	full     func() bool   // stops looking for the session's end while no more streams are accepted; nil: they are
-	holds    int           // its life, accepting, and each stream; without any the server is done with it
+	mu    sync.Mutex
+	conns map[*Conn]struct{}
+	left  time.Duration // when a stream ended last, on the engine's clock; 0: none has
+	full  func() bool   // stops looking for the session's end while no more streams are accepted; nil: they are
+	holds int           // its state, accepting, and each stream; without any the server is done with it
 }
 
 func newSession(ctx context.Context, s *Server, sess transport.Session) *session {
 	x := &session{srv: s, sess: sess, ctx: ctx, conns: make(map[*Conn]struct{}), holds: 2}
-	x.life.cfg, x.life.policy, x.life.ledger, x.life.holder = &s.Config, s.sessionPolicy, &s.sessionCounts, x
+	x.state.cfg, x.state.policy, x.state.owner = &s.Config, s.sessionPolicy, x
 	return x
 }
 
@@ -99,19 +91,19 @@ func (x *session) release() {
 	last := x.holds == 0
 	x.mu.Unlock()
 	if last {
-		x.srv.leave(&x.life)
+		x.srv.leave(&x.state)
 	}
 }
 
 // serve begins to serve a stream.
 func (x *session) serve(stream transport.Stream) {
 	c := x.open(stream)
-	if x.srv.feeds(c) {
-		c.startFeeding()
+	if x.srv.parks(c) {
+		c.startParked()
 		return
 	}
 	c.handled(x.ctx)
-	if c.life.begin(); x.enter(c) {
+	if c.state.begin(); x.enter(c) {
 		go func() {
 			defer x.leave(c)
 			x.srv.handle(c)
@@ -123,41 +115,37 @@ func (x *session) serve(stream transport.Stream) {
 func (x *session) open(stream transport.Stream) *Conn {
 	c := x.srv.newConn(stream)
 	c.muxed = true
-	c.life.kind, c.life.parent, c.life.policy, c.life.ledger = KindStream, &x.life, x.srv.streamPolicy, &x.srv.streamCounts
+	c.state.parent, c.state.policy = &x.state, x.srv.streamPolicy
 	return c
 }
 
 // enter counts c among the session's connections, or ends it with the session.
 func (x *session) enter(c *Conn) bool {
 	x.mu.Lock()
-	if !x.draining && x.life.ended.Load() == nil {
+	if x.state.phase.Load() == open {
 		defer x.mu.Unlock()
 		x.conns[c] = struct{}{}
 		x.holds++
 		return true
 	}
 	x.mu.Unlock()
-	e := Error{Reason: Draining}
-	if end := x.life.ended.Load(); end != nil {
+	e := ending{Error: Error{Reason: Draining}}
+	if end := x.state.ended.Load(); end != nil {
 		e = end.ofStream()
 	}
-	c.life.end(e)
+	c.state.end(e)
 	return false
 }
 
-// leave is for a connection that has ended, and is served no more. A session that
-// drains ends with the last one that had said something.
+// leave is for a connection that has ended, and is served no more.
 func (x *session) leave(c *Conn) {
 	defer x.release()
 	x.mu.Lock()
 	delete(x.conns, c)
 	x.left = x.srv.engine().time()
-	draining, wasFull := x.draining, x.full
+	wasFull := x.full
 	x.full = nil
 	x.mu.Unlock()
-	if draining {
-		x.closeSoon()
-	}
 	if wasFull != nil {
 		wasFull()
 		x.start()
@@ -172,9 +160,9 @@ func (x *session) broken(err error) {
 	// An EOF that a transport found beneath is the peer's end, and not an orderly one.
 	_, explained := errors.AsType[*transport.CloseError](err)
 	if explained || !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
-		x.life.note(explain(err))
+		x.state.note(explain(err))
 	}
-	x.life.close()
+	x.state.finish()
 }
 
 // list is the session's connections.
@@ -188,42 +176,20 @@ func (x *session) list() []*Conn {
 	return list
 }
 
-// drain tells the peer that this end is going away, and lets it finish.
+// drain asks the peer to finish on each stream. It then closes the session: what is
+// still under way would be dropped if this end did, and nothing tells when the peer
+// has taken it. A session that has nothing under way is ended at once.
 func (x *session) drain() {
-	x.life.note(&Error{Reason: Draining})
-	x.mu.Lock()
-	x.draining = true
+	x.mu.Lock() // no stream enters from here on
+	x.state.reach(draining)
+	last := x.left
 	x.mu.Unlock()
-	waiting := false
-	x.tell(func(c *Conn) { waiting = c.drainNow() || waiting })
-	if !waiting {
-		x.closeSoon()
+	busy := last != 0 && x.srv.engine().time()-last < lingerWhole.time
+	for _, c := range x.list() {
+		busy = c.askToFinish() || busy
 	}
-}
-
-// closeSoon ends a session that drains and has no more streams to wait for. That would drop what
-// is still under way on them, and nothing tells when the peer has taken it: so the
-// peer has a moment, from when the last stream ended, to end the session itself.
-func (x *session) closeSoon() {
-	if x.life.ended.Load() != nil {
-		return
-	}
-	x.mu.Lock()
-	left := x.left
-	busy := false // with a stream that had said nothing when it was asked
-	for c := range x.conns {
-		if busy = c.life.in.Load() > 0; busy {
-			break
-		}
-	}
-	x.mu.Unlock()
-	wait := left + lingerTime - x.srv.engine().time()
-	switch {
-	case busy: // the last one comes here
-	case left != 0 && wait > 0:
-		time.AfterFunc(wait, x.closeSoon)
-	default:
-		x.life.close()
+	if !busy {
+		x.state.end(ending{Error: Error{Reason: Draining}})
 	}
 }
 
@@ -238,10 +204,9 @@ func (x *session) witness() *witness {
 	return w
 }
 
-func (x *session) unasked() (time.Duration, bool) { return 0, false } // it judges by what the client does by itself
+func (x *session) ledger() *ledger { return &x.srv.sessionCounts }
 
-// hasSaid reports whether a stream that is there has said it.
-func (x *session) hasSaid() bool { return slices.ContainsFunc(x.list(), (*Conn).hasSaid) }
+func (x *session) pingable() (time.Duration, bool) { return 0, false } // it judges by what the client does by itself
 
 // probe asks the peer over whichever stream can.
 func (x *session) probe() bool {
@@ -249,70 +214,22 @@ func (x *session) probe() bool {
 		if c.ping() {
 			return true
 		}
-		// A stream that fails may have cost its time; the next one is not worth
-		// the same again, since this is asked for many sessions.
-		if c.hasCodec() && c.clogged.Load() {
+		// A stream whose window is full may have cost its time; the next one is not
+		// worth the same again, since this is asked for many sessions.
+		if c.framed != nil && c.framed.out.blocked.Load() {
 			return false
 		}
 	}
 	return true
 }
 
-// mostUntaken is how many farewells in a row a peer need not take until the
-// others are not tried: there may be very many, and whoever says them has others
-// to end. One alone may be of a stream that is not read.
-const mostUntaken = 8
-
-// tell has all streams told something that may take a farewell: one thing after
-// the other, since each has to wait for the farewell before it on its stream, and
-// whoever takes none is known by the first.
-func (x *session) tell(f func(*Conn)) {
-	if x.telling.Add(1) == 1 {
-		x.untaken.Store(0)
-		x.lost.Store(0)
-	}
-	defer x.telling.Add(-1)
-	told := make(chan struct{})
-	defer close(told)
-	x.mu.Lock()
-	before := x.lastTold
-	x.lastTold = told
-	x.mu.Unlock()
-	if before != nil {
-		<-before
-	}
+// shut ends the session, and its streams with it: the transport tells the peer the
+// reason for all of them.
+func (x *session) shut(e *ending) {
 	for _, c := range x.list() {
-		f(c)
+		c.state.end(e.ofStream())
 	}
-}
-
-// told takes note of whether the peer has taken a farewell.
-func (x *session) told(said bool) {
-	if said {
-		x.untaken.Store(0)
-	} else {
-		x.untaken.Add(1)
-		x.lost.Add(1)
-	}
-}
-
-// farewellTime is how long a farewell may take. The more were lost where all are being
-// told, the less it is worth to wait for another: all together take little longer than
-// a few.
-func (x *session) farewellTime() time.Duration {
-	if x.telling.Load() == 0 {
-		return farewellTime
-	}
-	return farewellTime * mostUntaken / time.Duration(mostUntaken+x.lost.Load())
-}
-
-// takesNone reports whether a farewell is in vain.
-func (x *session) takesNone() bool { return x.telling.Load() > 0 && x.untaken.Load() >= mostUntaken }
-
-// shut ends the session: each stream with its farewell, then the whole.
-func (x *session) shut(e *Error) {
-	x.tell(func(c *Conn) { c.life.end(e.ofStream()) })
 	x.sess.Close(e.Reason.Code(), e.Text)
 }
 
-func (x *session) ended() { x.release() }
+func (x *session) released() { x.release() }

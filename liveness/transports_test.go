@@ -265,13 +265,16 @@ func TestDrainOnEveryTransport(t *testing.T) {
 		w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Codec: codec.Auto}, n)
 		c := w.client(Client{})
 		say(t, c, "hello")
+		var reading sync.WaitGroup
+		reading.Go(func() { io.Copy(io.Discard, c) })
 		w.stop()
-		_, err := c.Read(make([]byte, 1))
-		var e *Error
-		if !errors.As(err, &e) || e.Reason != Draining {
-			t.Errorf("the client is told %v", err)
+		select {
+		case <-c.Draining():
+		case <-time.After(8 * sec):
+			t.Error("the client was not asked to finish")
 		}
 		c.Close()
+		reading.Wait()
 		w.end()
 	})
 }

@@ -296,12 +296,12 @@ func sendAwayFor(l net.Listener, code uint64, text string) error {
 		if err != nil {
 			return err
 		}
-		if _, err := conn.Write(coder.AppendOwed(nil)); err != nil {
+		if _, err := conn.Write(coder.AppendPending(nil)); err != nil {
 			return err
 		}
 		ended = seen.End
 	}
-	bye, _ := coder.AppendBye(nil, code, text)
+	bye, _ := coder.AppendClose(nil, code, text)
 	_, err = conn.Write(bye)
 	return err
 }
@@ -332,7 +332,7 @@ func fallSilent(l net.Listener, greet bool) error {
 		// A server with a fixed deadline, for instance, asks for no beats.
 		coder := codec.Frame.Server(codec.Hello{})
 		buf := make([]byte, 64)
-		for !coder.Owes() {
+		for !coder.Pending() {
 			n, err := conn.Read(buf)
 			if err != nil {
 				return err
@@ -341,7 +341,7 @@ func fallSilent(l net.Listener, greet bool) error {
 				return err
 			}
 		}
-		if _, err := conn.Write(coder.AppendOwed(nil)); err != nil {
+		if _, err := conn.Write(coder.AppendPending(nil)); err != nil {
 			return err
 		}
 	}

@@ -74,7 +74,7 @@ func newRawClient(t dialTask) (role, error) {
 		pings: code.Client(codec.Hello{}), pace: pace{every: t.Beat, n: max(1, t.Sessions)},
 		sessions: make([]rawSession, 0, t.Sessions), state: clientState{Failed: make(tally)},
 	}
-	c.hello = c.pings.AppendOwed(nil)
+	c.hello = c.pings.AppendPending(nil)
 	if ping, ok := c.pings.AppendPing(nil, 1); ok {
 		c.hello = append(c.hello, ping...)
 	} else {

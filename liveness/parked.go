@@ -8,12 +8,12 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// This file is the way of a connection whose server has no Handler, but Data:
-// it is fed. Where the stream is pollable it is parked between its pieces:
-// nothing of it runs, and it holds no buffer.
+// This file is the way of a connection whose server has no Handler, but Data: it is
+// message-driven. Where the stream is pollable it is parked between the messages:
+// no goroutine of it runs, and it holds no buffer.
 
-// feeds reports whether c is to be fed without a goroutine.
-func (s *Server) feeds(c *Conn) bool {
+// parks reports whether c is to be served without a goroutine.
+func (s *Server) parks(c *Conn) bool {
 	if s.Data == nil {
 		return false
 	}
@@ -21,21 +21,21 @@ func (s *Server) feeds(c *Conn) bool {
 	return ok
 }
 
-// The bits of a Conn's fed word. Whoever of two sets, or clears, its bit last
-// takes the connection off the list of its server or session: the one who ended
-// it, or the one who fed it.
+// The bits of a Conn. Of feeding and hasEnded, whoever sets the one or clears the other
+// last takes the connection off the list of its server or session.
 const (
-	isFed   = 1 << iota // without a goroutine of its own, all its life
-	feeding             // somebody is at it
-	hasEnded
+	parkable  = 1 << iota // without a goroutine of its own, from its grant to its end
+	feeding               // a goroutine is at it
+	hasEnded              // and that was reported
+	peerEnded             // EOF was read
 )
 
-func (c *Conn) isFed() bool { return c.fed.Load()&isFed != 0 }
+func (c *Conn) isParked() bool { return c.bits.Load()&parkable != 0 }
 
-// startFeeding begins the life of a connection that is fed.
-func (c *Conn) startFeeding() {
-	c.fed.Store(isFed | feeding)
-	c.life.begin()
+// startParked begins the state of a connection that is served without a goroutine.
+func (c *Conn) startParked() {
+	c.bits.Store(parkable | feeding)
+	c.state.begin()
 	if c.enter() {
 		c.park()
 	}
@@ -43,17 +43,17 @@ func (c *Conn) startFeeding() {
 
 // session is the one of which c is a stream, or nil.
 func (c *Conn) session() *session {
-	if c.life.parent == nil {
+	if c.state.parent == nil {
 		return nil
 	}
-	return c.life.parent.holder.(*session)
+	return c.state.parent.owner.(*session)
 }
 
 func (c *Conn) enter() bool {
 	if x := c.session(); x != nil {
 		return x.enter(c)
 	}
-	return c.srv.enter(&c.life)
+	return c.srv.enter(&c.state)
 }
 
 func (c *Conn) leave() {
@@ -61,7 +61,7 @@ func (c *Conn) leave() {
 		x.leave(c)
 		return
 	}
-	c.srv.leave(&c.life)
+	c.srv.leave(&c.state)
 }
 
 // park lets go of a connection that has nothing to read until it has, or until
@@ -69,38 +69,38 @@ func (c *Conn) leave() {
 func (c *Conn) park() {
 	if c.pause() {
 		p, _ := transport.Poll(c.stream.(transport.Stream))
-		p.WakeOnRead((*fedConn)(c))
+		p.WakeOnRead((*parkedConn)(c))
 	}
 }
 
 // pause reports false if the connection has ended: then there is nothing left
 // to do with it.
 func (c *Conn) pause() bool {
-	if c.fed.And(^uint32(feeding))&hasEnded != 0 {
+	if c.bits.And(^uint32(feeding))&hasEnded != 0 {
 		c.leave()
 		return false
 	}
 	return true
 }
 
-// ended is the other way to the end of a connection that is fed.
-func (c *Conn) ended() {
-	if c.isFed() && c.fed.Or(hasEnded)&feeding == 0 {
+// released is the other way to the end of a parked connection.
+func (c *Conn) released() {
+	if c.isParked() && c.bits.Or(hasEnded)&feeding == 0 {
 		c.leave()
 	}
 }
 
-// A fedConn is a Conn as whoever wakes it sees it.
-type fedConn Conn
+// A parkedConn is a Conn as whoever wakes it sees it.
+type parkedConn Conn
 
-func (f *fedConn) Wake() {
-	if f.fed.Or(feeding)&hasEnded == 0 {
-		go (*Conn)(f).feed()
+func (p *parkedConn) Wake() {
+	if p.bits.Or(feeding)&hasEnded == 0 {
+		go (*Conn)(p).serveParked()
 	}
 }
 
-// feed hands what there is to Data, and parks.
-func (c *Conn) feed() {
+// serveParked hands what there is to Data, and parks.
+func (c *Conn) serveParked() {
 	more := false
 	defer func() { // also when Data ends its goroutine
 		if more {
@@ -117,8 +117,8 @@ func (c *Conn) feed() {
 func (c *Conn) feedAll() (more bool) {
 	defer c.rescue()
 	p, _ := transport.Poll(c.stream.(transport.Stream))
-	b := meals.Get().(*[]byte)
-	defer meals.Put(b)
+	b := dataBuffers.Get().(*[]byte)
+	defer dataBuffers.Put(b)
 	for {
 		if fed, err := c.feedPiece(*b, p.TryRead); !fed || err != nil {
 			return fed && err == transport.ErrWouldBlock
@@ -136,11 +136,11 @@ func (c *Conn) feedWaiting() {
 			w.WaitRead() // an error here is Read's to tell
 		}
 		if b == nil {
-			b = meals.Get().(*[]byte)
+			b = dataBuffers.Get().(*[]byte)
 		}
 		fed, err := c.feedPiece(*b, c.stream.Read)
 		if ok || !fed || err != nil {
-			meals.Put(b)
+			dataBuffers.Put(b)
 			b = nil
 		}
 		switch {
@@ -157,18 +157,18 @@ func (c *Conn) feedWaiting() {
 
 // ready reports whether there is something to read though the stream has nothing.
 func (c *Conn) ready() bool {
-	if !c.hasCodec() {
+	if c.framed == nil {
 		return false
 	}
-	c.rmu.Lock()
-	defer c.rmu.Unlock()
-	return c.rest != nil || c.over.Load() != nil
+	c.readLock.Lock()
+	defer c.readLock.Unlock()
+	return c.framed.in.ready()
 }
 
 // feedPiece reads once, and hands what it got to Data. It reports false if Data
 // has failed: whatever its error, that is the end. Err is reading's.
 func (c *Conn) feedPiece(b []byte, read func([]byte) (int, error)) (fed bool, err error) {
-	n, err := c.take(b, read)
+	n, err := c.readOnce(b, read)
 	if n > 0 {
 		if err := c.srv.Data(c, b[:n]); err != nil {
 			c.failed(err)
@@ -178,35 +178,17 @@ func (c *Conn) feedPiece(b []byte, read func([]byte) (int, error)) (fed bool, er
 	return true, err
 }
 
-// take reads a piece with one call of read.
-func (c *Conn) take(b []byte, read func([]byte) (int, error)) (int, error) {
-	if c.hasCodec() {
-		return c.takeCoded(b, read)
-	}
-	n, err := read(b)
-	if err == transport.ErrWouldBlock {
-		c.took(n, nil) // TLS may have both
-		return n, err
-	}
-	return c.took(n, err)
-}
-
 // failed takes note of Data's error, unless it is one that came from here.
 func (c *Conn) failed(err error) {
 	var known *Error
 	if errors.As(err, &known) {
 		return
 	}
-	e := Error{Reason: Internal, Err: err}
-	if noted := c.life.noted.Load(); noted != nil && noted.Reason == Draining && noted.Initiator == Local {
-		c.life.end(e) // what it has written is no whole answer
-		return
-	}
-	c.life.note(&e)
+	c.state.fail(&Error{Reason: Internal, Err: err})
 }
 
-// meals are the buffers that Data gets.
-var meals = sync.Pool{New: func() any {
+// dataBuffers are what Data is called with.
+var dataBuffers = sync.Pool{New: func() any {
 	b := make([]byte, chunk)
 	return &b
 }}

@@ -1,0 +1,215 @@
+package liveness
+
+import (
+	"io"
+	"net"
+	"time"
+
+	"github.com/livenet/livenet/transport"
+)
+
+// A Conn is closed in this order:
+//
+//  1. The reason is stored, and the handler's context ends: whoever is woken by what
+//     follows finds it.
+//  2. The application's blocked calls return.
+//  3. A Close frame is sent, behind the rest of a frame that was begun.
+//  4. This direction ends. A peer that isn't waited for is reset instead.
+//  5. The books are changed and the event is emitted; Close returns.
+//  6. What the peer still sends is read and dropped until it ends its direction too.
+//     A kernel that closes a socket with unread input resets the connection, and
+//     drops what was on its way to the peer.
+//  7. The stream is closed, and its session with it if it has no other stream.
+//
+// None of this waits for the peer but the linger, a goroutine that does 4, 6 and 7, and
+// 3 if the peer's window had no room for it. One of several streams of a session needs
+// no 6.
+
+// A lingerLimit bounds how long a peer is waited for, and how much of its input is
+// dropped meanwhile.
+type lingerLimit struct {
+	time  time.Duration
+	bytes int64
+}
+
+var (
+	// What was written before an end of the application's own is to arrive, however
+	// slowly the peer reads.
+	lingerWhole = lingerLimit{30 * time.Second, 16 << 20}
+	// A deadline has passed, or the peer broke a rule.
+	lingerShort = lingerLimit{time.Second, 1 << 20}
+	// A dialled connection's Close waits for it.
+	lingerDialed = lingerLimit{5 * time.Second, 16 << 20}
+)
+
+func (c *Conn) lingerLimit(e *ending) lingerLimit {
+	switch {
+	case e.Reason.expiry(), e.Reason.fault():
+		return lingerShort
+	case c.dialed != nil:
+		return lingerDialed
+	}
+	return lingerWhole
+}
+
+// shut does steps 1 to 3, and 4 and 7 where nothing is waited for.
+func (c *Conn) shut(e *ending) {
+	if c.dialed != nil {
+		c.dialed.beat.stop()
+	}
+	if c.ctx != nil {
+		c.ctx.end(&e.Error)
+	}
+	switch {
+	case !c.own():
+		c.shutForeign(e)
+	case e.session: // closing it ends its streams, and tells the peer the reason for all of them
+	default:
+		c.interrupt()
+		sent, flushed := c.sendClose(e, controlTime)
+		c.endWrite(e, sent, flushed)
+	}
+}
+
+// own reports whether the stream is a transport's, not one that was given to NewConn.
+func (c *Conn) own() bool { return c.srv != nil || c.dialed != nil }
+
+func (c *Conn) shutForeign(e *ending) {
+	if e.abrupt {
+		reset(c.stream)
+		return
+	}
+	c.stream.Close()
+}
+
+// past is a deadline that has passed under any clock.
+var past = time.Unix(1, 0)
+
+// interrupt has the application's blocked calls return.
+func (c *Conn) interrupt() {
+	c.stream.SetReadDeadline(past)
+	if c.framed != nil {
+		c.framed.out.stop()
+	} else {
+		c.stream.SetWriteDeadline(past)
+	}
+}
+
+// sendClose sends the rest of a frame and a Close frame, within d. It reports
+// whether the peer gets to know the reason by that, and whether nothing is left that
+// should be sent. A peer that was never heard may be in the middle of a handshake,
+// which is not waited for.
+func (c *Conn) sendClose(e *ending, d time.Duration) (sent, flushed bool) {
+	if c.framed == nil || e.Initiator == Peer && e.Reason != PeerClosed || c.state.in.Load() == 0 {
+		return false, true
+	}
+	w := &c.framed.out
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if e.abrupt && (w.rest != nil || w.blocked.Load()) {
+		return false, false // what the peer has not taken is dropped
+	}
+	_, err := notLate(d, func(until time.Time) (int, error) {
+		c.stream.SetWriteDeadline(until)
+		return w.sendAll(func(b []byte) []byte {
+			b, sent = c.framed.coder.AppendClose(b, e.Reason.Code(), e.Text)
+			return b
+		})
+	})
+	return sent && err == nil, err == nil
+}
+
+// endWrite ends this direction, and the stream with it where the peer isn't waited
+// for.
+func (c *Conn) endWrite(e *ending, sent, flushed bool) {
+	s := c.stream.(transport.Stream)
+	switch {
+	case c.muxed && c.dialed == nil:
+		switch {
+		case sent || flushed && e.whole() || e.Initiator == Peer:
+			c.close(e)
+		case flushed || e.abrupt:
+			s.Reset(e.Reason.Code()) // which tells the reason
+			c.close(e)
+		default:
+			c.startLinger(e, false)
+		}
+	case e.abrupt, !sent && e.Reason.fault() && e.Initiator == Local:
+		s.Reset(e.Reason.Code())
+		c.close(e)
+	case flushed && (c.bits.Load()&peerEnded != 0 || c.state.out.Load() == 0): // nothing comes, or nothing can be lost
+		c.close(e)
+	default:
+		c.startLinger(e, flushed)
+	}
+}
+
+// startLinger has a goroutine wait for the peer.
+func (c *Conn) startLinger(e *ending, flushed bool) {
+	if c.srv != nil {
+		c.srv.lingers.add(c)
+	}
+	go func() {
+		if c.srv != nil {
+			defer c.srv.lingers.remove(c)
+		}
+		c.linger(e, flushed)
+	}()
+}
+
+// linger does steps 4, 6 and 7, and first 3 unless that is done. It reads all the time:
+// the peer may be waiting for that before it reads what this end has to send.
+func (c *Conn) linger(e *ending, flushed bool) {
+	limit := c.lingerLimit(e)
+	for !c.readLock.TryLock() { // until the application's read has returned, which may have set a deadline
+		c.stream.SetReadDeadline(past)
+		time.Sleep(time.Millisecond)
+	}
+	c.readLock.Unlock() // later ones don't reach the stream
+	if c.framed != nil && c.framed.in.beats != nil {
+		<-c.framed.in.beats.c
+	}
+	c.stream.SetReadDeadline(time.Now().Add(limit.time))
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		io.Copy(io.Discard, io.LimitReader(c.stream, limit.bytes))
+	}()
+	if !flushed {
+		_, flushed = c.sendClose(e, limit.time)
+	}
+	switch {
+	case !flushed: // an end within a frame would be the peer's protocol error
+		c.stream.(transport.Stream).Reset(e.Reason.Code())
+	case c.muxed && c.dialed == nil: // what was written arrives as long as the session lives
+		c.stream.Close()
+	case closeWrite(c.stream) != nil:
+		c.stream.Close()
+	}
+	<-read
+	c.close(e)
+}
+
+// close closes the stream, and the session if it is this stream's alone.
+func (c *Conn) close(e *ending) {
+	c.stream.Close()
+	if c.sess != nil {
+		code, text := e.Reason.Code(), e.Text
+		if c.muxed && e.Initiator == Peer { // it has ended the stream; the session ends because it is not needed any more
+			code, text = Done.Code(), ""
+		}
+		c.sess.Close(code, text)
+	}
+	if c.dialed != nil {
+		c.dialed.gone.open()
+	}
+}
+
+// reset closes conn such that its send queue is dropped, if it is TCP.
+func reset(conn net.Conn) {
+	if tcp, _ := beneath(conn); tcp != nil {
+		tcp.SetLinger(0)
+		tcp.Close() // first: closing TLS above it would want to send
+	}
+	conn.Close()
+}

@@ -1,0 +1,76 @@
+package liveness
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/livenet/livenet/codec"
+)
+
+// framed is what a Conn holds beyond its stream if it has a codec.
+type framed struct {
+	coder codec.Coder
+	hello atomic.Pointer[codec.Hello] // the peer's
+	in    reader
+	out   writer
+}
+
+func newFramed(c *Conn, coder codec.Coder, maxBeats int32) *framed {
+	f := &framed{coder: coder}
+	f.in = reader{conn: c, framed: f, allowed: allowance{rate: maxBeats}}
+	f.out = writer{conn: c, framed: f}
+	return f
+}
+
+// dialed is what a Conn holds beyond its stream if this end dialled it.
+type dialed struct {
+	beat    *beater // nil: it does not beat
+	implied bool    // the policy is what follows from the beats, which are to be answered
+	hello   bool    // Hellos are being exchanged: the state has not begun; set by Dial only
+
+	// noPing is until when, on the engine's clock, no Ping could be sent: within a line,
+	// or after CloseWrite. 0: it could all the time.
+	noPing atomic.Int64
+
+	gone latch // opened when the session is closed
+}
+
+// stillNoPing stands for now in noPing.
+const stillNoPing = int64(1<<63 - 1)
+
+// pingPossible takes note of whether a Ping can be sent.
+func (c *Conn) pingPossible(can bool) {
+	switch {
+	case c.dialed == nil:
+	case !can:
+		c.dialed.noPing.Store(stillNoPing)
+	case c.dialed.noPing.Load() == stillNoPing:
+		c.dialed.noPing.Store(int64(c.state.cfg.engine().time()))
+	}
+}
+
+// pingable returns how long a Ping has been possible again after a time in which
+// none could be sent; false: it was all the time, or it does not matter.
+func (c *Conn) pingable() (since time.Duration, limited bool) {
+	if c.dialed == nil || !c.dialed.implied {
+		return 0, false
+	}
+	switch until := c.dialed.noPing.Load(); until {
+	case 0:
+		return 0, false
+	case stillNoPing:
+		return 0, true
+	default:
+		return c.state.cfg.engine().time() - time.Duration(until), true
+	}
+}
+
+// exchangingHellos reports whether the connection is still being dialled.
+func (c *Conn) exchangingHellos() bool { return c.dialed != nil && c.dialed.hello }
+
+// sentBeat tells the beater that data, or a beat, has been sent.
+func (c *Conn) sentBeat(beat bool) {
+	if c.dialed != nil {
+		c.dialed.beat.sent(beat)
+	}
+}

@@ -1,0 +1,383 @@
+package liveness
+
+import (
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A state is that of one session or stream, from its grant to its one end. It only
+// moves forward:
+//
+//	open ───► draining ───► closing ───► closed
+//	  └──────────────────────►┘
+//
+// Whoever wants to end it calls end. The first caller's reason is the reason.
+type state struct {
+	cfg    *Config
+	policy Policy // nil: the parent's lease answers for this one, too
+	parent *state // of a stream: its session
+	owner  owner
+	id     uint64
+	began  time.Duration // on the engine's clock
+	phase  atomic.Uint32
+	heard  atomic.Bool // by the application, in a way of its own: see Renew
+	lease  Lease       // granted if there is a policy
+
+	pending atomic.Pointer[ending]       // the first sign of why it will end
+	ended   atomic.Pointer[ending]       // why it ends; set before anything is closed
+	signals atomic.Pointer[phaseSignals] // made for those who wait for a phase
+
+	next, prev *state // in its server's list
+
+	beats, in, out atomic.Int64
+	rtt            atomic.Int64
+}
+
+// The phases of a state.
+const (
+	open     = uint32(iota)
+	draining // one end is going away, and lets the other finish
+	closing  // a reason stands; the application's calls fail
+	closed   // this end has sent all that it had to send, and the end was reported
+)
+
+// An owner is what has a state: a Conn, or a session of several streams.
+type owner interface {
+	addrs() (local, remote net.Addr)
+	witness() *witness
+	ledger() *ledger                          // nil: nobody counts
+	probe() bool                              // asks the peer for a sign of life
+	pingable() (since time.Duration, ok bool) // how long a Ping has been possible again; not ok: it always was
+	drain()                                   // asks the peer to finish
+	shut(*ending)                             // closes the stream, or the session
+	released()                                // the end was reported
+}
+
+// An ending is how a state ends: what the application is told of it, and what only
+// closing needs.
+type ending struct {
+	Error
+	missed  time.Time // the deadline that the engine found missed; zero: it wasn't the engine
+	session bool      // the session's end, which is this stream's as well
+	abrupt  bool      // the peer isn't waited for
+}
+
+// whole reports whether the application's data is complete in this direction.
+func (e *ending) whole() bool { return e.Reason == Done || e.Reason == PeerClosed }
+
+// ofStream is e as the end of one of the session's streams, which has an age of its
+// own.
+func (e *ending) ofStream() ending {
+	return ending{Error: e.Error, session: true, abrupt: e.abrupt}
+}
+
+var lastID atomic.Uint64
+
+// begin grants the lease.
+func (s *state) begin() {
+	s.id = lastID.Add(1)
+	s.began = s.cfg.engine().time()
+	if l := s.owner.ledger(); l != nil {
+		l.opened()
+	}
+	if s.cfg.Events != nil {
+		s.cfg.emit(s.event(Opened))
+	}
+	if s.policy != nil {
+		s.cfg.engine().grant(&s.lease, s)
+	}
+}
+
+// kind is a stream's if it has a session.
+func (s *state) kind() Kind {
+	if s.parent != nil {
+		return KindStream
+	}
+	return KindSession
+}
+
+// age is how long ago it began.
+func (s *state) age() time.Duration { return s.cfg.engine().time() - s.began }
+
+// reach moves on to phase p, unless it is further already.
+func (s *state) reach(p uint32) {
+	for {
+		was := s.phase.Load()
+		if was >= p {
+			return
+		}
+		if s.phase.CompareAndSwap(was, p) {
+			break
+		}
+	}
+	// Whoever waits stores the signals before it looks at the phase.
+	if w := s.signals.Load(); w != nil {
+		w.reached(p)
+	}
+}
+
+// phaseSignals are made only when somebody waits for a phase.
+type phaseSignals struct{ draining, closed latch }
+
+// A latch is a channel that is closed once.
+type latch struct {
+	once sync.Once
+	c    chan struct{}
+}
+
+func newLatch() *latch { return &latch{c: make(chan struct{})} }
+
+func (l *latch) open() { l.once.Do(func() { close(l.c) }) }
+
+// reached opens the latches of phase p and of those before.
+func (w *phaseSignals) reached(p uint32) {
+	if p >= draining {
+		w.draining.open()
+	}
+	if p >= closed {
+		w.closed.open()
+	}
+}
+
+// signal returns the signals, of which those that are due are open.
+func (s *state) signal() *phaseSignals {
+	w := s.signals.Load()
+	if w == nil {
+		w = &phaseSignals{latch{c: make(chan struct{})}, latch{c: make(chan struct{})}}
+		if !s.signals.CompareAndSwap(nil, w) {
+			w = s.signals.Load()
+		}
+	}
+	w.reached(s.phase.Load())
+	return w
+}
+
+// awaitClosed waits for the last phase.
+func (s *state) awaitClosed() {
+	if s.phase.Load() < closed {
+		<-s.signal().closed.c
+	}
+}
+
+func (s *state) event(what EventKind) Event {
+	e := Event{
+		What: what, ID: s.id, Kind: s.kind(),
+		Beats: s.beats.Load(), BytesIn: s.in.Load(), BytesOut: s.out.Load(),
+		RTT: time.Duration(s.rtt.Load()),
+	}
+	e.Local, e.Remote = s.owner.addrs()
+	if s.parent != nil {
+		e.Session = s.parent.id
+	}
+	if s.policy != nil {
+		e.Policy = describe(s.policy)
+	}
+	return e
+}
+
+// describe is a policy's name, without the opening phase that every one has.
+func describe(p Policy) string {
+	if e, ok := p.(*earliest); ok && len(e.policies) == 2 {
+		if _, ok := e.policies[1].(within); ok {
+			p = e.policies[0]
+		}
+	}
+	return fmt.Sprint(p)
+}
+
+// renew records evidence: for this state, and for the session that carries it.
+func (s *state) renew() {
+	for ; s != nil; s = s.parent {
+		if s.policy != nil {
+			s.lease.Renew()
+		}
+	}
+}
+
+// addIn, addOut and addBeats count, for this state and the session that carries it.
+
+func (s *state) addIn(n int) {
+	for ; s != nil; s = s.parent {
+		s.in.Add(int64(n))
+	}
+}
+
+func (s *state) addOut(n int) {
+	for ; s != nil; s = s.parent {
+		s.out.Add(int64(n))
+	}
+}
+
+func (s *state) addBeats(n int) {
+	for ; s != nil; s = s.parent {
+		s.beats.Add(int64(n))
+	}
+}
+
+func (s *state) setRTT(rtt time.Duration) {
+	for ; s != nil; s = s.parent {
+		s.rtt.Store(int64(rtt))
+	}
+}
+
+// silence is how long the peer has not been heard.
+func (s *state) silence() time.Duration {
+	switch {
+	case s.policy != nil:
+		return s.lease.Silence()
+	case s.parent != nil:
+		return min(s.parent.silence(), s.age())
+	}
+	return 0
+}
+
+// note keeps the first sign of why this will end, for the moment when its owner
+// closes it; but what the peer says of it stands above what was observed before. It
+// returns the sign that is kept.
+func (s *state) note(e *Error) *Error {
+	e.Age, e.Silence = s.age(), s.silence()
+	for {
+		was := s.pending.Load()
+		if was != nil && (e.Initiator != Peer || e.Reason.observed() || !was.Reason.observed()) {
+			return &was.Error
+		}
+		if s.pending.CompareAndSwap(was, &ending{Error: *e}) {
+			return e
+		}
+	}
+}
+
+// finish ends the state for the pending reason, or because its owner has done.
+func (s *state) finish() bool {
+	e := ending{Error: Error{Reason: Done}}
+	if p := s.pending.Load(); p != nil {
+		e = *p
+	}
+	return s.end(e)
+}
+
+// fail ends the state for what the transport or the codec said, and returns how it
+// ended.
+func (s *state) fail(e *Error) *Error {
+	s.end(ending{Error: *e})
+	return &s.ended.Load().Error
+}
+
+// end ends the state, unless it has ended already. It does not wait for the peer.
+func (s *state) end(e ending) bool {
+	if s.ended.Load() != nil {
+		return false
+	}
+	if e.missed.IsZero() || e.session { // otherwise the engine gave the figures with its verdict
+		e.Age, e.Silence = s.age(), s.silence()
+	}
+	if !s.ended.CompareAndSwap(nil, &e) {
+		return false
+	}
+	s.reach(closing)
+	if s.policy != nil {
+		s.lease.Release()
+	}
+	if s.rtt.Load() == 0 {
+		if rtt, ok := s.owner.witness().rtt(); ok {
+			s.rtt.Store(int64(rtt))
+		}
+	}
+	s.owner.shut(&e)
+	s.report(&e)
+	s.reach(closed)
+	s.owner.released()
+	return true
+}
+
+func (s *state) report(e *ending) {
+	if l := s.owner.ledger(); l != nil {
+		l.closed(e.Reason)
+	}
+	if s.cfg.Events == nil {
+		return
+	}
+	ev := s.event(Closed)
+	ev.End = &e.Error
+	if !e.missed.IsZero() && !e.session {
+		ev.Late = time.Since(e.missed)
+	}
+	s.cfg.emit(ev)
+}
+
+// A state is the subject of its lease.
+
+func (s *state) Policy() Policy { return s.policy }
+
+func (s *state) Heard() (ago time.Duration, sure, ok bool) {
+	ago, sure, ok = s.owner.witness().heard(s.cfg.Evidence, s.in.Load() > 0)
+	if since, limited := s.owner.pingable(); limited && (!ok || since < ago) {
+		return since, sure, true
+	}
+	return ago, sure, ok
+}
+
+// Arrived does not date what the application has heard: the kernel knows only of the
+// connection.
+func (s *state) Arrived() (time.Duration, bool) {
+	if s.heard.Load() {
+		return 0, false
+	}
+	return s.owner.witness().arrived()
+}
+
+func (s *state) Probe() bool { return s.owner.probe() }
+
+func (s *state) Expire(x Expiry) {
+	if p := s.pending.Load(); x.Reason == Silent && p != nil && p.Initiator == Peer && p.Reason != PeerClosed {
+		// It has said why, or has reset the connection, and its silence since is
+		// nothing new. (An EOF alone may be half an end.)
+		e := *p
+		e.abrupt = true
+		s.end(e)
+		return
+	}
+	s.end(ending{
+		Error:  Error{Reason: x.Reason, Age: x.Age, Silence: x.Silence, Late: x.Late},
+		missed: x.Deadline, abrupt: x.Reason.abrupt(),
+	})
+}
+
+// A list is of the states of a server's sessions. It lies in them: there may be a
+// great many.
+type list struct {
+	first *state
+	n     int
+}
+
+func (l *list) add(s *state) {
+	if s.next = l.first; s.next != nil {
+		s.next.prev = s
+	}
+	l.first = s
+	l.n++
+}
+
+func (l *list) remove(s *state) {
+	if s.next != nil {
+		s.next.prev = s.prev
+	}
+	if s.prev != nil {
+		s.prev.next = s.next
+	} else {
+		l.first = s.next
+	}
+	s.next, s.prev = nil, nil
+	l.n--
+}
+
+func (l *list) all() []*state {
+	all := make([]*state, 0, l.n)
+	for s := l.first; s != nil; s = s.next {
+		all = append(all, s)
+	}
+	return all
+}
