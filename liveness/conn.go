@@ -148,7 +148,11 @@ func (c *Conn) found(err error) *Error {
 	var closed *transport.CloseError
 	switch {
 	case err == io.EOF:
-		c.state.note(&Error{Reason: PeerClosed, Initiator: Peer})
+		r := PeerClosed
+		if c.framed != nil && c.framed.in.whole.Load() {
+			r = Done
+		}
+		c.state.note(&Error{Reason: r, Initiator: Peer})
 		return nil
 	case errors.As(err, &closed) && (closed.Origin != transport.Local || closed.Coded): // not just a half
 		return explain(err)
@@ -179,9 +183,13 @@ func (c *Conn) End() *Error {
 	return nil
 }
 
-// Draining is closed when either end is going away: the peer is to finish what is
-// under way, and begin nothing new. Reading and writing go on.
+// Draining is closed when either end is going away: the other one is to finish what is
+// under way, and begin nothing new. Reading and writing go on. It is closed, too, once
+// the connection has ended.
 func (c *Conn) Draining() <-chan struct{} { return c.state.signal().draining.c }
+
+// Done is closed when the connection has ended: End says why.
+func (c *Conn) Done() <-chan struct{} { return c.state.signal().closed.c }
 
 // Deadline is when the connection is closed if the peer is not heard again;
 // the zero time if nothing ever closes it.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -18,10 +19,11 @@ import (
 type reader struct {
 	conn    *Conn
 	framed  *framed
-	rest    *leftover // read into a buffer of our own, since the application's was too small
-	allowed allowance // the beats that the peer may send
-	over    *readEnd  // what ends all further reading; nil: nothing yet
-	beats   *latch    // opened when readBeats has ended; nil: it never began
+	rest    *leftover   // read into a buffer of our own, since the application's was too small
+	allowed allowance   // the beats that the peer may send
+	over    *readEnd    // what ends all further reading; nil: nothing yet
+	whole   atomic.Bool // the peer's data, by its own word
+	beats   *latch      // opened when readBeats has ended; nil: it never began
 }
 
 // smallest is the shortest buffer that is worth reading into directly.
@@ -104,6 +106,7 @@ func (r *reader) fill(p []byte, read func([]byte) (int, error)) (n int, err erro
 	case seen.Close != nil:
 		return n, r.after(n, r.closedByPeer(seen.Close))
 	case seen.End:
+		r.whole.Store(true)
 		r.stop(io.EOF)
 		// A Conn that is being dialled starts it when its state has begun; a parked one closes.
 		if !r.conn.exchangingHellos() && !r.conn.isParked() {

@@ -27,7 +27,7 @@ const (
 
 // Reasons that an end observes, and never sends.
 const (
-	PeerClosed    Reason = 64 + iota // the peer closed without giving a reason
+	PeerClosed    Reason = 64 + iota // the peer closed without giving a reason; in frames: before its data was whole
 	PeerReset                        // the peer, or its kernel, reset
 	TransportLost                    // the transport gave up by itself
 )

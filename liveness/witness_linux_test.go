@@ -155,7 +155,7 @@ func stall(e *Engine, d time.Duration) {
 // before, which we read late: the kernel says when that came.
 func TestRule10OnTCPTheDeadAreReapedAsIfThereHadBeenNoStall(t *testing.T) {
 	t.Parallel()
-	const timeout, held = 800 * ms, 600 * ms
+	const timeout, held = 800 * ms, 1200 * ms
 	undisturbed(t, timeout/8, func(p *pulse) error {
 		defer p.every(10 * ms)()
 		a, b := tcpPair(t)

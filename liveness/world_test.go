@@ -110,15 +110,18 @@ func (w *world) record(e Event) {
 }
 
 // awaitClosed waits for a Closed event of a kind.
-func (w *world) awaitClosed(k Kind) {
-	for len(w.closed(k)) == 0 {
+func (w *world) awaitClosed(k Kind) { w.awaitAllClosed(k, 1) }
+
+// awaitAllClosed waits until n of the kind have closed.
+func (w *world) awaitAllClosed(k Kind, n int) {
+	for len(w.closed(k)) < n {
 		w.mu.Lock()
 		if w.more == nil {
 			w.more = make(chan struct{})
 		}
 		more := w.more
 		w.mu.Unlock()
-		if len(w.closed(k)) == 0 {
+		if len(w.closed(k)) < n {
 			<-more
 		}
 	}

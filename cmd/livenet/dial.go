@@ -201,10 +201,11 @@ func dial(ctx context.Context, p *process, o dialOptions) error {
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	d := &dialled{conn: conn}
+	d := &dialled{conn: conn, framed: o.codec == "frame", sent: make(chan struct{})}
 	// This goroutine can't be waited for: nothing interrupts a read of stdin.
 	// It ends with its stdin, or with the process.
 	go d.send(p.stdin)
+	go d.heedDrain()
 	return d.receive(p, o.verbose)
 }
 
@@ -259,13 +260,17 @@ func terms(conn *liveness.Conn) string {
 // dialled is a connection at work.
 type dialled struct {
 	conn     *liveness.Conn
-	finished atomic.Bool // our half: stdin has ended
+	framed   bool          // the codec says where data ends
+	sent     chan struct{} // closed when nothing more is sent
+	finished atomic.Bool   // our half: stdin has ended
+	draining atomic.Bool   // the server goes away, and our half ended for that
 	unread   atomic.Pointer[error]
 }
 
 // send is stdin's way. An error of writing is left to receive: it will find
 // why the connection has ended.
 func (d *dialled) send(stdin io.Reader) {
+	defer close(d.sent)
 	buf := make([]byte, largeBuffer)
 	for {
 		n, err := stdin.Read(buf)
@@ -294,6 +299,10 @@ func (d *dialled) receive(p *process, verbose bool) error {
 		_, unwritten = p.stdout.Write(b)
 		return unwritten
 	})
+	if unwritten == nil {
+		d.awaitSent(p.typing())
+	}
+	draining := d.draining.Load() && !d.finished.Load()
 	d.conn.Close()
 	switch unread := d.unread.Load(); {
 	case unwritten != nil:
@@ -301,12 +310,43 @@ func (d *dialled) receive(p *process, verbose bool) error {
 	case unread != nil:
 		return fmt.Errorf("can't read: %w", *unread)
 	}
-	return d.verdict(p, d.conn.End(), verbose)
+	end := *d.conn.End()
+	if draining && (end.Reason == liveness.Done || end.Reason == liveness.PeerClosed) {
+		end.Reason, end.Initiator = liveness.Draining, liveness.Peer // it is why stdin was not sent to its end
+	}
+	return d.verdict(p, &end, verbose)
+}
+
+// awaitSent lets our half finish after the server's has: until stdin ends, nothing
+// more can be written, or the server goes away. Whoever types sees that the server has
+// finished, and need not end stdin himself.
+func (d *dialled) awaitSent(typing bool) {
+	if typing {
+		return
+	}
+	select {
+	case <-d.sent:
+	case <-d.conn.Draining():
+	case <-d.conn.Done():
+	}
+}
+
+// heedDrain ends our half when the server is going away, so that it can finish what it
+// has got. It ends with the connection.
+func (d *dialled) heedDrain() {
+	select {
+	case <-d.conn.Draining():
+		if d.conn.End() == nil {
+			d.draining.Store(true)
+			d.conn.CloseWrite()
+		}
+	case <-d.conn.Done():
+	}
 }
 
 // verdict is the exit status for an end, and the line that says why.
 func (d *dialled) verdict(p *process, end *liveness.Error, verbose bool) error {
-	status := statusOf(end, d.finished.Load())
+	status := statusOf(end, d.finished.Load() && !d.framed)
 	if status != 0 || verbose {
 		p.lastWord(d.epitaph(end))
 	}
@@ -316,8 +356,8 @@ func (d *dialled) verdict(p *process, end *liveness.Error, verbose bool) error {
 	return quietly(status)
 }
 
-// statusOf is the exit status for an end. A server without a way to say why has
-// simply closed: that is as it should be once we had finished.
+// statusOf is the exit status for an end. A server without a way to say that its data
+// is whole has simply closed: that is as it should be once we had finished.
 func statusOf(end *liveness.Error, finished bool) int {
 	switch end.Reason {
 	case liveness.Done:

@@ -134,6 +134,8 @@ func TestNobodyReadsWhy(t *testing.T) {
 	defer l.Close()
 	serving.Go(func() {
 		if c, err := l.Accept(); err == nil {
+			c.Read(make([]byte, 1))
+			c.(*net.TCPConn).SetLinger(0)
 			c.Close()
 		}
 	})
@@ -146,8 +148,9 @@ func TestNobodyReadsWhy(t *testing.T) {
 	if status := run(context.Background(), p, []string{"dial", "--nonsense"}); status != statusUsage {
 		t.Errorf("exit status %d", status)
 	}
-	stdin, _ := io.Pipe() // does not end
+	stdin, typed := io.Pipe() // does not end
 	defer stdin.Close()
+	go io.WriteString(typed, "x")
 	p.stdin = stdin
 	if status := run(context.Background(), p, []string{"dial", "--codec", "raw", l.Addr().String()}); status != statusLost {
 		t.Errorf("of a connection: exit status %d", status)

@@ -42,6 +42,12 @@ func (p *process) terminal(w io.Writer) (columns int, ok bool) {
 	return columns, err == nil
 }
 
+// typing reports whether stdin is a terminal.
+func (p *process) typing() bool {
+	f, isFile := p.stdin.(*os.File)
+	return isFile && term.IsTerminal(int(f.Fd()))
+}
+
 // drawable reports whether terminals here obey escape sequences. Those of
 // Windows do if they are new enough to say so.
 func (p *process) drawable() bool {
