@@ -25,8 +25,9 @@ func dialCommand(p *process) *cli.Command {
 		Usage:     "connect stdin and stdout to a server, with heartbeats underneath",
 		ArgsUsage: "ADDR",
 		Description: `What comes on stdin goes to the server, and what it sends to stdout. At the end
-of stdin dial ends its half and reads on until the server ends, too. An address
-without a port means port 7373.
+of stdin dial ends its half and reads on until the server ends, too; a server that
+ends its half first still gets all of stdin. An address without a port means port
+7373.
 
 It beats as often as the server asks for, and judges the server in turn. If the
 end is any other than that both had finished, a line on stderr says why, and who
@@ -42,7 +43,7 @@ its pin, which serve shows.`,
     3   a deadline passed: fixed-deadline, silent, max-age or no-hello
     4   the server ended it: draining, kicked, overload or superseded
     5   the connection was lost: peer-reset, transport-lost, or peer-closed
-        before stdin had ended
+        before stdin had ended or, in frames, before the data was whole
     6   an end broke the rules: protocol-error, too-large, too-slow,
         too-many-beats or internal
   130   interrupted while connecting, or twice
