@@ -66,7 +66,11 @@ func (c *Conn) shut(e *ending) {
 	case e.session: // closing it ends its streams, and tells the peer the reason for all of them
 	default:
 		c.interrupt()
-		sent, flushed := c.sendClose(e, controlTime)
+		d := controlTime
+		if c.framed != nil && c.framed.out.blocked.Load() {
+			d = blockedTime // others wait to be ended
+		}
+		sent, flushed := c.sendClose(e, d)
 		c.endWrite(e, sent, flushed)
 	}
 }

@@ -17,7 +17,7 @@ func (s *Server) parks(c *Conn) bool {
 	if s.Data == nil {
 		return false
 	}
-	_, ok := transport.Poll(c.stream.(transport.Stream))
+	_, ok := transport.As[transport.Pollable](c.stream)
 	return ok
 }
 
@@ -68,7 +68,7 @@ func (c *Conn) leave() {
 // it ends.
 func (c *Conn) park() {
 	if c.pause() {
-		p, _ := transport.Poll(c.stream.(transport.Stream))
+		p, _ := transport.As[transport.Pollable](c.stream)
 		p.WakeOnRead((*parkedConn)(c))
 	}
 }
@@ -116,7 +116,7 @@ func (c *Conn) serveParked() {
 // feedAll reports false if the connection is to be closed.
 func (c *Conn) feedAll() (more bool) {
 	defer c.rescue()
-	p, _ := transport.Poll(c.stream.(transport.Stream))
+	p, _ := transport.As[transport.Pollable](c.stream)
 	b := dataBuffers.Get().(*[]byte)
 	defer dataBuffers.Put(b)
 	for {
@@ -129,7 +129,7 @@ func (c *Conn) feedAll() (more bool) {
 // feedWaiting feeds a connection from a goroutine of its own, which holds no
 // buffer while it waits, if the stream has a way to wait without.
 func (c *Conn) feedWaiting() {
-	w, ok := transport.AsWaiter(c.stream.(transport.Stream))
+	w, ok := transport.As[transport.Waiter](c.stream)
 	var b *[]byte
 	for {
 		if ok && !c.ready() {

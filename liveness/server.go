@@ -143,7 +143,7 @@ func (s *Server) check(l transport.Listener) error {
 // checkPatience refuses a transport that would end sessions before the policy
 // does, and for a reason of its own.
 func (s *Server) checkPatience(l transport.Listener) error {
-	i, ok := l.(transport.Impatient)
+	i, ok := transport.As[transport.Impatient](l)
 	if !ok || i.Patience() <= 0 {
 		return nil
 	}

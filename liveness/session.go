@@ -35,7 +35,7 @@ func newSession(ctx context.Context, s *Server, sess transport.Session) *session
 // start has streams accepted until the session ends: without a goroutine, while
 // there are none, if the transport can do that.
 func (x *session) start() {
-	if a, ok := x.sess.(transport.Acceptor); ok {
+	if a, ok := transport.As[transport.Acceptor](x.sess); ok {
 		a.WakeOnStream((*acceptor)(x))
 		return
 	}

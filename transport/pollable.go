@@ -45,19 +45,6 @@ func (wouldBlock) Error() string { return "transport: nothing to read" }
 func (wouldBlock) Timeout() bool   { return false }
 func (wouldBlock) Temporary() bool { return true }
 
-// Poll is s as a Pollable, if it is one.
-func Poll(s Stream) (p Pollable, ok bool) {
-	st, ok := s.(*singleStream)
-	if !ok {
-		p, ok = s.(Pollable)
-		return p, ok
-	}
-	if _, ok = st.conn.(Pollable); ok {
-		p = (*singlePoll)(st)
-	}
-	return p, ok
-}
-
 // A singlePoll is a single whose conn is Pollable.
 type singlePoll single
 
@@ -77,17 +64,17 @@ type Waiter interface {
 	WaitRead() error
 }
 
-// AsWaiter is s as a Waiter, if it is one.
-func AsWaiter(s Stream) (w Waiter, ok bool) {
-	st, ok := s.(*singleStream)
-	if !ok {
-		w, ok = s.(Waiter)
-		return w, ok
+// Unwrap gives a single's stream the abilities of its conn.
+func (st *singleStream) Unwrap() any {
+	switch st.conn.(type) {
+	case Pollable:
+		return (*singlePoll)(st)
+	case *net.TCPConn:
+		if canPeek {
+			return (*singleWait)(st)
+		}
 	}
-	if _, ok = st.conn.(*net.TCPConn); ok && canPeek {
-		w = (*singleWait)(st)
-	}
-	return w, w != nil
+	return nil
 }
 
 // A singleWait is a single whose conn is the kernel's own.

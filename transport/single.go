@@ -25,7 +25,7 @@ import (
 // [*CloseError], that is the cause; it is how a conn tells more than an errno
 // does.
 //
-// If conn is [Pollable], so is the stream; see [Poll].
+// If conn is [Pollable], so is the stream: see [As].
 //
 // CloseWrite needs a conn that has CloseWrite, and fails with
 // errors.ErrUnsupported otherwise. Reset sends a TCP RST if conn, or what its

@@ -17,7 +17,7 @@ func TestWaitReadTellsTheEnd(t *testing.T) {
 	}
 	for _, way := range [][2]transport.Stream{{opened, accepted}, {accepted, opened}} {
 		way[0].CloseWrite()
-		w, ok := transport.AsWaiter(way[1])
+		w, ok := transport.As[transport.Waiter](way[1])
 		if !ok {
 			t.Fatalf("%T is not a Waiter", way[1])
 		}

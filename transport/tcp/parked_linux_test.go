@@ -34,7 +34,7 @@ func (w woken) await(t *testing.T) {
 
 func poll(t *testing.T, st transport.Stream) transport.Pollable {
 	t.Helper()
-	p, ok := transport.Poll(st)
+	p, ok := transport.As[transport.Pollable](st)
 	if !ok {
 		t.Fatalf("%T is not pollable", st)
 	}
@@ -46,7 +46,7 @@ func poll(t *testing.T, st transport.Stream) transport.Pollable {
 func TestPollable(t *testing.T) {
 	for _, parked := range []bool{false, true} {
 		_, _, stream, _ := rawPeer(t, tcp.Transport{Parked: parked})
-		if _, ok := transport.Poll(stream); ok != parked {
+		if _, ok := transport.As[transport.Pollable](stream); ok != parked {
 			t.Errorf("parked %v: pollable %v", parked, ok)
 		}
 	}

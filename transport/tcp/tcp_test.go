@@ -42,7 +42,7 @@ func TestPatience(t *testing.T) {
 		}
 		defer l.Close()
 		got := time.Duration(0)
-		if i, ok := l.(transport.Impatient); ok {
+		if i, ok := transport.As[transport.Impatient](l); ok {
 			got = i.Patience()
 		}
 		if got != test.want {

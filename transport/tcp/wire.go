@@ -50,7 +50,7 @@ func newWire(conn net.Conn) *wire {
 	}
 	w := &wire{Conn: st}
 	if w.parked, _ = conn.(parked); w.parked != nil {
-		w.poll, _ = transport.Poll(st)
+		w.poll, _ = transport.As[transport.Pollable](st)
 	}
 	return w
 }

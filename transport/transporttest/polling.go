@@ -19,7 +19,7 @@ type parker struct {
 }
 
 func newParker(s transport.Stream) *parker {
-	p, _ := transport.Poll(s)
+	p, _ := transport.As[transport.Pollable](s)
 	return &parker{Pollable: p, wakes: make(chan struct{}, 2), buf: make([]byte, 1000)}
 }
 
@@ -101,7 +101,7 @@ func awaitTry(t *testing.T, p transport.Pollable, buf []byte) (n int, err error)
 // says what Read would, and whoever is parked is woken, once, for whatever there
 // is to hear of, no matter when it happens.
 func testPoll(t *testing.T, n *network) {
-	eitherEnd(t, n, "transport.Pollable", func(s transport.Stream) bool { _, ok := transport.Poll(s); return ok }, func(t *testing.T, name string) {
+	eitherEnd(t, n, "transport.Pollable", func(s transport.Stream) bool { _, ok := transport.As[transport.Pollable](s); return ok }, func(t *testing.T, name string) {
 		for _, what := range allNews {
 			for _, order := range []string{"Parked", "Parking", "Late"} {
 				t.Run(what.name+"/"+order, func(t *testing.T) {

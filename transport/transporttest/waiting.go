@@ -101,7 +101,7 @@ func wantTimeout(t *testing.T, _ *network, err error) {
 // Read would, and fails as Read does, whether it comes before or after what there
 // is to hear of.
 func testWaitRead(t *testing.T, n *network) {
-	eitherEnd(t, n, "a transport.Waiter", func(s transport.Stream) bool { _, ok := transport.AsWaiter(s); return ok }, func(t *testing.T, name string) {
+	eitherEnd(t, n, "a transport.Waiter", func(s transport.Stream) bool { _, ok := transport.As[transport.Waiter](s); return ok }, func(t *testing.T, name string) {
 		for _, what := range append(deadlines, allNews...) {
 			for _, order := range []string{"Waiting", "Late"} {
 				t.Run(what.name+"/"+order, func(t *testing.T) {
@@ -180,7 +180,7 @@ func eitherEnd(t *testing.T, n *network, what string, are func(transport.Stream)
 }
 
 func waiter(s end) transport.Waiter {
-	w, _ := transport.AsWaiter(s.Stream)
+	w, _ := transport.As[transport.Waiter](s.Stream)
 	return w
 }
 

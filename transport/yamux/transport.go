@@ -91,7 +91,7 @@ func (l listener) Close() error   { return l.inner.Close() }
 
 // Patience is that of the connections, since yamux itself never gives up.
 func (l listener) Patience() time.Duration {
-	if i, ok := l.inner.(transport.Impatient); ok {
+	if i, ok := transport.As[transport.Impatient](l.inner); ok {
 		return i.Patience()
 	}
 	return 0
