@@ -52,8 +52,8 @@ var benchPairs = map[string]func(*testing.B) (net.Conn, net.Conn){
 		if err != nil {
 			b.Fatal(err)
 		}
-		client, _ := yamux.Client(dialled, config)
-		server, _ := yamux.Server(conn, config)
+		client, _ := yamux.Client(dialled, plainConfig)
+		server, _ := yamux.Server(conn, plainConfig)
 		b.Cleanup(func() { client.Close(); server.Close() })
 		opened, err := client.Open()
 		if err != nil {

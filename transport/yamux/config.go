@@ -1,10 +1,27 @@
 package yamux
 
 import (
+	"io"
+	"log"
 	"time"
 
 	"github.com/hashicorp/yamux"
 )
+
+// Config tunes sessions. Nil and zero fields stand for the defaults.
+type Config struct {
+	// ReceiveBudget is how many bytes of memory the unread input of a session's
+	// streams may take, all of them together: 4 MiB by default, and never less
+	// than 512 KiB. The package's documentation says what happens beyond.
+	ReceiveBudget int
+}
+
+func (c *Config) receiveBudget() int {
+	if c == nil || c.ReceiveBudget == 0 {
+		return 4 << 20
+	}
+	return max(c.ReceiveBudget, 2*window)
+}
 
 const (
 	// window is how much a peer may send on a stream before somebody reads.
@@ -12,48 +29,36 @@ const (
 	window = 256 << 10
 
 	// backlog is how many streams may wait to be accepted, and how many that
-	// this end opened may wait for the peer's answer. The protocol expects both
-	// ends to agree on it without a word; this is the library's default.
+	// this end opened may wait for the peer's answer. The protocol has both ends
+	// agree on it without a word.
 	backlog = 256
 
-	// serverBacklog is how many streams that an accepted session opened may wait
-	// for the peer's answer. Servers have many sessions and seldom open streams,
-	// and yamux makes room for as many from the beginning.
+	// serverBacklog is how many an accepted session may have opened without an
+	// answer. Servers have many sessions and seldom open streams, and the library
+	// allocates room for as many at the start.
 	serverBacklog = 64
 )
 
-const never = 1_000_000 * time.Hour
+// libraryConfig returns the library's config of sessions that may have so many
+// streams unanswered.
+func libraryConfig(unanswered int) *yamux.Config {
+	const never = 1_000_000 * time.Hour
+	return &yamux.Config{
+		AcceptBacklog:       unanswered,
+		MaxStreamWindowSize: window,
 
-// config is that of dialled sessions; yamux only reads it.
-var config = &yamux.Config{
-	AcceptBacklog:       backlog,
-	MaxStreamWindowSize: window,
+		// Whether the peer lives is not this layer's to judge. The interval is
+		// required even so.
+		EnableKeepAlive:   false,
+		KeepAliveInterval: never,
 
-	// Whether the peer lives is not this layer's to judge. The interval is
-	// required even so.
-	EnableKeepAlive:   false,
-	KeepAliveInterval: never,
+		// It would end a Write half-done and leave the session in doubt. The wire
+		// takes whatever it is given at once.
+		ConnectionWriteTimeout: never,
 
-	// It would end a Write half-done and leave the session in doubt. The wire
-	// takes whatever it is given, so it could come due only where this process
-	// itself was stopped.
-	ConnectionWriteTimeout: never,
+		StreamOpenTimeout:  0, // it would close the whole session
+		StreamCloseTimeout: 1, // Close of a stream frees it at once: FIN and RST are sent by the wire
 
-	StreamOpenTimeout:  0, // it would close the whole session
-	StreamCloseTimeout: 0, // the wire limits by number what this would by time
-	Logger:             silent{},
+		Logger: log.New(io.Discard, "", 0), // what matters of it comes back as an error
+	}
 }
-
-// serverConfig is that of accepted ones.
-var serverConfig = func() *yamux.Config {
-	c := *config
-	c.AcceptBacklog = serverBacklog
-	return &c
-}()
-
-// silent drops the library's log. What matters of it comes back as an error.
-type silent struct{}
-
-func (silent) Print(...any)          {}
-func (silent) Printf(string, ...any) {}
-func (silent) Println(...any)        {}

@@ -5,22 +5,56 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
+	"sync"
+	"time"
 
 	"github.com/hashicorp/yamux"
 
 	"github.com/livenet/livenet/transport"
 )
 
-// A session is yamux's, on a wire, on the one stream of an inner session. It
-// has two goroutines, which yamux owns, and one of the wire's while there is
-// something to send; Close waits for all of them.
-type session struct {
-	inner transport.Session
-	mux   *yamux.Session
-	wire  *wire
+// ErrUnread is why a stream was reset whose unread input took the most of the
+// session's receive budget when that was used up and nobody read.
+var ErrUnread = errors.New("yamux: the session's receive budget is used up by input that nobody reads")
 
+const (
+	// pauseLimit is how long a session whose budget is used up waits for somebody
+	// to read before it resets a stream.
+	pauseLimit = time.Second
+
+	// maxLingering is how many streams may be closed here and still open at the
+	// peer. Beyond it the oldest is reset.
+	maxLingering = 1024
+)
+
+// A session is the library's, on a wire, on the one stream of an inner session.
+// It has two goroutines, which the library owns, and one of the send queue's
+// while there is something to send; Close waits for all of them.
+type session struct {
+	inner  transport.Session
+	mux    *yamux.Session
+	wire   *wire
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+
+	unanswered chan struct{} // a token for each stream opened here and neither accepted nor reset by the peer
+
+	mu        sync.Mutex         // guards what follows, and the streams
+	streams   map[uint32]*stream // those that are open on the wire, or have input to read
+	lingering []uint32           // by age
+	budget    int                // bytes of memory that unread input may take
+	held      int                // and does
+	freed     chan struct{}      // signalled when some was freed; nil: nobody ever waited
+	after     []func()           // what unlock is to do
+
+	// Streams that the peer opened and nobody has accepted. They are taken from
+	// the library as they come, whose own queue can't be waited for without a
+	// goroutine; but it is accepting that answers them, for the peer may have so
+	// many unanswered and no more.
+	incoming []*stream
+	more     chan struct{} // signalled when there are some; nil: nobody ever waited
+	waker    transport.Waker
 }
 
 var (
@@ -28,47 +62,57 @@ var (
 	_ transport.Acceptor = (*session)(nil)
 )
 
-// A role is an end of the connection. The streams that it opens have numbers
-// of its parity, so that both can open some at once.
+// A role is an end of the connection. The streams that it opens have numbers of
+// its parity, so that both can open some at once.
 type role struct {
 	parity uint32
+	config *yamux.Config
 	start  func(io.ReadWriteCloser, *yamux.Config) (*yamux.Session, error)
 }
 
 var (
-	client = role{1, yamux.Client}
-	server = role{0, yamux.Server}
+	client = role{1, libraryConfig(backlog), yamux.Client}
+	server = role{0, libraryConfig(serverBacklog), yamux.Server}
 )
 
-func newSession(inner transport.Session, stream transport.Stream, as role) *session {
-	s := &session{inner: inner}
+func newSession(inner transport.Session, conn transport.Stream, as role, config *Config) *session {
+	s := &session{
+		inner: inner, unanswered: make(chan struct{}, as.config.AcceptBacklog),
+		streams: make(map[uint32]*stream), budget: config.receiveBudget(),
+	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
-	s.wire = newWire(stream, as.parity)
-	s.wire.ended = s.end
-	s.wire.hangUp = func(cause *transport.CloseError) { inner.Close(cause.Code, cause.Text) }
-	s.wire.accept = s.accept
-	conf := config
-	if as.parity == server.parity {
-		conf = serverConfig
+	s.wire = &wire{session: s, conn: conn, parity: as.parity, in: reader{conn: conn}}
+	s.wire.out = sendQueue{mu: &s.mu, conn: conn, failed: s.wire.sendFailed}
+	s.mu.Lock() // until mux is known
+	defer s.mu.Unlock()
+	var err error
+	if s.mux, err = as.start(s.wire, as.config); err != nil {
+		panic(err) // the config is ours, and the library looks at nothing else
 	}
-	s.wire.table.backlog = conf.AcceptBacklog
-	s.wire.mu.Lock()
-	defer s.wire.mu.Unlock()
-	mux, err := as.start(s.wire, conf)
-	if err != nil {
-		panic(err) // the config is ours, and yamux looks at nothing else
-	}
-	s.mux = mux
 	return s
 }
 
-// end says why the session ended, and has those who wait in streams find out.
-func (s *session) end(cause *transport.CloseError) {
-	s.cancel(cause)
-	for _, stream := range s.wire.table.end() {
-		stream.interrupt()
+// unlock lets go of mu and does what was put off until then.
+func (s *session) unlock() {
+	after := s.after
+	s.after = nil
+	s.mu.Unlock()
+	for _, do := range after {
+		do()
 	}
-	s.wire.table.wakeAcceptor()
+}
+
+// end has those who wait in the session find out why it ended, and then the peer.
+func (s *session) end(cause *transport.CloseError) {
+	s.mu.Lock()
+	defer s.unlock()
+	for _, stream := range s.streams {
+		stream.end(sessionEnd, cause)
+	}
+	s.wakeAcceptor()
+	if cause.Origin == transport.Local && cause.Coded && cause.Code <= maxCode {
+		s.wire.out.put(newHeader(typeGoAway, 0, 0, uint32(cause.Code)), nil)
+	}
 }
 
 // cause waits for the session's end, which is near, and returns why.
@@ -86,12 +130,11 @@ func (s *session) RemoteAddr() net.Addr     { return s.inner.RemoteAddr() }
 // its deadlines breaks the session.
 func (s *session) NetConn() net.Conn { return s.wire.conn }
 
-// Close tells the peer a code of up to 65535; text is for this end only. What
-// the streams have written may be lost. Whoever waits in one of them returns at
+// Close tells the peer a code of up to 2^32-1; text is for this end only. What
+// the streams have written may be lost. Whatever waits in one of them returns at
 // once; Close itself takes up to a tenth of a second if the connection is stuck.
 func (s *session) Close(code uint64, text string) error {
-	cause := &transport.CloseError{Origin: transport.Local, Coded: true, Code: code, Text: text}
-	s.wire.part(cause)
+	s.cancel(&transport.CloseError{Origin: transport.Local, Coded: true, Code: code, Text: text})
 	s.mux.Close() // which closes the wire, once, and waits for its goroutines
 	return nil
 }
@@ -100,83 +143,176 @@ func (s *session) Close(code uint64, text string) error {
 // accepted by the peer: 256, or 64 if the session was accepted. The peer sees the
 // stream at once.
 func (s *session) OpenStream(ctx context.Context) (transport.Stream, error) {
-	opening := s.wire.table.opening()
 	select { // a ready stream beats a cancelled context
-	case opening <- struct{}{}:
+	case s.unanswered <- struct{}{}:
 	default:
 		select {
-		case opening <- struct{}{}:
+		case s.unanswered <- struct{}{}:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-s.ctx.Done():
 			return nil, context.Cause(s.ctx)
 		}
 	}
-	// yamux has room as well, now or in a moment: it counts as the table does.
-	inner, err := s.mux.OpenStream()
-	if err != nil {
-		return nil, s.openError(err, opening)
-	}
-	return s.attach(inner)
-}
-
-// openError says why there is no stream, and takes its token back.
-func (s *session) openError(err error, opening <-chan struct{}) error {
+	inner, err := s.mux.OpenStream() // which has room, too, now or in a moment
+	s.mu.Lock()
+	defer s.unlock()
 	switch {
-	case errors.Is(err, yamux.ErrRemoteGoAway):
-		<-opening
-		return &transport.CloseError{Origin: transport.Peer, Err: err}
-	case errors.Is(err, yamux.ErrStreamsExhausted):
-		<-opening
-		return err
+	case err != nil && !s.mux.IsClosed(): // the peer is going away, or there are no numbers left
+		<-s.unanswered
+		return nil, &transport.CloseError{Origin: transport.Peer, Err: err}
+	case err != nil || s.ctx.Err() != nil:
+		return nil, s.cause()
 	}
-	return s.cause()
+	stream := s.add(inner.StreamID())
+	stream.inner, stream.unanswered = inner, true
+	s.wire.out.put(newHeader(typeWindowUpdate, flagSYN, stream.id, 0), nil)
+	return stream, nil
 }
 
-// accept queues a stream for AcceptStream. It is called by the wire's Read, and
-// waits for yamux's sending goroutine, which waits for nobody.
-func (s *session) accept() {
-	s.wire.mu.Lock() // until newSession knows mux
+// add makes a stream. Mu is held, as it is for all below that is unexported, but
+// for queue.
+func (s *session) add(id uint32) *stream {
+	s.streams[id] = &stream{session: s, id: id, sendWindow: window, recvWindow: window}
+	return s.streams[id]
+}
+
+// queue takes a stream from the library that the peer has opened. It is called by
+// the receiving goroutine, and waits for the sending one, which waits for nothing.
+func (s *session) queue(stream *stream) {
+	s.mu.Lock()
 	mux := s.mux
-	s.wire.mu.Unlock()
+	s.mu.Unlock()
 	inner, err := mux.AcceptStream()
 	if err != nil {
 		return // the session's end
 	}
-	if !s.wire.table.enqueue(inner) {
-		s.wire.reset(inner.StreamID(), noCode)
+	s.mu.Lock()
+	defer s.unlock()
+	if stream.inner = inner; len(s.incoming) == backlog {
+		stream.end(reset, &transport.CloseError{Origin: transport.Local, Reset: true})
+		return
 	}
+	s.incoming = append(s.incoming, stream)
+	s.wakeAcceptor()
 }
 
 func (s *session) AcceptStream(ctx context.Context) (transport.Stream, error) {
+	s.mu.Lock()
+	defer s.unlock()
 	for {
-		if s.ctx.Err() != nil {
+		switch {
+		case s.ctx.Err() != nil:
+			signal(s.more) // for another that waits
 			return nil, context.Cause(s.ctx)
+		case len(s.incoming) > 0: // a ready stream beats a cancelled context
+			stream := s.incoming[0]
+			s.incoming = slices.Delete(s.incoming, 0, 1)
+			s.wakeAcceptor() // another
+			if stream.state != closed {
+				s.wire.out.put(newHeader(typeWindowUpdate, flagACK, stream.id, 0), nil)
+			}
+			return stream, nil
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
 		}
-		err := ctx.Err()
-		inner, more := s.wire.table.dequeue(err == nil)
-		if inner != nil { // a ready stream beats a cancelled context
-			return s.attach(inner)
-		}
-		if err != nil {
-			return nil, err
-		}
-		select {
-		case <-more:
-		case <-ctx.Done():
-		case <-s.ctx.Done():
-		}
+		s.wait(&s.more, time.Time{}, ctx.Done())
 	}
 }
 
 // WakeOnStream takes no notice of those who wait in AcceptStream meanwhile.
-func (s *session) WakeOnStream(w transport.Waker) { s.wire.table.wakeOnStream(w) }
+func (s *session) WakeOnStream(w transport.Waker) {
+	s.mu.Lock()
+	defer s.unlock()
+	s.waker = w
+	s.wakeAcceptor()
+}
 
-func (s *session) attach(inner *yamux.Stream) (transport.Stream, error) {
-	stream := &stream{inner: inner, session: s}
-	if !s.wire.table.attach(inner.StreamID(), stream) {
-		return nil, s.cause()
+// wakeAcceptor wakes whatever waits for a stream, if it is time.
+func (s *session) wakeAcceptor() {
+	if len(s.incoming) == 0 && s.ctx.Err() == nil {
+		return
 	}
-	s.wire.answer(stream)
-	return stream, nil
+	signal(s.more)
+	if s.waker != nil {
+		s.after = append(s.after, s.waker.Wake)
+		s.waker = nil
+	}
+}
+
+// linger notes that a stream lingers, and resets the oldest that does if there
+// are too many.
+func (s *session) linger(stream *stream) {
+	s.lingering = append(s.lingering, stream.id)
+	if len(s.lingering) > maxLingering {
+		s.streams[s.lingering[0]].move(reset, 0)
+	}
+}
+
+// forget is for a stream of which nothing is left.
+func (s *session) forget(stream *stream) {
+	delete(s.streams, stream.id)
+	if i := slices.Index(s.lingering, stream.id); i >= 0 {
+		s.lingering = slices.Delete(s.lingering, i, i+1)
+	}
+}
+
+// hold counts memory that unread input takes, or no more takes if n is negative.
+func (s *session) hold(n int) {
+	if s.held += n; n < 0 {
+		signal(s.freed)
+	}
+}
+
+// makeRoom waits until somebody has read, when the budget has no room for a piece
+// of input of a stream's. If nobody reads, the stream is reset whose unread input
+// takes the most.
+func (s *session) makeRoom(stream *stream) {
+	for stream.r.err == nil && s.held+blockSize > s.budget && s.ctx.Err() == nil {
+		deadline := time.Now().Add(pauseLimit)
+		s.wait(&s.freed, deadline, s.ctx.Done())
+		if !passed(deadline) {
+			continue
+		}
+		largest := stream
+		for _, other := range s.streams {
+			if other.in.held > largest.in.held {
+				largest = other
+			}
+		}
+		largest.end(reset, &transport.CloseError{Origin: transport.Lost, Reset: true, Err: ErrUnread})
+	}
+}
+
+// wait lets go of mu until wake is signalled, done is closed or the deadline comes.
+func (s *session) wait(wake *chan struct{}, deadline time.Time, done <-chan struct{}) {
+	if *wake == nil {
+		*wake = make(chan struct{}, 1)
+	}
+	var due <-chan time.Time
+	if !deadline.IsZero() {
+		timer := time.NewTimer(time.Until(deadline))
+		defer timer.Stop()
+		due = timer.C
+	}
+	c := *wake
+	s.unlock()
+	defer s.mu.Lock()
+	select {
+	case <-c:
+	case <-done:
+	case <-due:
+	}
+}
+
+func passed(deadline time.Time) bool {
+	return !deadline.IsZero() && !time.Now().Before(deadline)
+}
+
+// signal wakes one that waits, now or soon. The channel may be nil.
+func signal(wake chan<- struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
 }

@@ -81,8 +81,8 @@ func TestSessionCodes(t *testing.T) {
 	}{
 		{0, transport.CloseError{Origin: peer, Coded: true}},
 		{2, transport.CloseError{Origin: peer, Coded: true, Code: 2}},
-		{65535, transport.CloseError{Origin: peer, Coded: true, Code: 65535}},
-		{65536, transport.CloseError{Origin: peer}},
+		{1<<32 - 1, transport.CloseError{Origin: peer, Coded: true, Code: 1<<32 - 1}},
+		{1 << 32, transport.CloseError{Origin: peer}},
 	} {
 		for _, by := range []string{"client", "server"} {
 			here, there := connect(t)
@@ -161,9 +161,9 @@ func TestEOFOutlivesSession(t *testing.T) {
 
 // left says what a session has of streams.
 func left(s *session) (entries, lingering, unanswered, inYamux int) {
-	s.wire.table.mu.Lock()
-	defer s.wire.table.mu.Unlock()
-	return len(s.wire.table.streams), int(s.wire.table.lingering.Load()), len(s.wire.table.tokens), s.mux.NumStreams()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.streams), len(s.lingering), len(s.unanswered), s.mux.NumStreams()
 }
 
 // eventually asks again and again, where nothing tells.
@@ -336,8 +336,11 @@ func TestCloseWriteAfterTheEnd(t *testing.T) {
 			client, server := connect(t)
 			opened, accepted := streams(t, client, server)
 			test.end(accepted)
-			opened.WaitRead()
-			opened.cut = true // as a Write leaves it that ends when CloseWrite has begun
+			w := make(woken, 1)
+			opened.WakeOnRead(w)
+			w.wait(t)
+			// As a Write is that ends when CloseWrite has begun.
+			opened.writes.Write(func() (int, error) { return 1, net.ErrClosed })
 			opened.CloseWrite()
 			_, err := opened.Read(make([]byte, 1))
 			if ce, ok := errors.AsType[*transport.CloseError](err); !ok || ce.Origin != transport.Peer || ce.Code != test.code {
@@ -425,7 +428,7 @@ func TestStuck(t *testing.T) {
 	t.Run("the peer resets", func(t *testing.T) { // who sends, and does not read
 		s, raw := silentPeer(t)
 		stream, ended := stuck(t, s)
-		raw.Write(resetFrame(stream.inner.StreamID(), 9))
+		raw.Write(resetFrame(stream.id, 9))
 		err := <-ended
 		if ce, ok := errors.AsType[*transport.CloseError](err); !ok || !ce.Reset || ce.Code != 9 {
 			t.Errorf("Write: %v", err)
@@ -479,7 +482,7 @@ type hasty struct{ transport.Listener }
 func (hasty) Patience() time.Duration { return time.Minute }
 
 func TestPatience(t *testing.T) {
-	if got := (listener{hasty{}}).Patience(); got != time.Minute {
+	if got := (listener{hasty{}, nil}).Patience(); got != time.Minute {
 		t.Errorf("over a listener with a minute's patience: %v", got)
 	}
 	if got := (listener{}).Patience(); got != 0 {
@@ -487,16 +490,16 @@ func TestPatience(t *testing.T) {
 	}
 }
 
-// held is what a session's yamux reads from, and can keep back what it gets.
+// held is a connection that can keep back what it gets.
 type held struct {
-	io.ReadWriteCloser
+	transport.Stream
 	holds  chan struct{} // takes a token: what the next Read gets is kept back
 	got    chan struct{} // closed then
 	handOn chan struct{} // closed to hand it on
 }
 
 func (h *held) Read(p []byte) (int, error) {
-	n, err := h.ReadWriteCloser.Read(p)
+	n, err := h.Stream.Read(p)
 	select {
 	case <-h.holds:
 		close(h.got)
@@ -511,7 +514,7 @@ func (h *held) Read(p []byte) (int, error) {
 func TestCloseMeetsFrame(t *testing.T) {
 	for name, size := range map[string]int{
 		"all that the window has room for": window,
-		"more than half":                   window - maxUnheard + 1,
+		"more than half":                   window/2 + 1,
 		"a bit":                            1,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -524,7 +527,7 @@ func TestCloseMeetsFrame(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			theirs, err := yamux.Client(raw, config)
+			theirs, err := yamux.Client(raw, plainConfig)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -537,11 +540,8 @@ func TestCloseMeetsFrame(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			h := &held{holds: make(chan struct{}, 1), got: make(chan struct{}), handOn: make(chan struct{})}
-			ours := newSession(inner, conn, role{server.parity, func(c io.ReadWriteCloser, config *yamux.Config) (*yamux.Session, error) {
-				h.ReadWriteCloser = c
-				return yamux.Server(h, config)
-			}})
+			h := &held{Stream: conn, holds: make(chan struct{}, 1), got: make(chan struct{}), handOn: make(chan struct{})}
+			ours := newSession(inner, h, server, nil)
 			defer ours.Close(0, "")
 
 			their, err := theirs.OpenStream()

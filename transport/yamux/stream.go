@@ -2,7 +2,6 @@ package yamux
 
 import (
 	"errors"
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -13,393 +12,286 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// chunk is how much of a Write goes to yamux at once. Between chunks it looks
-// whether the wire has room.
+// chunk is the most that a Data frame carries.
 const chunk = 16 << 10
 
-// longAgo is a deadline that has passed.
-var longAgo = time.Unix(1, 0)
-
-// A stream makes a net.Conn of a yamux stream. That one has deadlines for
-// waiting on the peer only, and these come too late if there is something to
-// read; its Close ends the writing half alone, and wakes nobody who reads.
+// A stream has the input, the windows and the end of one, and the library's stream
+// for its number. Its session's mutex guards it.
 type stream struct {
-	inner   *yamux.Stream
 	session *session
-	entry   *entry // what the wire knows of it
+	id      uint32
+	writes  transport.WriteGuard
+	reading sync.Mutex // held by the one Read that waits
 
-	mu            sync.Mutex
-	readDeadline  time.Time
-	writeDeadline time.Time
-	finished      bool                  // no more writing: CloseWrite, Close or Reset
-	ended         *transport.CloseError // Close or Reset, whichever was first
-	interrupted   bool                  // the session ended: deadlines stay in the past
-	wake          chan struct{}         // for a Write that waits for room; nil if none ever did
+	inner      *yamux.Stream // nil until the library has it
+	state      state
+	unanswered bool   // opened here, and neither accepted nor reset by the peer
+	sendWindow uint32 // what this end may send until the peer gives it more
+	recvWindow uint32 // and the other way round
+	in         input
+	waker      transport.Waker
+	r, w       half
+}
 
-	// reading is held while something reads from yamux, where two that do so at
-	// once lock each other out for good.
-	reading sync.Mutex
-
-	// writing is held while Write runs, and guards cut: that the end of the
-	// stream stopped one in the middle.
-	writing sync.Mutex
-	cut     bool
+// A half is one direction of a stream, for those who read or write.
+type half struct {
+	err      error // why it has ended
+	deadline time.Time
+	wake     chan struct{} // wakes one that waits; nil if none ever did
 }
 
 var (
 	_ transport.Stream   = (*stream)(nil)
-	_ transport.Waiter   = (*stream)(nil)
 	_ transport.Pollable = (*stream)(nil)
 )
 
 // Read returns what arrived before the session ended, unless this end ended it.
 func (s *stream) Read(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, s.refusal(true)
+	s.reading.Lock() // not for long: what ends a Read ends the one before too
+	defer s.reading.Unlock()
+	s.session.mu.Lock()
+	defer s.session.unlock()
+	for {
+		if passed(s.r.deadline) {
+			return 0, os.ErrDeadlineExceeded
+		}
+		n, err := s.read(p)
+		if err != transport.ErrWouldBlock {
+			return n, err
+		} else if len(p) == 0 {
+			return 0, nil
+		}
+		s.session.wait(&s.r.wake, s.r.deadline, nil)
 	}
+}
+
+func (s *stream) TryRead(p []byte) (int, error) {
+	s.session.mu.Lock()
+	defer s.session.unlock()
 	return s.read(p)
 }
 
-// WaitRead reads nothing: yamux waits for input before it looks how much is
-// wanted.
-func (s *stream) WaitRead() error {
-	_, err := s.read(nil)
-	return err
-}
-
-// TryRead asks first what has arrived, for yamux would wait.
-func (s *stream) TryRead(p []byte) (int, error) {
-	if !s.entry.arrivals.readable() {
-		return 0, transport.ErrWouldBlock
-	}
-	s.reading.Lock() // whoever reads has something to read
-	defer s.reading.Unlock()
-	if !s.entry.arrivals.readable() {
-		return 0, transport.ErrWouldBlock
-	}
-	if err := s.refusal(false); err != nil || len(p) == 0 {
-		return 0, err
-	}
-	return s.readInner(p)
-}
-
-// WakeOnRead has w woken by the session's receiving goroutine, or by whoever ends
-// the stream.
-func (s *stream) WakeOnRead(w transport.Waker) { s.entry.arrivals.wake(w) }
-
+// read is called with the mutex held, as is all that has no capital letter.
 func (s *stream) read(p []byte) (int, error) {
-	s.reading.Lock() // not for long: what ends a Read ends the one before too
-	defer s.reading.Unlock()
-	if err := s.refusal(true); err != nil {
-		return 0, err
-	}
-	return s.readInner(p)
-}
-
-// readInner is called with reading held.
-func (s *stream) readInner(p []byte) (int, error) {
-	n, err := s.inner.Read(p)
-	if n > 0 {
-		s.entry.arrivals.went(n)
-		s.session.wire.sweeper.later()
-	}
-	if n > 0 || err == nil {
+	switch {
+	case s.in.unread > 0:
+		n, freed := s.in.read(p)
+		s.session.hold(-freed)
+		s.openWindow()
+		if s.state == closed && s.in.unread == 0 {
+			s.session.forget(s)
+		}
 		return n, nil
+	case s.r.err != nil:
+		return 0, s.r.err
 	}
-	return 0, s.readError(err)
+	return 0, transport.ErrWouldBlock
 }
 
-// refusal returns why there is no reading, whatever there may be to read.
-// Deadlines are for those who may wait.
-func (s *stream) refusal(deadlines bool) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ended != nil {
-		return s.ended
+// openWindow tells the peer how much more it may send, if that is a lot.
+func (s *stream) openWindow() {
+	more := window - s.recvWindow - uint32(s.in.unread)
+	if more >= window/2 && (s.r.err == nil || s.state == lingering) {
+		s.recvWindow += more
+		s.session.wire.out.put(newHeader(typeWindowUpdate, 0, s.id, more), nil)
 	}
-	if s.interrupted {
-		if cause := s.session.cause(); errors.Is(cause, net.ErrClosed) {
-			return cause
-		}
-		return nil
-	}
-	if deadlines && passed(s.readDeadline) {
-		return os.ErrDeadlineExceeded
-	}
-	return nil
 }
 
-func (s *stream) readError(err error) error {
-	s.mu.Lock()
-	ended, interrupted := s.ended, s.interrupted
-	s.mu.Unlock()
-	switch {
-	case ended != nil:
-		return ended
-	case err == io.EOF && (s.session.wire.table.finished(s.entry) || !s.session.mux.IsClosed()):
-		return io.EOF // and not what yamux makes of a lost connection
-	case errors.Is(err, yamux.ErrTimeout) && !interrupted:
-		return os.ErrDeadlineExceeded
-	}
-	return s.peerError(err)
+// WakeOnRead has w woken by the session's receiving goroutine, or by whatever
+// ends the stream.
+func (s *stream) WakeOnRead(w transport.Waker) {
+	s.session.mu.Lock()
+	defer s.session.unlock()
+	s.waker = w
+	s.wakeReader()
 }
 
-// peerError is for the errors that end a stream and are not this end's doing.
-func (s *stream) peerError(err error) error {
-	switch {
-	case errors.Is(err, yamux.ErrConnectionReset):
-		if reset := s.wasReset(); reset != nil {
-			return reset
-		}
-		return &transport.CloseError{Origin: transport.Peer, Reset: true}
-	case !s.session.mux.IsClosed():
-		return err
+// wakeReader wakes whatever waits for input, if there is something to read.
+func (s *stream) wakeReader() {
+	if s.in.unread == 0 && s.r.err == nil {
+		return
 	}
-	return s.session.cause()
+	signal(s.r.wake)
+	if s.waker != nil {
+		s.session.after = append(s.session.after, s.waker.Wake)
+		s.waker = nil
+	}
 }
 
+// receive takes input. A peer that sends half a window to a stream that is
+// closed here has it reset: there is no other way to stop it.
+func (s *stream) receive(p []byte) {
+	s.session.makeRoom(s)
+	if s.recvWindow -= uint32(len(p)); s.r.err == nil {
+		s.session.hold(s.in.add(p))
+		s.wakeReader()
+	}
+	if s.state == lingering && s.recvWindow <= window/2 {
+		s.move(reset, 0)
+	}
+}
+
+// Write waits for the peer's window and for room in the send queue.
 func (s *stream) Write(p []byte) (n int, err error) {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	for err = s.waitForRoom(); err == nil && len(p) > 0; err = s.waitForRoom() {
-		var m int
-		m, err = s.inner.Write(p[:min(chunk, len(p))])
-		n, p = n+m, p[m:]
-		if err != nil {
-			err = s.writeError(err)
-			break
+	return s.writes.Write(func() (int, error) {
+		s.session.mu.Lock()
+		defer s.session.unlock()
+		for {
+			size := min(uint32(min(len(p), chunk)), s.sendWindow)
+			room := s.session.wire.out.full()
+			switch {
+			case s.w.err != nil:
+				return n, s.w.err
+			case passed(s.w.deadline):
+				return n, os.ErrDeadlineExceeded
+			case len(p) == 0:
+				return n, nil
+			case size == 0 || room != nil:
+				s.session.wait(&s.w.wake, s.w.deadline, room)
+			default:
+				s.session.wire.out.put(newHeader(typeData, 0, s.id, size), p[:size])
+				s.sendWindow -= size
+				n, p = n+int(size), p[size:]
+			}
 		}
-		if len(p) == 0 {
-			return n, nil
-		}
-	}
-	if n > 0 && err != nil && s.isFinished() {
-		s.cut = true
-	}
-	return n, err
+	})
 }
 
-// waitForRoom waits until the wire has room, and returns why not to write.
-func (s *stream) waitForRoom() error {
-	for {
-		deadline, err := s.writable()
-		if err != nil {
-			return err
-		}
-		room := s.session.wire.out.full()
-		if room == nil {
-			return nil
-		}
-		if s.wake == nil { // only this writes it
-			s.mu.Lock()
-			s.wake = make(chan struct{}, 1)
-			s.mu.Unlock()
-			continue // something may have changed before
-		}
-		if err := s.wasReset(); err != nil {
-			return err
-		}
-		s.wait(room, deadline)
-	}
-}
-
-func (s *stream) wait(room <-chan struct{}, deadline time.Time) {
-	var due <-chan time.Time
-	if !deadline.IsZero() {
-		timer := time.NewTimer(time.Until(deadline))
-		defer timer.Stop()
-		due = timer.C
-	}
-	select {
-	case <-room:
-	case <-s.wake:
-	case <-due:
-	}
-}
-
-// writable returns why there is no writing, or else until when there is.
-func (s *stream) writable() (until time.Time, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.ended != nil:
-		err = s.ended
-	case s.finished:
-		err = &transport.CloseError{Origin: transport.Local}
-	case s.interrupted:
-		err = s.session.cause()
-	case passed(s.writeDeadline):
-		err = os.ErrDeadlineExceeded
-	}
-	return s.writeDeadline, err
-}
-
-func (s *stream) writeError(err error) error {
-	if _, err := s.writable(); err != nil {
-		return err
-	}
-	if errors.Is(err, yamux.ErrTimeout) {
-		return os.ErrDeadlineExceeded
-	}
-	return s.peerError(err)
-}
-
-// wasReset returns how the peer reset the stream, or nil.
-func (s *stream) wasReset() error { return s.session.wire.table.wasReset(s.entry) }
-
-func (s *stream) isFinished() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.finished
-}
-
-// Close ends both directions. From then on the wire drops what the peer still
-// sends. What is here already is thrown away, which gives the peer the room to
-// send on until it notices; to be stuck it would have no reason to notice.
+// Close ends both directions. What the peer sends from then on is dropped.
 func (s *stream) Close() error {
-	s.mu.Lock()
-	if s.ended != nil {
-		s.mu.Unlock()
-		return nil
-	}
-	s.ended = &transport.CloseError{Origin: transport.Local}
-	s.finished = true
-	s.inner.SetDeadline(longAgo)
-	s.nudge()
-	s.mu.Unlock()
-
-	s.entry.arrivals.came(0, true)
-	s.finish()
-	s.session.wire.linger(s)
+	s.close(closeBoth)
 	return nil
-}
-
-// discard empties yamux's buffer, and has it let go of it. It is called by the
-// wire only, between two frames, so that nothing fills the buffer meanwhile;
-// the stream is closed, so a Read that still runs is about to return.
-func (s *stream) discard() {
-	s.reading.Lock()
-	defer s.reading.Unlock()
-	p := inboxes.Get().(*[inboxSize]byte)
-	defer inboxes.Put(p)
-	for {
-		if _, err := s.inner.Read(p[:]); err != nil {
-			s.inner.Shrink()
-			return
-		}
-	}
 }
 
 // CloseWrite sends FIN. If a Write is under way, it fails, and the stream is
 // reset: the peer must not take half a message for a whole one.
 func (s *stream) CloseWrite() error {
-	s.mu.Lock()
-	if s.ended != nil {
-		defer s.mu.Unlock()
-		return s.ended
+	if err := s.close(closeWrite); isLocal(err) {
+		return err
 	}
-	s.finished = true
-	s.inner.SetWriteDeadline(longAgo)
-	s.nudge()
-	s.mu.Unlock()
-
-	s.finish()
 	if s.session.ctx.Err() != nil {
 		return s.session.cause() // nobody will read that EOF
 	}
 	return nil
 }
 
-// finish ends the writing half once no Write runs any more. If one was cut, that
-// ends the reading half too, unless the peer or the session has done so.
-func (s *stream) finish() {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	switch {
-	case !s.cut:
-		s.inner.Close()
-	case s.wasReset() == nil && s.session.ctx.Err() == nil:
-		s.Reset(0)
-	}
+// close takes the mutex twice: between stopping a Write and saying so to the
+// peer it waits for that to return. If it was cut short, the reading half ends
+// too. It returns why that had ended before.
+func (s *stream) close(e event) error {
+	s.session.mu.Lock()
+	before := s.r.err
+	s.stop(e, &transport.CloseError{Origin: transport.Local})
+	s.session.unlock()
+	s.writes.Finish(func(cut bool) {
+		s.session.mu.Lock()
+		defer s.session.unlock()
+		if !cut {
+			s.move(e, 0)
+		} else if s.state != closed { // by the peer or with the session
+			s.end(reset, &transport.CloseError{Origin: transport.Local, Reset: true, Coded: true})
+		}
+	})
+	return before
 }
 
-// Reset tells the peer a code of up to 65535. After Close it still drops what
+// Reset tells the peer a code of up to 2^32-1. After Close it still drops what
 // the peer has not read.
 func (s *stream) Reset(code uint64) {
-	s.mu.Lock()
-	if s.ended == nil {
-		s.ended = &transport.CloseError{Origin: transport.Local, Reset: true, Coded: true, Code: code}
+	s.session.mu.Lock()
+	defer s.session.unlock()
+	s.end(reset, &transport.CloseError{Origin: transport.Local, Reset: true, Coded: true, Code: code})
+}
+
+func (s *stream) end(e event, cause *transport.CloseError) {
+	if e == peerReset && s.state == closed {
+		return // both ends have ended it before
 	}
-	s.finished = true
-	s.inner.SetDeadline(longAgo)
-	s.nudge()
-	s.mu.Unlock()
-
-	s.entry.arrivals.came(0, true)
-	s.session.wire.reset(s.inner.StreamID(), code)
+	s.stop(e, cause)
+	s.move(e, cause.Code)
 }
 
-// interrupt returns those who wait when the session has ended.
-func (s *stream) interrupt() {
-	s.mu.Lock()
-	s.interrupted = true
-	s.inner.SetDeadline(longAgo)
-	s.nudge()
-	s.mu.Unlock()
-	s.entry.arrivals.came(0, true)
-}
-
-// resetByPeer is called when the table knows that the stream was.
-func (s *stream) resetByPeer() {
-	s.mu.Lock()
-	s.nudge()
-	s.mu.Unlock()
-}
-
-// nudge has a Write that waits for room look again whether it may. It is called
-// with mu held.
-func (s *stream) nudge() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
+// stop ends, for those who use the stream, the halves that e is the end of. The
+// first cause counts, but this end's counts above all.
+func (s *stream) stop(e event, cause error) {
+	drop := e == closeBoth || e == reset || e == peerReset || e == sessionEnd && isLocal(cause)
+	if e != closeWrite && (s.r.err == nil || drop && !isLocal(s.r.err)) {
+		s.r.err, s.r.deadline = cause, time.Time{}
 	}
+	if drop {
+		s.session.hold(-s.in.drop())
+	}
+	if e != peerFIN && (s.w.err == nil || isLocal(cause) && !isLocal(s.w.err)) {
+		s.w.err = cause
+		signal(s.w.wake)
+	}
+	s.wakeReader()
+}
+
+// move makes a transition, and does what follows from it on the wire and in the
+// library.
+func (s *stream) move(e event, code uint64) {
+	from, to := s.state, s.state.on(e)
+	if s.state = to; to == from || e == sessionEnd {
+		return
+	}
+	switch {
+	case e == reset:
+		if code > maxCode {
+			code = 0 // which says none
+		}
+		s.session.wire.out.put(newHeader(typeWindowUpdate, flagRST, s.id, uint32(code)), nil)
+	case e <= closeBoth && from != halfClosedLocal:
+		s.session.wire.out.put(newHeader(typeWindowUpdate, flagFIN, s.id, 0), nil)
+	}
+	if to == lingering {
+		s.openWindow() // or the peer might be stuck before it has sent what brings it the reset
+		s.session.linger(s)
+	}
+	if to != closed {
+		return
+	}
+	s.answered()
+	if s.in.unread == 0 {
+		s.session.forget(s)
+	}
+	if e != peerReset && s.inner != nil { // of which the library hears
+		s.session.after = append(s.session.after, func() { s.inner.Close() })
+	}
+}
+
+// answered has another stream be opened in the place of one that counts as
+// unanswered, and reports whether it did.
+func (s *stream) answered() bool {
+	if !s.unanswered {
+		return false
+	}
+	s.unanswered = false
+	<-s.session.unanswered
+	return true
 }
 
 func (s *stream) SetDeadline(t time.Time) error {
 	return errors.Join(s.SetReadDeadline(t), s.SetWriteDeadline(t))
 }
 
-// SetReadDeadline leaves a deadline alone that has stopped Read for good.
-func (s *stream) SetReadDeadline(t time.Time) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ended != nil {
-		return s.ended
-	}
-	s.readDeadline = t
-	if s.interrupted {
-		return nil
-	}
-	return s.inner.SetReadDeadline(t)
-}
+func (s *stream) SetReadDeadline(t time.Time) error  { return s.setDeadline(&s.r, t) }
+func (s *stream) SetWriteDeadline(t time.Time) error { return s.setDeadline(&s.w, t) }
 
-func (s *stream) SetWriteDeadline(t time.Time) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ended != nil {
-		return s.ended
+// setDeadline takes the mutex.
+func (s *stream) setDeadline(h *half, t time.Time) error {
+	s.session.mu.Lock()
+	defer s.session.unlock()
+	if isLocal(s.r.err) {
+		return s.r.err
 	}
-	s.writeDeadline = t
-	if s.interrupted || s.finished {
-		return nil
-	}
-	s.nudge()
-	return s.inner.SetWriteDeadline(t)
+	h.deadline = t
+	signal(h.wake)
+	return nil
 }
 
 func (s *stream) LocalAddr() net.Addr  { return s.session.LocalAddr() }
 func (s *stream) RemoteAddr() net.Addr { return s.session.RemoteAddr() }
 
-func passed(deadline time.Time) bool {
-	return !deadline.IsZero() && !time.Now().Before(deadline)
-}
+// isLocal reports whether this end has ended what err is the end of.
+func isLocal(err error) bool { return errors.Is(err, net.ErrClosed) }

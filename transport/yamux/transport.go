@@ -14,9 +14,10 @@ import (
 // the client in yamux's terms, and an accepted one the server.
 //
 // A session has a method NetConn() net.Conn that returns the stream beneath,
-// for whoever wants to ask the kernel about it.
+// for callers that want to ask the kernel about it.
 type Transport struct {
-	Inner transport.Transport
+	Inner  transport.Transport
+	Config *Config
 }
 
 var _ transport.Transport = Transport{}
@@ -34,7 +35,7 @@ func (t Transport) Listen(ctx context.Context, addr string) (transport.Listener,
 	if err != nil {
 		return nil, err
 	}
-	return listener{l}, nil
+	return listener{l, t.Config}, nil
 }
 
 // Dial does not wait for a sign that the peer speaks yamux: there is none.
@@ -46,22 +47,28 @@ func (t Transport) Dial(ctx context.Context, addr string) (transport.Session, er
 	if err != nil {
 		return nil, err
 	}
-	if inner.Multiplexed() {
-		inner.Close(0, "")
-		return nil, errMultiplexed
+	return over(ctx, inner, inner.OpenStream, client, t.Config)
+}
+
+// over makes a session over another, whose one stream is there at once, or never
+// will be.
+func over(ctx context.Context, inner transport.Session, stream func(context.Context) (transport.Stream, error), as role, config *Config) (transport.Session, error) {
+	err := errMultiplexed
+	if !inner.Multiplexed() {
+		var conn transport.Stream
+		if conn, err = stream(ctx); err == nil {
+			return newSession(inner, conn, as, config), nil
+		}
 	}
-	stream, err := inner.OpenStream(ctx)
-	if err != nil {
-		inner.Close(0, "")
-		return nil, err
-	}
-	return newSession(inner, stream, client), nil
+	inner.Close(0, "")
+	return nil, err
 }
 
 // A listener waits for nothing but the connection: what its peer has to say is
 // read by the session.
 type listener struct {
-	inner transport.Listener
+	inner  transport.Listener
+	config *Config
 }
 
 var _ transport.Impatient = listener{}
@@ -72,17 +79,10 @@ func (l listener) Accept(ctx context.Context) (transport.Session, error) {
 		if err != nil {
 			return nil, err
 		}
-		if inner.Multiplexed() {
-			inner.Close(0, "")
-			return nil, errMultiplexed
-		}
-		// The one stream of a session is there at once. If it is not, then the
-		// session has ended already, and is nobody's loss.
-		stream, err := inner.AcceptStream(ctx)
-		if err == nil {
-			return newSession(inner, stream, server), nil
-		}
-		inner.Close(0, "")
+		s, err := over(ctx, inner, inner.AcceptStream, server, l.config)
+		if err == nil || err == errMultiplexed {
+			return s, err
+		} // a session that has ended already
 	}
 }
 

@@ -1,365 +1,206 @@
 package yamux
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/livenet/livenet/transport"
 )
 
-// ErrPingFlood is why a session ended whose peer pinged too often.
-var ErrPingFlood = errors.New("yamux: too many pings from the peer")
-
 var errProtocol = errors.New("yamux: the peer broke the protocol")
 
-// A wire stands between yamux and the connection, and follows the frames in
-// both directions. Read is called by yamux's receiving goroutine only, and
-// Write by its sending one.
+// errLibrary is why a session ends if the library does not do what the wire is
+// made for.
+var errLibrary = errors.New("yamux: made for github.com/hashicorp/yamux v0.1.2, which asks for a header at least, " +
+	"writes each header alone and, as it is given no data, no body")
+
+// A wire is what the library takes for the connection. Of what comes in the
+// library sees each header with a flag: it numbers streams, has them accepted,
+// counts the unanswered, and answers pings. What it does badly is kept from it:
+// data and windows are the streams' own, and the flags that go out.
+//
+// Read is called by the library's receiving goroutine only, Write by its sending
+// one, and Close once.
 type wire struct {
-	conn   transport.Stream
-	hangUp func(*transport.CloseError) // closes the connection
-	ended  func(*transport.CloseError) // told when the session has ended
-	accept func()                      // takes a stream from yamux, which has one
-
-	table   *table
-	out     outbox
-	sweeper sweeper
+	session *session
+	conn    transport.Stream
 	parity  uint32 // of the numbers of the streams opened here
+	out     sendQueue
 
-	// What Read is in the middle of.
-	in    inbox
-	pings meter
-
-	// What Write is in the middle of.
-	sending uint32 // bytes to come of a frame's body
-
-	mu           sync.Mutex
-	resets       []uint32    // streams that yamux has to be told about
-	unread       []*stream   // streams that yamux may still be filling
-	due          atomic.Bool // there are some of either
-	heard        atomic.Bool // Read may be interrupted: it is not in a handshake
-	interrupting bool        // the connection's read deadline has passed
-	goingAway    bool        // the peer said so, and meant no harm
-	unsendable   bool        // the connection can't be written to any more
-	cause        *transport.CloseError
-	parting      header // what is sent last
-	closed       bool
+	// Read's: the frame that is coming in.
+	in        reader
+	to        *stream // whose it is; nil: of none that is known
+	body      uint32  // bytes to come
+	fin       bool    // the peer ends its half with it
+	opened    *stream // the library is hearing of it
+	pings     pingLimit
+	goingAway bool // the peer said so, and meant no harm
 }
 
-func newWire(conn transport.Stream, parity uint32) *wire {
-	w := &wire{conn: conn, table: newTable(), parity: parity}
-	w.out.conn, w.out.failed = conn, w.unsent
-	w.in.receive, w.in.announced = w.receive, w.table.announced
-	w.accept = func() {}
-	w.sweeper.sweep = w.sweep
-	w.heard.Store(parity == client.parity) // dialling includes the handshake
-	return w
-}
-
-// Read hands frames to yamux as they come in, except those that are for nobody.
-// It never holds back a byte of a body, but it does hold back half a header:
-// what is to be done with a frame shows when its header is complete.
+// Read returns a header at a time: when the library asks for the next, it is done
+// with that. Bodies go to the streams, as they come in.
 func (w *wire) Read(p []byte) (int, error) {
+	if len(p) < headerSize {
+		return 0, w.fail(errLibrary)
+	}
+	if w.opened != nil {
+		w.session.queue(w.opened)
+		w.opened = nil
+	}
 	for {
-		if w.in.between() {
-			w.came()
-			w.tell()
-		}
-		if n := w.in.read(p); n > 0 {
-			return n, nil
-		}
-		if err := w.in.err; err != nil {
-			w.setCause(w.readCause(err))
-			return 0, err
-		}
-		space := w.in.space(p)
-		n, err := w.conn.Read(space)
-		if n > 0 {
-			w.heard.Store(true)
-			w.in.fill(space, n)
-		}
-		if err != nil && !w.interrupted(err) {
-			w.in.err = err
+		switch piece := w.in.body(w.body); {
+		case len(piece) > 0:
+			w.body -= uint32(len(piece))
+			w.deliver(piece)
+		case w.body == 0 && w.fin: // after the last byte
+			w.deliver(nil)
+			w.fin = false
+		case w.body > 0 || !w.in.header():
+			if err := w.in.fill(p); err != nil {
+				return 0, w.fail(w.readError(err))
+			}
+		default:
+			if pass, err := w.receive(w.in.head[:]); err != nil {
+				return 0, w.fail(err)
+			} else if pass {
+				return copy(p, w.in.head[:]), nil
+			}
 		}
 	}
 }
 
-// receive looks at a header that came in.
-func (w *wire) receive(h header) (drop bool, err error) {
-	switch h.typ() {
-	case typePing:
-		if h.has(flagSYN) && !w.pings.take(time.Now()) {
-			w.setCause(lost(ErrPingFlood))
-			return false, ErrPingFlood
-		}
-	case typeGoAway:
-		w.goAway(h.length())
-	case typeData, typeWindowUpdate:
-		if h.has(flagSYN) && (h.id()%2 == w.parity || w.table.has(h.id())) {
-			// The number may be that of the next stream opened here, or of one that
-			// is there already, and yamux would take the one for the other.
-			w.setCause(lost(errProtocol))
-			return false, errProtocol
-		}
-		drop, reset := w.table.received(h)
-		if reset {
-			w.reset(h.id(), noCode)
-		}
-		return drop, nil
-	}
-	return false, nil
-}
-
-// goAway notes what the peer's parting words mean. Except for the friendly one,
-// after which a peer may live long, yamux ends the session at them.
-func (w *wire) goAway(code uint32) {
-	if code == goAwayNormal {
-		w.mu.Lock()
-		w.goingAway = true
-		w.mu.Unlock()
+// deliver gives a piece of the body, or the end of it all, to the stream.
+func (w *wire) deliver(piece []byte) {
+	if w.to == nil {
 		return
 	}
-	cause := &transport.CloseError{Origin: transport.Peer}
-	switch app, ok := codeOf(code); {
-	case ok:
-		cause.Coded, cause.Code = true, app
-	case code == goAwayProtocol:
-		cause.Err = errors.New("yamux: the peer found a protocol error")
-	case code == goAwayInternal:
-		cause.Err = errors.New("yamux: the peer had an internal error")
-	default:
-		cause.Err = fmt.Errorf("yamux: the peer went away with code %#x", code)
+	w.session.mu.Lock()
+	defer w.session.unlock()
+	if piece != nil {
+		w.to.receive(piece)
+	} else {
+		w.to.stop(peerFIN, io.EOF)
+		w.to.move(peerFIN, 0)
 	}
-	w.setCause(cause)
 }
 
-// readCause is what it means that there is no more to read.
-func (w *wire) readCause(err error) *transport.CloseError {
-	cause := lost(err)
-	if err == io.EOF {
-		cause = &transport.CloseError{Origin: transport.Peer}
+// receive looks at a header that came in, and says whether it is for the library.
+func (w *wire) receive(h header) (pass bool, err error) {
+	switch {
+	case !h.valid():
+		return false, errProtocol
+	case h.ofStream():
+		return w.receiveStream(h)
+	case h.typ() == typeGoAway && h.length() > 0:
+		return false, &transport.CloseError{Origin: transport.Peer, Coded: true, Code: uint64(h.length())}
+	case h.typ() == typeGoAway: // the peer may live long after it
+		w.goingAway = true
+	case h.has(flagSYN) && !w.pings.take(time.Now()):
+		return false, ErrPingFlood
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	return true, nil
+}
+
+func (w *wire) receiveStream(h header) (pass bool, err error) {
+	w.session.mu.Lock()
+	defer w.session.unlock()
+	s := w.session.streams[h.id()]
+	if h.has(flagSYN) {
+		// The number may be that of the next stream opened here, or of one that
+		// is there already, and the library would take the one for the other.
+		if s != nil || h.id() == 0 || h.id()%2 == w.parity {
+			return false, errProtocol
+		}
+		s = w.session.add(h.id())
+		w.opened = s
+	}
+	w.to, w.body, w.fin = s, h.body(), h.has(flagFIN)
+	if s == nil { // it was reset here, most likely
+		return false, nil
+	}
+	if w.body > s.recvWindow {
+		return false, errProtocol
+	}
+	flags := h.flags()
+	if flags&(flagACK|flagFIN|flagRST) != 0 && s.answered() {
+		flags |= flagACK // for the library counts them, too
+	}
+	if flags&flagRST != 0 {
+		code := h.length() - w.body // none comes with Data, and 0 says none
+		s.end(peerReset, &transport.CloseError{Origin: transport.Peer, Reset: true, Coded: code > 0, Code: uint64(code)})
+	} else if h.typ() == typeWindowUpdate {
+		s.sendWindow += h.length()
+		signal(s.w.wake)
+	}
+	copy(h, newHeader(typeWindowUpdate, flags, h.id(), 0))
+	return flags != 0, nil
+}
+
+// readError is what it means that there is no more to read.
+func (w *wire) readError(err error) error {
+	cause := *lost(err)
+	if err == io.EOF {
+		cause = transport.CloseError{Origin: transport.Peer}
+	}
+	w.session.mu.Lock()
+	defer w.session.unlock()
 	// That the connection was reset by what was written after it takes nothing from
 	// what the peer has said.
-	if w.goingAway && cause.Origin == transport.Peer && (!cause.Reset || w.unsendable) {
+	if w.goingAway && cause.Origin == transport.Peer && (!cause.Reset || w.out.dead) {
 		cause.Coded, cause.Reset = true, false // code 0
 	}
-	return cause
+	return &cause
 }
 
-// Write takes the frames of yamux. It does not wait for the connection.
+// Write takes what the library sends. It does not wait for the connection.
 func (w *wire) Write(p []byte) (int, error) {
-	control := false
-	if w.sending == 0 { // yamux writes headers by themselves
-		h := header(p)
-		if w.table.sent(h) {
-			return len(p), nil
-		}
-		w.sending = h.body()
-		control = w.sending == 0
-	} else {
-		w.sending -= min(uint32(len(p)), w.sending)
+	h := header(p)
+	if len(p) != headerSize || !h.valid() || h.body() > 0 {
+		return 0, w.fail(fmt.Errorf("%w; this one wrote %d bytes: %.12x", errLibrary, len(p), p))
 	}
-	if err := w.out.put(p, control, w.sending == 0); err != nil {
-		w.setCause(lost(err))
-		return 0, err
+	if !h.ofStream() {
+		w.session.mu.Lock()
+		defer w.session.unlock()
+		w.out.put(h, nil)
 	}
 	return len(p), nil
 }
 
-// reset resets a stream, if it has not ended: the peer is told in a frame, and
-// yamux in the same frame as if it came from the peer, for it has no other way
-// to let go of a stream.
-func (w *wire) reset(id uint32, code uint64) {
-	if !w.table.reset(id) {
-		return
-	}
-	if err := w.out.insert(resetFrame(id, code)); err != nil {
-		w.fail(lost(err))
-		return
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed {
-		return
-	}
-	w.resets = append(w.resets, id)
-	w.comeRound()
+// fail has err be the session's cause, if it is the first, and returns it to the
+// library, which ends the session then.
+func (w *wire) fail(err error) error {
+	w.session.cancel(lost(err))
+	return err
 }
 
-// answer tells the peer that a stream was accepted, if it opened it.
-func (w *wire) answer(s *stream) {
-	if !w.table.answer(s.entry) {
-		return
-	}
-	if err := w.out.insert(newHeader(typeWindowUpdate, flagACK, s.inner.StreamID(), 0)); err != nil {
-		w.fail(lost(err))
-	}
+// sendFailed is for a connection that can't be written to any more. That says
+// little of why: the peer may have said it before, in what is still to be read. So
+// it is for Read to find the end, which takes no longer than a moment.
+func (w *wire) sendFailed(err error) {
+	time.AfterFunc(closeTimeout, func() {
+		w.fail(err)
+		w.session.inner.Close(0, "")
+	})
 }
 
-// comeRound has Read do what is due. The lock is held.
-func (w *wire) comeRound() {
-	w.due.Store(true)
-	if w.heard.Load() {
-		w.interrupting = true
-		w.conn.SetReadDeadline(longAgo)
-	}
-}
-
-// interrupted reports whether a Read of the connection ended because of reset.
-func (w *wire) interrupted(err error) bool {
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		return false
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.interrupting {
-		return false
-	}
-	w.interrupting = false
-	w.conn.SetReadDeadline(time.Time{})
-	return true
-}
-
-// came wakes those who wait for what yamux was given: it asks for more only when
-// it is done with that.
-func (w *wire) came() {
-	w.table.came()
-	if w.in.opened == 0 {
-		return
-	}
-	for ; w.in.opened > 0; w.in.opened-- {
-		w.accept()
-	}
-	w.table.wakeAcceptor()
-}
-
-// tell prepares a frame for yamux if it is time for one: between two others, as
-// yamux sees them, which it always is when Read has to wait for the connection.
-// That is also the time to empty the streams that were closed here: yamux does
-// not hold the lock of a stream whose frame has not begun.
-func (w *wire) tell() {
-	if !w.due.Load() {
-		return
-	}
-	w.mu.Lock()
-	for _, id := range w.resets {
-		w.in.insert(w.table.forget(id))
-	}
-	w.resets = w.resets[:0]
-	unread := w.unread
-	w.unread = nil
-	w.due.Store(false)
-	w.mu.Unlock()
-
-	for _, s := range unread {
-		s.discard() // may wait for yamux's sending goroutine, which waits for nobody
-	}
-}
-
-// linger is for a stream that was closed here. What comes in from now on is
-// dropped; but what came before lies in the stream's buffer, or is on its way
-// there. Nobody would read it, so the peer's window would stay shut, and the
-// peer, stuck before it has sent what brings it the reset, would wait for ever.
-// So Read comes round to empty the buffer, between two frames: then nothing is
-// on its way.
-func (w *wire) linger(s *stream) {
-	lingers, tooLong, found := w.table.linger(s.inner.StreamID())
-	if lingers { // after the table knows: Read lets nothing more through
-		w.mu.Lock()
-		if !w.closed {
-			w.unread = append(w.unread, s)
-			w.comeRound()
-		}
-		w.mu.Unlock()
-	}
-	if found {
-		w.reset(tooLong, noCode)
-	}
-}
-
-// sweep has yamux let go of the buffers in which nothing is.
-func (w *wire) sweep() {
-	for _, s := range w.table.attached() {
-		s.inner.Shrink()
-	}
-}
-
-// setCause says why the session ends. The first call counts.
-func (w *wire) setCause(cause *transport.CloseError) {
-	w.mu.Lock()
-	if w.cause == nil {
-		w.cause = cause
-	}
-	w.mu.Unlock()
-}
-
-// unsent is for a connection that can't be written to any more. That says little of
-// why: the peer may have said it before, in what is still to be read. So it is for
-// Read to find the end, which takes no longer than a moment.
-func (w *wire) unsent(err error) {
-	cause := lost(err)
-	if err == errUnread || cause.Origin == transport.Local {
-		w.fail(cause)
-		return
-	}
-	w.mu.Lock()
-	w.unsendable = true
-	w.mu.Unlock()
-	time.AfterFunc(farewell, func() { w.fail(cause) })
-}
-
-// fail ends the session: without a connection yamux's goroutines return.
-func (w *wire) fail(cause *transport.CloseError) {
-	w.setCause(cause)
-	w.hangUp(cause)
-}
-
-// part is for a session that this end closes.
-func (w *wire) part(cause *transport.CloseError) {
-	w.setCause(cause)
-	w.mu.Lock()
-	w.parting = goAwayFrame(cause.Code)
-	w.mu.Unlock()
-}
-
-// Close is called by yamux when the session ends, for whatever reason. Those
-// who wait in streams are told first, as the farewell may take its time.
+// Close is called by the library when the session ends, for whatever reason. Those
+// who wait in streams are told first, as Go Away may take its time.
 func (w *wire) Close() error {
-	w.mu.Lock()
-	if w.closed {
-		w.mu.Unlock()
-		return nil
-	}
-	w.closed = true
-	if w.cause == nil { // yamux ended it, and only one thing makes it do so
-		w.cause = lost(errProtocol)
-	}
-	cause, parting := w.cause, w.parting
-	w.mu.Unlock()
-
-	w.sweeper.stop()
-	w.ended(cause)
-	if parting != nil {
-		w.out.insert(parting)
-	}
-	w.out.close(func() { w.hangUp(cause) })
-	return nil
+	w.fail(errProtocol) // unless there is a cause: the library has no other
+	cause := context.Cause(w.session.ctx).(*transport.CloseError)
+	w.session.end(cause)
+	w.out.close()
+	return w.session.inner.Close(cause.Code, cause.Text)
 }
 
-// lost says in the words of package transport why a connection failed. The
-// connection's own words, if it has any, are copied.
+// lost says in the words of package transport why a connection failed, if it does
+// not do so itself.
 func lost(err error) *transport.CloseError {
 	if ce, ok := errors.AsType[*transport.CloseError](err); ok {
-		ce := *ce
-		return &ce
+		return ce
 	}
 	return &transport.CloseError{Origin: transport.Lost, Err: err}
 }

@@ -123,7 +123,9 @@ func TestWakeOnRead(t *testing.T) {
 					}
 					test.happen(here, there)
 					if order == "late" {
-						here.WaitRead()
+						early := make(woken, 1)
+						here.WakeOnRead(early)
+						early.wait(t)
 						here.WakeOnRead(w)
 					}
 					w.wait(t)

@@ -94,7 +94,7 @@ func TestTooManyUnanswered(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if id := s.(*stream).inner.StreamID(); id != 2*i+1 {
+		if id := s.(*stream).id; id != 2*i+1 {
 			t.Fatalf("stream %d came instead of %d", id, 2*i+1)
 		}
 		if _, err := io.ReadFull(conn, h); err != nil {
@@ -154,7 +154,7 @@ func TestAcceptedLate(t *testing.T) {
 // The library sees the same of a session of this package as of its own.
 func TestLibraryIsAnswered(t *testing.T) {
 	conn, server := raw(t)
-	theirs, err := yamux.Client(conn, config)
+	theirs, err := yamux.Client(conn, plainConfig)
 	if err != nil {
 		t.Fatal(err)
 	}

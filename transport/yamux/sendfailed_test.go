@@ -45,7 +45,7 @@ func (b *broken) Read(p []byte) (int, error) {
 	}
 }
 
-func (b *broken) SetReadDeadline(time.Time) error { return nil }
+func (b *broken) SetWriteDeadline(time.Time) error { return nil }
 
 // brokenSession is one over a broken connection.
 type brokenSession struct {
@@ -63,7 +63,7 @@ func (s *brokenSession) Close(uint64, string) error {
 // may be there to be read.
 func TestAGoAwayStandsAboveAFailedWrite(t *testing.T) {
 	reset := &transport.CloseError{Origin: transport.Peer, Reset: true}
-	said := func(code uint64) io.Reader {
+	said := func(code uint32) io.Reader {
 		return io.MultiReader(&pieces{left: goAwayFrame(code), size: 5}, failing{reset})
 	}
 	for name, test := range map[string]struct {
@@ -78,7 +78,7 @@ func TestAGoAwayStandsAboveAFailedWrite(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn := &broken{unread: test.unread, failed: make(chan struct{}), closed: make(chan struct{})}
-			s := newSession(&brokenSession{conn: conn}, conn, client)
+			s := newSession(&brokenSession{conn: conn}, conn, client, nil)
 			defer s.Close(0, "")
 			if _, err := s.OpenStream(t.Context()); err != nil {
 				t.Fatal(err)

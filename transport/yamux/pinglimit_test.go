@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-func TestMeter(t *testing.T) {
+func TestPingLimit(t *testing.T) {
 	start := time.Unix(1_000_000, 0)
 	for _, test := range []struct {
 		name  string
@@ -20,7 +20,7 @@ func TestMeter(t *testing.T) {
 		{"at twice the rate, for ever", 2000, time.Second / (2 * pingRate), 1000 + pingBurst - 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			var m meter
+			var m pingLimit
 			passed := 0
 			for i := range test.pings {
 				if m.take(start.Add(time.Duration(i) * test.every)) {
