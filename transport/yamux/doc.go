@@ -1,45 +1,41 @@
-// Package yamux carries many streams over one: it multiplexes whatever
-// transport gives sessions of a single stream (TCP, TLS over TCP, a unix
-// socket), in the protocol of github.com/hashicorp/yamux, with which it
-// interoperates both as client and as server.
+// Package yamux carries many streams over one: it multiplexes any transport
+// whose sessions are a single stream (TCP, TLS over TCP, a unix socket), in the
+// protocol of github.com/hashicorp/yamux, with which it interoperates both as
+// client and as server.
 //
 //	yamux.Transport{Inner: tcp.Transport{}}
 //
-// Between the library and the connection stands a wire that follows the frames
-// in both directions. It is what lets this package promise more than the
-// library does:
+// It is built on that library and promises more:
 //
-//   - Nothing that a stream does waits for the connection: a Write that is
-//     stuck behind a peer who has stopped reading still obeys its deadline,
-//     Close and Reset.
-//   - Nothing that a stream does waits for the rest of a frame, for a peer may
-//     stop in the middle of one. What has come is there to be read, and no end of
-//     a stream is seen before its last byte.
-//   - Stream.Reset resets, and says so to the peer; the stream's memory and its
-//     place among the unanswered ones come back at once.
-//   - A stream whose connection is lost reads an error, and EOF only where the
-//     peer has ended it.
+//   - Nothing that a stream does waits for the connection, or for the rest of a
+//     frame: neither a peer that has stopped reading nor one that has stopped in
+//     the middle of a frame delays a deadline, Close or Reset.
+//   - Stream.Reset resets, and a stream whose connection is lost reads an error:
+//     EOF only where the peer has ended it.
 //   - A peer may ping 32 times a second, after a burst of 64. Beyond that the
-//     session ends with [ErrPingFlood]: the library starts a goroutine for each.
-//   - Nothing is sent on a session that is silent, and no timer of the library
-//     ends one.
-//   - An idle session has no goroutines but the library's two, and its streams
-//     hold no buffers, from a second or so after what has come was read. Both can
-//     be waited for without a goroutine: sessions are [transport.Acceptor]s, and
-//     streams [transport.Pollable].
+//     session ends with [ErrPingFlood].
+//   - No keepalive is sent, and no timer of the library ends a session.
+//   - An idle session has the library's two goroutines and no others, and its
+//     streams hold no buffers. Sessions are [transport.Acceptor]s and streams
+//     [transport.Pollable], so that waiting for either takes no goroutine.
 //
-// Session.Close sends a Go Away frame before it closes the connection, and
-// waits for that at most a tenth of a second. Codes up to 65535 travel in it,
-// and in the frame of Stream.Reset, in a way that other implementations of the
-// protocol pass over: they see a session that ends, and a stream that is reset.
-// Larger codes and the text of Session.Close are not carried. What the streams
-// have written and not delivered by then may be lost.
+// The unread input of a session's streams has one budget, Config.ReceiveBudget.
+// The protocol has no window for the session, and every stream begins with one of
+// 256 KiB. So when the budget is used up, nothing more is read from the peer,
+// control frames included, until a handler reads. If none does for a second, the
+// stream with the most unread input is reset, with [ErrUnread] for its reader. That
+// takes 16 streams with full windows that nobody reads. A peer whose streams are
+// read, or echoed, however many, is slowed down at most.
 //
-// Two things the protocol has no words for. A peer cannot be asked to stop
-// sending: it may go on after this end's Stream.Close, to nobody, until it has
-// filled half of the stream's window (256 KB); then the stream is reset, and
-// with that the peer loses what it had not read. And a session's streams share
-// one connection, so that a lost packet holds up all of them.
+// Codes of Session.Close and Stream.Reset of up to 2^32-1 reach the peer, after
+// libp2p's error-codes specification; larger ones and texts don't. The peer can't
+// tell a reset with code 0 from one without a code, nor a session closed with code
+// 1 or 2 from the protocol's own errors. What streams have not delivered when their
+// session is closed may be lost.
+//
+// A peer cannot be asked to stop sending on one stream. After Stream.Close it may
+// go on until it has sent half a window; then the stream is reset, and with that
+// the peer loses what it had not read.
 //
 // Cancelling: Dial, Accept, OpenStream and AcceptStream obey their context,
 // Read and Write their deadlines, and everything obeys Close. A stream that the

@@ -49,31 +49,17 @@ func (in *input) add(p []byte) (took int) {
 // read returns how many bytes it has put in p, and how much memory that freed.
 func (in *input) read(p []byte) (n, freed int) {
 	for n < len(p) && in.unread > 0 {
-		m := copy(p[n:], in.segments[0][in.off:])
+		s := in.segments[0]
+		m := copy(p[n:], s[in.off:])
 		n, in.off, in.unread = n+m, in.off+m, in.unread-m
-		if in.off == len(in.segments[0]) {
-			freed += in.free()
+		if in.off < len(s) {
+			break
 		}
+		if cap(s) == blockSize {
+			blocks.Put((*[blockSize]byte)(s[:blockSize]))
+		}
+		in.segments, in.off = slices.Delete(in.segments, 0, 1), 0
+		in.held, freed = in.held-cap(s), freed+cap(s)
 	}
 	return n, freed
-}
-
-// drop forgets what is unread, and returns how much memory that freed.
-func (in *input) drop() (freed int) {
-	for len(in.segments) > 0 {
-		freed += in.free()
-	}
-	in.unread = 0
-	return freed
-}
-
-// free lets go of the first segment.
-func (in *input) free() int {
-	s := in.segments[0]
-	if cap(s) == blockSize {
-		blocks.Put((*[blockSize]byte)(s[:blockSize]))
-	}
-	in.segments, in.off = slices.Delete(in.segments, 0, 1), 0
-	in.held -= cap(s)
-	return cap(s)
 }

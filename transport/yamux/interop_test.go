@@ -260,7 +260,7 @@ func TestPeerMisbehaves(t *testing.T) {
 		frames []byte
 		want   error
 	}{
-		{"pings", bytes.Repeat(newHeader(typePing, flagSYN, 0, 1), pingBurst+pingRate), ErrPingFlood},
+		{"pings", bytes.Repeat(newHeader(typePing, flagSYN, 0, 1), 2*pingBurst), ErrPingFlood},
 		{"our numbers", newHeader(typeWindowUpdate, flagSYN, 2, 0), errProtocol},
 		{"the same number twice", bytes.Repeat(newHeader(typeWindowUpdate, flagSYN, 1, 0), 2), errProtocol},
 		{"number 0", newHeader(typeWindowUpdate, flagSYN, 0, 0), errProtocol},

@@ -6,6 +6,7 @@ import (
 )
 
 func TestPingLimit(t *testing.T) {
+	const rate = int(time.Second / pingInterval)
 	start := time.Unix(1_000_000, 0)
 	for _, test := range []struct {
 		name  string
@@ -15,9 +16,9 @@ func TestPingLimit(t *testing.T) {
 	}{
 		{"a burst", pingBurst, 0, pingBurst},
 		{"more than a burst", 2 * pingBurst, 0, pingBurst},
-		{"at the rate, for an hour", 3600 * pingRate, time.Second / pingRate, 3600 * pingRate},
-		{"at twice the rate, for a second", 2 * pingRate, time.Second / (2 * pingRate), 2 * pingRate},
-		{"at twice the rate, for ever", 2000, time.Second / (2 * pingRate), 1000 + pingBurst - 1},
+		{"at the rate, for an hour", 3600 * rate, pingInterval, 3600 * rate},
+		{"at twice the rate, for a second", 2 * rate, pingInterval / 2, 2 * rate},
+		{"at twice the rate, for ever", 2000, pingInterval / 2, 1000 + pingBurst - 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var m pingLimit

@@ -2,16 +2,13 @@ package yamux
 
 import "io"
 
-// A reader makes headers and bodies of the bytes that come in. It is passive,
-// and belongs to the library's receiving goroutine.
+// A reader makes headers and bodies of the bytes that come in.
 type reader struct {
-	conn io.Reader
-	err  error // of conn, to be returned when all that came before is taken
-
+	conn  io.Reader
+	err   error            // of conn, to be returned when all that came before is taken
 	block *[blockSize]byte // nil while the connection is idle
 	rest  []byte           // what is left of the block
 	full  bool             // the last Read of conn got as much as it could
-
 	head  [headerSize]byte
 	nhead int // how much of the header has come in
 }

@@ -24,9 +24,8 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 // while there is something to write; close waits for it. A stream that wrote to
 // the connection itself would be stuck with it, whatever its deadline says.
 type sendQueue struct {
-	conn   transport.Stream
-	failed func(error) // called if the connection fails, or the peer does not read
-
+	conn    transport.Stream
+	failed  func(error)    // called if the connection fails, or the peer does not read
 	mu      *sync.Mutex    // the session's, which is held for put and full
 	frames  *[]byte        // to be written next; nil if there are none
 	control int            // how many of these bytes are not of Data frames

@@ -3,7 +3,6 @@ package yamux
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"slices"
 	"sync"
@@ -18,15 +17,7 @@ import (
 // session's receive budget when that was used up and nobody read.
 var ErrUnread = errors.New("yamux: the session's receive budget is used up by input that nobody reads")
 
-const (
-	// pauseLimit is how long a session whose budget is used up waits for somebody
-	// to read before it resets a stream.
-	pauseLimit = time.Second
-
-	// maxLingering is how many streams may be closed here and still open at the
-	// peer. Beyond it the oldest is reset.
-	maxLingering = 1024
-)
+const maxLingering = 1024 // how many streams may be closed here and still open at the peer
 
 // A session is the library's, on a wire, on the one stream of an inner session.
 // It has two goroutines, which the library owns, and one of the send queue's
@@ -38,55 +29,53 @@ type session struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
-	unanswered chan struct{} // a token for each stream opened here and neither accepted nor reset by the peer
+	unanswered chan struct{} // a token for each stream opened here that the peer has not answered
 
 	mu        sync.Mutex         // guards what follows, and the streams
 	streams   map[uint32]*stream // those that are open on the wire, or have input to read
 	lingering []uint32           // by age
 	budget    int                // bytes of memory that unread input may take
 	held      int                // and does
-	freed     chan struct{}      // signalled when some was freed; nil: nobody ever waited
-	after     []func()           // what unlock is to do
+	pause     time.Duration      // how long somebody may take to read when that is all
+	freed     bell
+	after     []func() // what unlock is to do
 
-	// Streams that the peer opened and nobody has accepted. They are taken from
-	// the library as they come, whose own queue can't be waited for without a
-	// goroutine; but it is accepting that answers them, for the peer may have so
-	// many unanswered and no more.
+	// Streams that the peer opened and nobody has accepted. The library's queue can't
+	// be waited for without a goroutine, so they are taken from there at once; but it
+	// is accepting that answers them, for the peer may have so many unanswered.
 	incoming []*stream
-	more     chan struct{} // signalled when there are some; nil: nobody ever waited
-	waker    transport.Waker
+	more     bell
 }
 
-var (
-	_ transport.Session  = (*session)(nil)
-	_ transport.Acceptor = (*session)(nil)
-)
-
-// A role is an end of the connection. The streams that it opens have numbers of
-// its parity, so that both can open some at once.
-type role struct {
-	parity uint32
-	config *yamux.Config
-	start  func(io.ReadWriteCloser, *yamux.Config) (*yamux.Session, error)
+// A bell wakes one that waits for something.
+type bell struct {
+	c     chan struct{} // nil if nothing ever waited
+	waker transport.Waker
 }
 
-var (
-	client = role{1, libraryConfig(backlog), yamux.Client}
-	server = role{0, libraryConfig(serverBacklog), yamux.Server}
+var _ transport.Acceptor = (*session)(nil)
+
+// The two ends of a connection, by the parity of the numbers of the streams that
+// each opens.
+const (
+	server = iota
+	client
 )
 
-func newSession(inner transport.Session, conn transport.Stream, as role, config *Config) *session {
-	s := &session{
-		inner: inner, unanswered: make(chan struct{}, as.config.AcceptBacklog),
-		streams: make(map[uint32]*stream), budget: config.receiveBudget(),
+func newSession(inner transport.Session, conn transport.Stream, as uint32, config *Config) *session {
+	start, lib := yamux.Server, serverConfig
+	if as == client {
+		start, lib = yamux.Client, clientConfig
 	}
+	s := &session{inner: inner, streams: make(map[uint32]*stream), budget: config.receiveBudget(), pause: time.Second}
+	s.unanswered = make(chan struct{}, lib.AcceptBacklog)
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
-	s.wire = &wire{session: s, conn: conn, parity: as.parity, in: reader{conn: conn}}
+	s.wire = &wire{session: s, conn: conn, parity: as, in: reader{conn: conn}}
 	s.wire.out = sendQueue{mu: &s.mu, conn: conn, failed: s.wire.sendFailed}
 	s.mu.Lock() // until mux is known
 	defer s.mu.Unlock()
 	var err error
-	if s.mux, err = as.start(s.wire, as.config); err != nil {
+	if s.mux, err = start(s.wire, lib); err != nil {
 		panic(err) // the config is ours, and the library looks at nothing else
 	}
 	return s
@@ -113,12 +102,6 @@ func (s *session) end(cause *transport.CloseError) {
 	if cause.Origin == transport.Local && cause.Coded && cause.Code <= maxCode {
 		s.wire.out.put(newHeader(typeGoAway, 0, 0, uint32(cause.Code)), nil)
 	}
-}
-
-// cause waits for the session's end, which is near, and returns why.
-func (s *session) cause() error {
-	<-s.ctx.Done()
-	return context.Cause(s.ctx)
 }
 
 func (s *session) Context() context.Context { return s.ctx }
@@ -162,7 +145,8 @@ func (s *session) OpenStream(ctx context.Context) (transport.Stream, error) {
 		<-s.unanswered
 		return nil, &transport.CloseError{Origin: transport.Peer, Err: err}
 	case err != nil || s.ctx.Err() != nil:
-		return nil, s.cause()
+		<-s.ctx.Done() // which is near
+		return nil, context.Cause(s.ctx)
 	}
 	stream := s.add(inner.StreamID())
 	stream.inner, stream.unanswered = inner, true
@@ -203,7 +187,7 @@ func (s *session) AcceptStream(ctx context.Context) (transport.Stream, error) {
 	for {
 		switch {
 		case s.ctx.Err() != nil:
-			signal(s.more) // for another that waits
+			s.ring(&s.more) // for another that waits
 			return nil, context.Cause(s.ctx)
 		case len(s.incoming) > 0: // a ready stream beats a cancelled context
 			stream := s.incoming[0]
@@ -224,28 +208,14 @@ func (s *session) AcceptStream(ctx context.Context) (transport.Stream, error) {
 func (s *session) WakeOnStream(w transport.Waker) {
 	s.mu.Lock()
 	defer s.unlock()
-	s.waker = w
+	s.more.waker = w
 	s.wakeAcceptor()
 }
 
 // wakeAcceptor wakes whatever waits for a stream, if it is time.
 func (s *session) wakeAcceptor() {
-	if len(s.incoming) == 0 && s.ctx.Err() == nil {
-		return
-	}
-	signal(s.more)
-	if s.waker != nil {
-		s.after = append(s.after, s.waker.Wake)
-		s.waker = nil
-	}
-}
-
-// linger notes that a stream lingers, and resets the oldest that does if there
-// are too many.
-func (s *session) linger(stream *stream) {
-	s.lingering = append(s.lingering, stream.id)
-	if len(s.lingering) > maxLingering {
-		s.streams[s.lingering[0]].move(reset, 0)
+	if len(s.incoming) > 0 || s.ctx.Err() != nil {
+		s.ring(&s.more)
 	}
 }
 
@@ -257,10 +227,10 @@ func (s *session) forget(stream *stream) {
 	}
 }
 
-// hold counts memory that unread input takes, or no more takes if n is negative.
+// hold counts memory that unread input takes, or, if n is negative, took.
 func (s *session) hold(n int) {
 	if s.held += n; n < 0 {
-		signal(s.freed)
+		s.freed.signal()
 	}
 }
 
@@ -268,38 +238,34 @@ func (s *session) hold(n int) {
 // of input of a stream's. If nobody reads, the stream is reset whose unread input
 // takes the most.
 func (s *session) makeRoom(stream *stream) {
-	for stream.r.err == nil && s.held+blockSize > s.budget && s.ctx.Err() == nil {
-		deadline := time.Now().Add(pauseLimit)
-		s.wait(&s.freed, deadline, s.ctx.Done())
-		if !passed(deadline) {
-			continue
-		}
-		largest := stream
-		for _, other := range s.streams {
-			if other.in.held > largest.in.held {
-				largest = other
+	full := func() bool { return stream.r.err == nil && s.held+blockSize > s.budget && s.ctx.Err() == nil }
+	for full() {
+		deadline := time.Now().Add(s.pause)
+		if s.wait(&s.freed, deadline, s.ctx.Done()); full() && passed(deadline) {
+			largest := stream
+			for _, other := range s.streams {
+				if other.in.held > largest.in.held {
+					largest = other
+				}
 			}
+			largest.end(reset, &transport.CloseError{Origin: transport.Lost, Reset: true, Err: ErrUnread})
 		}
-		largest.end(reset, &transport.CloseError{Origin: transport.Lost, Reset: true, Err: ErrUnread})
 	}
 }
 
-// wait lets go of mu until wake is signalled, done is closed or the deadline comes.
-func (s *session) wait(wake *chan struct{}, deadline time.Time, done <-chan struct{}) {
-	if *wake == nil {
-		*wake = make(chan struct{}, 1)
+// wait lets go of mu until the bell rings, done is closed or the deadline comes.
+func (s *session) wait(b *bell, deadline time.Time, done <-chan struct{}) {
+	if b.c == nil {
+		b.c = make(chan struct{}, 1)
 	}
 	var due <-chan time.Time
 	if !deadline.IsZero() {
-		timer := time.NewTimer(time.Until(deadline))
-		defer timer.Stop()
-		due = timer.C
+		due = time.After(time.Until(deadline))
 	}
-	c := *wake
 	s.unlock()
 	defer s.mu.Lock()
 	select {
-	case <-c:
+	case <-b.c:
 	case <-done:
 	case <-due:
 	}
@@ -309,10 +275,19 @@ func passed(deadline time.Time) bool {
 	return !deadline.IsZero() && !time.Now().Before(deadline)
 }
 
-// signal wakes one that waits, now or soon. The channel may be nil.
-func signal(wake chan<- struct{}) {
+// signal wakes one that waits, now or soon.
+func (b *bell) signal() {
 	select {
-	case wake <- struct{}{}:
+	case b.c <- struct{}{}:
 	default:
+	}
+}
+
+// ring has the waker wake as well.
+func (s *session) ring(b *bell) {
+	b.signal()
+	if b.waker != nil {
+		s.after = append(s.after, b.waker.Wake)
+		b.waker = nil
 	}
 }

@@ -24,9 +24,9 @@ const (
 type event uint8
 
 const (
-	closeWrite event = iota // this end's
+	closeWrite event = iota
 	closeBoth
-	reset
+	reset // by this end
 	peerFIN
 	peerReset
 	sessionEnd

@@ -1,10 +1,10 @@
 package yamux
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/yamux"
@@ -12,24 +12,20 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// chunk is the most that a Data frame carries.
-const chunk = 16 << 10
+const chunk = 16 << 10 // the most that a Data frame carries
 
 // A stream has the input, the windows and the end of one, and the library's stream
 // for its number. Its session's mutex guards it.
 type stream struct {
-	session *session
-	id      uint32
-	writes  transport.WriteGuard
-	reading sync.Mutex // held by the one Read that waits
-
+	session    *session
+	id         uint32
+	writes     transport.WriteGuard
 	inner      *yamux.Stream // nil until the library has it
 	state      state
 	unanswered bool   // opened here, and neither accepted nor reset by the peer
 	sendWindow uint32 // what this end may send until the peer gives it more
 	recvWindow uint32 // and the other way round
 	in         input
-	waker      transport.Waker
 	r, w       half
 }
 
@@ -37,31 +33,24 @@ type stream struct {
 type half struct {
 	err      error // why it has ended
 	deadline time.Time
-	wake     chan struct{} // wakes one that waits; nil if none ever did
+	bell     bell
 }
 
-var (
-	_ transport.Stream   = (*stream)(nil)
-	_ transport.Pollable = (*stream)(nil)
-)
+var _ transport.Pollable = (*stream)(nil)
 
 // Read returns what arrived before the session ended, unless this end ended it.
 func (s *stream) Read(p []byte) (int, error) {
-	s.reading.Lock() // not for long: what ends a Read ends the one before too
-	defer s.reading.Unlock()
 	s.session.mu.Lock()
 	defer s.session.unlock()
+	defer s.r.bell.signal() // for another that waits
 	for {
-		if passed(s.r.deadline) {
+		if passed(s.r.deadline) && !isLocal(s.r.err) {
 			return 0, os.ErrDeadlineExceeded
 		}
-		n, err := s.read(p)
-		if err != transport.ErrWouldBlock {
+		if n, err := s.read(p); err != transport.ErrWouldBlock {
 			return n, err
-		} else if len(p) == 0 {
-			return 0, nil
 		}
-		s.session.wait(&s.r.wake, s.r.deadline, nil)
+		s.session.wait(&s.r.bell, s.r.deadline, nil)
 	}
 }
 
@@ -84,37 +73,40 @@ func (s *stream) read(p []byte) (int, error) {
 		return n, nil
 	case s.r.err != nil:
 		return 0, s.r.err
+	case len(p) == 0:
+		return 0, nil
 	}
 	return 0, transport.ErrWouldBlock
 }
 
-// openWindow tells the peer how much more it may send, if that is a lot.
+// openWindow tells the peer how much more it may send, if that is a lot: as much as
+// this end may send, less what a handler may have in hand, or the stream's share of
+// half the budget. So when the budget is used up, and the peer's windows are stuck
+// behind its data, a handler that echoes can still go on.
 func (s *stream) openWindow() {
-	more := window - s.recvWindow - uint32(s.in.unread)
-	if more >= window/2 && (s.r.err == nil || s.state == lingering) {
-		s.recvWindow += more
-		s.session.wire.out.put(newHeader(typeWindowUpdate, 0, s.id, more), nil)
+	limit := min(window, max(int(s.sendWindow)-blockSize, s.session.budget/2/len(s.session.streams)))
+	if s.state == lingering {
+		limit = window // of which nothing will be held
+	}
+	more := limit - int(s.recvWindow) - s.in.unread
+	if more >= limit/2 && (s.r.err == nil || s.state == lingering) {
+		s.recvWindow += uint32(more)
+		s.session.wire.out.put(newHeader(typeWindowUpdate, 0, s.id, uint32(more)), nil)
 	}
 }
 
-// WakeOnRead has w woken by the session's receiving goroutine, or by whatever
-// ends the stream.
+// WakeOnRead has w woken by the receiving goroutine, or by what ends the stream.
 func (s *stream) WakeOnRead(w transport.Waker) {
 	s.session.mu.Lock()
 	defer s.session.unlock()
-	s.waker = w
+	s.r.bell.waker = w
 	s.wakeReader()
 }
 
 // wakeReader wakes whatever waits for input, if there is something to read.
 func (s *stream) wakeReader() {
-	if s.in.unread == 0 && s.r.err == nil {
-		return
-	}
-	signal(s.r.wake)
-	if s.waker != nil {
-		s.session.after = append(s.session.after, s.waker.Wake)
-		s.waker = nil
+	if s.in.unread > 0 || s.r.err != nil {
+		s.session.ring(&s.r.bell)
 	}
 }
 
@@ -131,7 +123,7 @@ func (s *stream) receive(p []byte) {
 	}
 }
 
-// Write waits for the peer's window and for room in the send queue.
+// Write waits for the peer's window, and for room in the send queue.
 func (s *stream) Write(p []byte) (n int, err error) {
 	return s.writes.Write(func() (int, error) {
 		s.session.mu.Lock()
@@ -147,7 +139,7 @@ func (s *stream) Write(p []byte) (n int, err error) {
 			case len(p) == 0:
 				return n, nil
 			case size == 0 || room != nil:
-				s.session.wait(&s.w.wake, s.w.deadline, room)
+				s.session.wait(&s.w.bell, s.w.deadline, room)
 			default:
 				s.session.wire.out.put(newHeader(typeData, 0, s.id, size), p[:size])
 				s.sendWindow -= size
@@ -170,7 +162,7 @@ func (s *stream) CloseWrite() error {
 		return err
 	}
 	if s.session.ctx.Err() != nil {
-		return s.session.cause() // nobody will read that EOF
+		return context.Cause(s.session.ctx) // nobody will read that EOF
 	}
 	return nil
 }
@@ -204,9 +196,6 @@ func (s *stream) Reset(code uint64) {
 }
 
 func (s *stream) end(e event, cause *transport.CloseError) {
-	if e == peerReset && s.state == closed {
-		return // both ends have ended it before
-	}
 	s.stop(e, cause)
 	s.move(e, cause.Code)
 }
@@ -216,14 +205,15 @@ func (s *stream) end(e event, cause *transport.CloseError) {
 func (s *stream) stop(e event, cause error) {
 	drop := e == closeBoth || e == reset || e == peerReset || e == sessionEnd && isLocal(cause)
 	if e != closeWrite && (s.r.err == nil || drop && !isLocal(s.r.err)) {
-		s.r.err, s.r.deadline = cause, time.Time{}
+		s.r.err = cause
 	}
 	if drop {
-		s.session.hold(-s.in.drop())
+		s.session.hold(-s.in.held)
+		s.in = input{}
 	}
 	if e != peerFIN && (s.w.err == nil || isLocal(cause) && !isLocal(s.w.err)) {
 		s.w.err = cause
-		signal(s.w.wake)
+		s.w.bell.signal()
 	}
 	s.wakeReader()
 }
@@ -246,7 +236,10 @@ func (s *stream) move(e event, code uint64) {
 	}
 	if to == lingering {
 		s.openWindow() // or the peer might be stuck before it has sent what brings it the reset
-		s.session.linger(s)
+		s.session.lingering = append(s.session.lingering, s.id)
+		if all := s.session.lingering; len(all) > maxLingering {
+			s.session.streams[all[0]].move(reset, 0)
+		}
 	}
 	if to != closed {
 		return
@@ -260,8 +253,7 @@ func (s *stream) move(e event, code uint64) {
 	}
 }
 
-// answered has another stream be opened in the place of one that counts as
-// unanswered, and reports whether it did.
+// answered has the stream count as unanswered no more, and reports whether it did.
 func (s *stream) answered() bool {
 	if !s.unanswered {
 		return false
@@ -286,7 +278,7 @@ func (s *stream) setDeadline(h *half, t time.Time) error {
 		return s.r.err
 	}
 	h.deadline = t
-	signal(h.wake)
+	h.bell.signal()
 	return nil
 }
 

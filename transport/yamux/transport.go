@@ -20,8 +20,6 @@ type Transport struct {
 	Config *Config
 }
 
-var _ transport.Transport = Transport{}
-
 var (
 	errNoInner     = errors.New("yamux: Transport.Inner is not set")
 	errMultiplexed = errors.New("yamux: the sessions of Transport.Inner carry many streams already")
@@ -50,9 +48,8 @@ func (t Transport) Dial(ctx context.Context, addr string) (transport.Session, er
 	return over(ctx, inner, inner.OpenStream, client, t.Config)
 }
 
-// over makes a session over another, whose one stream is there at once, or never
-// will be.
-func over(ctx context.Context, inner transport.Session, stream func(context.Context) (transport.Stream, error), as role, config *Config) (transport.Session, error) {
+// over makes a session over another, whose one stream is there now or never.
+func over(ctx context.Context, inner transport.Session, stream func(context.Context) (transport.Stream, error), as uint32, config *Config) (transport.Session, error) {
 	err := errMultiplexed
 	if !inner.Multiplexed() {
 		var conn transport.Stream
@@ -64,15 +61,13 @@ func over(ctx context.Context, inner transport.Session, stream func(context.Cont
 	return nil, err
 }
 
-// A listener waits for nothing but the connection: what its peer has to say is
-// read by the session.
 type listener struct {
 	inner  transport.Listener
 	config *Config
 }
 
-var _ transport.Impatient = listener{}
-
+// Accept waits for nothing but the connection: what its peer has to say is read by
+// the session.
 func (l listener) Accept(ctx context.Context) (transport.Session, error) {
 	for {
 		inner, err := l.inner.Accept(ctx)
@@ -89,7 +84,7 @@ func (l listener) Accept(ctx context.Context) (transport.Session, error) {
 func (l listener) Addr() net.Addr { return l.inner.Addr() }
 func (l listener) Close() error   { return l.inner.Close() }
 
-// Patience is that of the connections, since yamux itself never gives up.
+// Patience makes it a [transport.Impatient], if the connections are that.
 func (l listener) Patience() time.Duration {
 	if i, ok := transport.As[transport.Impatient](l.inner); ok {
 		return i.Patience()

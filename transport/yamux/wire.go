@@ -10,10 +10,12 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
+// ErrPingFlood is why a session ended whose peer pinged too often.
+var ErrPingFlood = errors.New("yamux: too many pings from the peer")
+
 var errProtocol = errors.New("yamux: the peer broke the protocol")
 
-// errLibrary is why a session ends if the library does not do what the wire is
-// made for.
+// errLibrary is why a session ends if the library is not what the wire is made for.
 var errLibrary = errors.New("yamux: made for github.com/hashicorp/yamux v0.1.2, which asks for a header at least, " +
 	"writes each header alone and, as it is given no data, no body")
 
@@ -52,15 +54,15 @@ func (w *wire) Read(p []byte) (int, error) {
 	}
 	for {
 		switch piece := w.in.body(w.body); {
-		case len(piece) > 0:
+		case len(piece) > 0 || w.body == 0 && w.fin:
 			w.body -= uint32(len(piece))
 			w.deliver(piece)
-		case w.body == 0 && w.fin: // after the last byte
-			w.deliver(nil)
-			w.fin = false
 		case w.body > 0 || !w.in.header():
-			if err := w.in.fill(p); err != nil {
-				return 0, w.fail(w.readError(err))
+			if err := w.in.fill(p); err == io.EOF || w.goingAway && lost(err).Origin == transport.Peer {
+				// A reset is the kernel's, since something came in after they had closed.
+				return 0, w.fail(&transport.CloseError{Origin: transport.Peer, Coded: w.goingAway})
+			} else if err != nil {
+				return 0, w.fail(err)
 			}
 		default:
 			if pass, err := w.receive(w.in.head[:]); err != nil {
@@ -72,18 +74,17 @@ func (w *wire) Read(p []byte) (int, error) {
 	}
 }
 
-// deliver gives a piece of the body, or the end of it all, to the stream.
+// deliver gives the stream a piece of the body, or FIN.
 func (w *wire) deliver(piece []byte) {
 	if w.to == nil {
 		return
 	}
 	w.session.mu.Lock()
 	defer w.session.unlock()
-	if piece != nil {
-		w.to.receive(piece)
-	} else {
+	if w.to.receive(piece); w.body == 0 && w.fin { // after the last byte
 		w.to.stop(peerFIN, io.EOF)
 		w.to.move(peerFIN, 0)
+		w.fin = false
 	}
 }
 
@@ -117,42 +118,27 @@ func (w *wire) receiveStream(h header) (pass bool, err error) {
 		s = w.session.add(h.id())
 		w.opened = s
 	}
-	w.to, w.body, w.fin = s, h.body(), h.has(flagFIN)
-	if s == nil { // it was reset here, most likely
+	w.to, w.body, w.fin = s, h.body(), s != nil && h.has(flagFIN)
+	switch {
+	case s == nil: // it was reset here, most likely
 		return false, nil
-	}
-	if w.body > s.recvWindow {
+	case w.body > s.recvWindow:
 		return false, errProtocol
 	}
 	flags := h.flags()
 	if flags&(flagACK|flagFIN|flagRST) != 0 && s.answered() {
 		flags |= flagACK // for the library counts them, too
 	}
-	if flags&flagRST != 0 {
+	if flags&flagRST != 0 && s.state != closed {
 		code := h.length() - w.body // none comes with Data, and 0 says none
 		s.end(peerReset, &transport.CloseError{Origin: transport.Peer, Reset: true, Coded: code > 0, Code: uint64(code)})
 	} else if h.typ() == typeWindowUpdate {
 		s.sendWindow += h.length()
-		signal(s.w.wake)
+		s.openWindow()
+		s.w.bell.signal()
 	}
 	copy(h, newHeader(typeWindowUpdate, flags, h.id(), 0))
 	return flags != 0, nil
-}
-
-// readError is what it means that there is no more to read.
-func (w *wire) readError(err error) error {
-	cause := *lost(err)
-	if err == io.EOF {
-		cause = transport.CloseError{Origin: transport.Peer}
-	}
-	w.session.mu.Lock()
-	defer w.session.unlock()
-	// That the connection was reset by what was written after it takes nothing from
-	// what the peer has said.
-	if w.goingAway && cause.Origin == transport.Peer && (!cause.Reset || w.out.dead) {
-		cause.Coded, cause.Reset = true, false // code 0
-	}
-	return &cause
 }
 
 // Write takes what the library sends. It does not wait for the connection.
@@ -176,18 +162,19 @@ func (w *wire) fail(err error) error {
 	return err
 }
 
-// sendFailed is for a connection that can't be written to any more. That says
-// little of why: the peer may have said it before, in what is still to be read. So
-// it is for Read to find the end, which takes no longer than a moment.
+// sendFailed is for a connection that can't be written to any more. The peer may have
+// said why, in what is still to be read. So Read is given a moment to find the end.
 func (w *wire) sendFailed(err error) {
+	if w.session.ctx.Err() != nil {
+		return
+	}
 	time.AfterFunc(closeTimeout, func() {
 		w.fail(err)
 		w.session.inner.Close(0, "")
 	})
 }
 
-// Close is called by the library when the session ends, for whatever reason. Those
-// who wait in streams are told first, as Go Away may take its time.
+// Close is called by the library when the session ends, for whatever reason.
 func (w *wire) Close() error {
 	w.fail(errProtocol) // unless there is a cause: the library has no other
 	cause := context.Cause(w.session.ctx).(*transport.CloseError)
@@ -203,4 +190,24 @@ func lost(err error) *transport.CloseError {
 		return ce
 	}
 	return &transport.CloseError{Origin: transport.Lost, Err: err}
+}
+
+const (
+	pingBurst    = 64
+	pingInterval = time.Second / 32
+)
+
+// A pingLimit is a token bucket for the pings of a peer. The zero value is full.
+type pingLimit struct{ refilled time.Time } // when it is full again
+
+// take reports whether there was a token left.
+func (l *pingLimit) take(now time.Time) bool {
+	if l.refilled.Before(now) {
+		l.refilled = now
+	}
+	ok := l.refilled.Sub(now) <= (pingBurst-1)*pingInterval
+	if ok {
+		l.refilled = l.refilled.Add(pingInterval)
+	}
+	return ok
 }
