@@ -24,14 +24,9 @@ func (c *Config) receiveBudget() int {
 }
 
 const (
-	// window is how much a peer may send on a stream before somebody reads.
-	window = 256 << 10
-
-	// backlog is how many streams may wait to be accepted, and how many opened here
-	// may wait for the peer's answer. Accepted sessions seldom open streams, and the
-	// library allocates room for as many at the start.
-	backlog       = 256
-	serverBacklog = 64
+	window        = 256 << 10 // how much a peer may send on a stream before somebody reads
+	backlog       = 256       // how many streams may wait to be accepted, or for the peer's answer
+	serverBacklog = 64        // the latter on accepted sessions, where room for more is seldom used
 )
 
 var clientConfig, serverConfig = libraryConfig(backlog), libraryConfig(serverBacklog)

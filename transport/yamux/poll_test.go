@@ -16,6 +16,11 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
+var (
+	_ transport.Acceptor = (*session)(nil)
+	_ transport.Pollable = (*stream)(nil)
+)
+
 // calm is how long what must not happen is given.
 const calm = 20 * time.Millisecond
 
@@ -108,6 +113,7 @@ func TestWakeOnRead(t *testing.T) {
 		for _, order := range []string{"waiting", "late"} {
 			for _, state := range []string{"open", "half closed"} {
 				t.Run(test.name+"/"+order+"/"+state, func(t *testing.T) {
+					t.Parallel()
 					client, server := connect(t)
 					there, here := streams(t, client, server)
 					if state == "half closed" {

@@ -53,8 +53,6 @@ type bell struct {
 	waker transport.Waker
 }
 
-var _ transport.Acceptor = (*session)(nil)
-
 // The two ends of a connection, by the parity of the numbers of the streams that
 // each opens.
 const (

@@ -381,7 +381,7 @@ func stuck(t *testing.T, s *session) (*stream, <-chan error) {
 			t.Fatal(err)
 		}
 		stream := opened.(*stream)
-		stream.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+		stream.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
 		n, err := stream.Write(make([]byte, window))
 		if err == nil {
 			continue
@@ -412,6 +412,7 @@ func TestStuck(t *testing.T) {
 		"Session.Close": func(s *stream) { s.session.Close(1, "") },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s, _ := silentPeer(t)
 			stream, ended := stuck(t, s)
 			end(stream)
@@ -426,6 +427,7 @@ func TestStuck(t *testing.T) {
 		})
 	}
 	t.Run("the peer resets", func(t *testing.T) { // who sends, and does not read
+		t.Parallel()
 		s, raw := silentPeer(t)
 		stream, ended := stuck(t, s)
 		raw.Write(resetFrame(stream.id, 9))
@@ -435,6 +437,7 @@ func TestStuck(t *testing.T) {
 		}
 	})
 	t.Run("the peer goes", func(t *testing.T) {
+		t.Parallel()
 		s, _ := silentPeer(t)
 		_, ended := stuck(t, s)
 		s.NetConn().(transport.Stream).Reset(0) // as if the kernel had given up

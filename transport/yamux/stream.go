@@ -36,8 +36,6 @@ type half struct {
 	bell     bell
 }
 
-var _ transport.Pollable = (*stream)(nil)
-
 // Read returns what arrived before the session ended, unless this end ended it.
 func (s *stream) Read(p []byte) (int, error) {
 	s.session.mu.Lock()
@@ -123,7 +121,6 @@ func (s *stream) receive(p []byte) {
 	}
 }
 
-// Write waits for the peer's window, and for room in the send queue.
 func (s *stream) Write(p []byte) (n int, err error) {
 	return s.writes.Write(func() (int, error) {
 		s.session.mu.Lock()

@@ -66,8 +66,7 @@ type listener struct {
 	config *Config
 }
 
-// Accept waits for nothing but the connection: what its peer has to say is read by
-// the session.
+// Accept waits for nothing but the connection.
 func (l listener) Accept(ctx context.Context) (transport.Session, error) {
 	for {
 		inner, err := l.inner.Accept(ctx)

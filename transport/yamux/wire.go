@@ -34,12 +34,12 @@ type wire struct {
 
 	// Read's: the frame that is coming in.
 	in        reader
-	to        *stream // whose it is; nil: of none that is known
-	body      uint32  // bytes to come
-	fin       bool    // the peer ends its half with it
-	opened    *stream // the library is hearing of it
-	pings     pingLimit
-	goingAway bool // the peer said so, and meant no harm
+	to        *stream   // whose it is; nil: of none that is known
+	body      uint32    // bytes to come
+	fin       bool      // the peer ends its half with it
+	opened    *stream   // the library is hearing of it
+	pinged    time.Time // see takePing
+	goingAway bool      // the peer said so, and meant no harm
 }
 
 // Read returns a header at a time: when the library asks for the next, it is done
@@ -99,7 +99,7 @@ func (w *wire) receive(h header) (pass bool, err error) {
 		return false, &transport.CloseError{Origin: transport.Peer, Coded: true, Code: uint64(h.length())}
 	case h.typ() == typeGoAway: // the peer may live long after it
 		w.goingAway = true
-	case h.has(flagSYN) && !w.pings.take(time.Now()):
+	case h.has(flagSYN) && !w.takePing(time.Now()):
 		return false, ErrPingFlood
 	}
 	return true, nil
@@ -155,15 +155,13 @@ func (w *wire) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// fail has err be the session's cause, if it is the first, and returns it to the
-// library, which ends the session then.
+// fail makes err the session's cause, if there is none, and returns it to the library.
 func (w *wire) fail(err error) error {
 	w.session.cancel(lost(err))
 	return err
 }
 
-// sendFailed is for a connection that can't be written to any more. The peer may have
-// said why, in what is still to be read. So Read is given a moment to find the end.
+// sendFailed gives Read a moment to find the end, and what the peer has said of it.
 func (w *wire) sendFailed(err error) {
 	if w.session.ctx.Err() != nil {
 		return
@@ -197,17 +195,11 @@ const (
 	pingInterval = time.Second / 32
 )
 
-// A pingLimit is a token bucket for the pings of a peer. The zero value is full.
-type pingLimit struct{ refilled time.Time } // when it is full again
-
-// take reports whether there was a token left.
-func (l *pingLimit) take(now time.Time) bool {
-	if l.refilled.Before(now) {
-		l.refilled = now
+// takePing takes a token from a bucket, which is full at pinged, if there is one.
+func (w *wire) takePing(now time.Time) bool {
+	if w.pinged.Before(now) {
+		w.pinged = now
 	}
-	ok := l.refilled.Sub(now) <= (pingBurst-1)*pingInterval
-	if ok {
-		l.refilled = l.refilled.Add(pingInterval)
-	}
-	return ok
+	w.pinged = w.pinged.Add(pingInterval)
+	return w.pinged.Sub(now) <= pingBurst*pingInterval
 }
