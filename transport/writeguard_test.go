@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"testing"
-	"testing/synctest"
 
 	"github.com/livenet/livenet/transport"
 )
@@ -47,25 +46,23 @@ func TestWriteGuard(t *testing.T) {
 
 // Finish waits for the Write that runs.
 func TestWriteGuardWaits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var g transport.WriteGuard
-		interrupted := make(chan struct{})
-		go g.Write(func() (int, error) {
-			<-interrupted
-			return 1, net.ErrClosed
-		})
-		synctest.Wait()
-		ended := make(chan bool, 1)
-		go g.Finish(func(cut bool) { ended <- cut })
-		synctest.Wait()
-		select {
-		case <-ended:
-			t.Error("ended beside the Write")
-		default:
-		}
-		close(interrupted)
-		if cut := <-ended; !cut {
-			t.Error("not cut")
-		}
+	var g transport.WriteGuard
+	began, interrupted := make(chan struct{}), make(chan struct{})
+	returns := false
+	go g.Write(func() (int, error) {
+		close(began)
+		<-interrupted
+		returns = true
+		return 1, net.ErrClosed
 	})
+	<-began
+	ended := make(chan struct{})
+	go g.Finish(func(cut bool) {
+		if !returns || !cut {
+			t.Errorf("Write has returned: %v; cut: %v", returns, cut)
+		}
+		close(ended)
+	})
+	close(interrupted)
+	<-ended
 }
