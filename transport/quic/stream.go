@@ -3,7 +3,6 @@ package quic
 import (
 	"errors"
 	"net"
-	"os"
 	"sync"
 	"time"
 
@@ -31,10 +30,7 @@ type stream struct {
 	finished bool                  // no more writing: CloseWrite, Close or Reset
 	ended    *transport.CloseError // Close or Reset, whichever was first
 
-	// writing is held while Write runs, as quic-go forbids Close meanwhile, and
-	// guards cut: that the end of the stream stopped one in the middle.
-	writing sync.Mutex
-	cut     bool
+	writes transport.WriteGuard // quic-go forbids Close while a Write runs
 }
 
 var (
@@ -72,20 +68,19 @@ func (s *stream) readEnd(err error) error {
 }
 
 func (s *stream) Write(p []byte) (int, error) {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	if err := s.writeEnd(); err != nil {
-		return 0, err
-	}
-	n, err := s.inner.Write(p)
-	if err == nil {
-		return n, nil
-	}
-	if end := s.writeEnd(); end != nil {
-		s.cut = n > 0 && errors.Is(err, os.ErrDeadlineExceeded)
-		return n, end
-	}
-	return n, writeError(err)
+	return s.writes.Write(func() (int, error) {
+		if err := s.writeEnd(); err != nil {
+			return 0, err
+		}
+		n, err := s.inner.Write(p)
+		if err == nil {
+			return n, nil
+		}
+		if end := s.writeEnd(); end != nil {
+			return n, end
+		}
+		return n, writeError(err)
+	})
 }
 
 // end returns the error of a stream that this end has ended, or nil.
@@ -158,13 +153,13 @@ func (s *stream) stopWriting() {
 // finish ends the writing half once no Write runs any more. Both calls do
 // nothing if it has ended before; Close then complains, to no purpose.
 func (s *stream) finish() {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	if s.cut {
-		s.inner.CancelWrite(codeClosed)
-		return
-	}
-	s.inner.Close()
+	s.writes.Finish(func(cut bool) {
+		if cut {
+			s.inner.CancelWrite(codeClosed)
+			return
+		}
+		s.inner.Close()
+	})
 }
 
 // Reset sends RESET_STREAM and STOP_SENDING with code (at most 2^62-1). After
