@@ -79,11 +79,14 @@ func (c *Conn) shut(e *ending) {
 func (c *Conn) own() bool { return c.srv != nil || c.dialed != nil }
 
 func (c *Conn) shutForeign(e *ending) {
-	if e.abrupt {
+	switch {
+	case e.abrupt:
 		reset(c.stream)
-		return
+	case e.Reason.expiry(): // TLS may wait for a peer that does not read, and others wait to be ended
+		go c.stream.Close()
+	default:
+		c.stream.Close()
 	}
-	c.stream.Close()
 }
 
 // past is a deadline that has passed under any clock.
@@ -165,6 +168,8 @@ func (c *Conn) startLinger(e *ending, flushed bool) {
 // the peer may be waiting for that before it reads what this end has to send.
 func (c *Conn) linger(e *ending, flushed bool) {
 	limit := c.lingerLimit(e)
+	// A deadline that the application set at the last moment must not outlast the limit.
+	defer time.AfterFunc(limit.time+time.Second, func() { c.stream.Close() }).Stop()
 	for !c.readLock.TryLock() { // until the application's read has returned, which may have set a deadline
 		c.stream.SetReadDeadline(past)
 		time.Sleep(time.Millisecond)

@@ -119,7 +119,7 @@ func TestEveryTransportEndsTheSameWay(t *testing.T) {
 func TestRule6PeersWithoutACodec(t *testing.T) {
 	t.Parallel()
 	eitherHandler(t, func(t *testing.T, n network) {
-		w := serve(t, &Server{Config: Config{Policy: Fixed(200 * ms)}}, n)
+		w := serve(t, &Server{Config: Config{Policy: Fixed(sec)}}, n)
 		defer w.end()
 		sess, st := w.dial()
 		defer sess.Close(0, "")

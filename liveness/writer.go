@@ -244,13 +244,13 @@ func (w *writer) sendPending() {
 // none is left that somebody found the lock taken for.
 func (w *writer) unlock() {
 	for {
-		more := w.pending()
-		if more {
+		stuck := false
+		if w.pending() {
 			n, err := w.flush(controlTime)
-			more = n > 0 && err == nil
+			stuck = n == 0 || err != nil
 		}
 		w.mu.Unlock()
-		if !more || !w.pending() || !w.mu.TryLock() {
+		if stuck || !w.pending() || !w.mu.TryLock() {
 			return
 		}
 	}
@@ -282,6 +282,7 @@ func notLate(d time.Duration, send func(until time.Time) (int, error)) (n int, e
 		if err == nil || !timedOut(err) || time.Since(until) < DefaultTick/2 {
 			break
 		}
+		d = min(d, controlTime)
 	}
 	return n, err
 }
