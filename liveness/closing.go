@@ -141,7 +141,7 @@ func (c *Conn) endWrite(e *ending, sent, flushed bool) {
 		default:
 			c.startLinger(e, false)
 		}
-	case e.abrupt, !sent && e.Reason.fault() && e.Initiator == Local:
+	case e.abrupt, !sent && flushed && e.Reason.fault() && e.Initiator == Local: // the codec has no Close frame
 		s.Reset(e.Reason.Code())
 		c.close(e)
 	case flushed && (c.bits.Load()&peerEnded != 0 || c.state.out.Load() == 0): // nothing comes, or nothing can be lost
