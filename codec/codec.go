@@ -118,14 +118,28 @@ type Hello struct {
 }
 
 // Evidence is what an end counts as a sign of life from its peer, besides the
-// peer's Hello, which always is one.
+// peer's Hello, which always is one. Each step asks for more than the one before. The
+// zero value of a Hello's stands for Bytes.
 type Evidence uint8
 
 const (
-	Bytes    Evidence = iota // any byte
-	Messages                 // a complete message, or a beat
-	Beats                    // a beat
+	Acks     Evidence = 1 + iota // any answer of the peer's transport stack; a Hello states it as Bytes
+	Bytes                        // any byte
+	Messages                     // a complete message, or a beat
+	Beats                        // a beat
 )
+
+// wire is the number that stands for e in a Hello.
+func (e Evidence) wire() uint64 { return uint64(max(e, Bytes) - Bytes) }
+
+// evidenceOf is the evidence that a number in a Hello stands for. An unknown one asks
+// for no more than beats do.
+func evidenceOf(wire uint64) Evidence {
+	if wire == 0 {
+		return 0
+	}
+	return Bytes + Evidence(min(wire, Beats.wire()))
+}
 
 // GoAway says that the peer is going away: it takes no new work, and lets this end
 // finish what is under way.

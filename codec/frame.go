@@ -127,7 +127,7 @@ func (c *frameCoder) appendHello(dst []byte) []byte {
 	body := len(dst)
 	dst = binary.AppendUvarint(dst, millis(c.own.Timeout))
 	dst = binary.AppendUvarint(dst, millis(c.own.Beat))
-	dst = binary.AppendUvarint(dst, uint64(c.own.Evidence))
+	dst = binary.AppendUvarint(dst, c.own.Evidence.wire())
 	c.own = nil
 	dst[body-1] = byte(len(dst) - body) // three varints: never more than 30
 	return dst

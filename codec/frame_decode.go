@@ -208,8 +208,7 @@ func (c *frameCoder) takeValue(v uint64, seen *Seen) {
 	case inBeat:
 		c.rare.hello.Beat, c.state = duration(v), inEvidence
 	case inEvidence:
-		// One that is unknown yet asks for no more than beats do.
-		c.rare.hello.Evidence, c.state = Evidence(min(v, uint64(Beats))), inReserved
+		c.rare.hello.Evidence, c.state = evidenceOf(v), inReserved
 		if c.left == 0 {
 			c.seeHello(seen)
 		}

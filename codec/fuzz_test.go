@@ -102,7 +102,7 @@ func FuzzAuto(f *testing.F) {
 // that each hears exactly that.
 func FuzzFrameRoundTrip(f *testing.F) {
 	f.Fuzz(func(t *testing.T, script, payload []byte, timeout, beat int64, evidence uint8, code uint64, text string, cuts []byte) {
-		said := codec.Hello{Timeout: time.Duration(timeout), Beat: time.Duration(beat), Evidence: codec.Evidence(evidence % 3)}
+		said := codec.Hello{Timeout: time.Duration(timeout), Beat: time.Duration(beat), Evidence: []codec.Evidence{0, codec.Messages, codec.Beats}[evidence%3]}
 		payload = payload[:min(len(payload), codec.MaxFrame)]
 		client := &speaker{coder: codec.Frame.Client(said)}
 		server := &speaker{coder: codec.Frame.Server(said)}

@@ -119,7 +119,7 @@ func (r *reference) hello() {
 	r.tr.hello = codec.Hello{
 		Timeout:  referenceDuration(body.uvarint()),
 		Beat:     referenceDuration(body.uvarint()),
-		Evidence: codec.Evidence(min(body.uvarint(), 2)),
+		Evidence: []codec.Evidence{0, codec.Messages, codec.Beats}[min(body.uvarint(), 2)],
 	}
 	r.tr.hellos++
 }

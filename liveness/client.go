@@ -35,6 +35,11 @@ type Client struct {
 	// judged.
 	Policy Policy
 
+	// Evidence is what counts as a sign of the server's life; see [Config.Evidence].
+	// The zero value means bytes, and acks with [codec.Raw] over TCP. Of acks over QUIC
+	// only a session with a KeepAlivePeriod hears enough.
+	Evidence codec.Evidence
+
 	// Engine grants the leases; nil means one that the process shares.
 	Engine *Engine
 
@@ -53,6 +58,11 @@ const DefaultDialTime = 10 * time.Second
 // of its own it takes [DefaultDialTime] at most. Closing the connection closes the
 // session.
 func (d *Client) Dial(ctx context.Context, t transport.Transport, addr string) (*Conn, error) {
+	if d.Policy != nil {
+		if err := (&Config{Evidence: d.Evidence}).checkAcks(d.Policy); err != nil {
+			return nil, err
+		}
+	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, DefaultDialTime)
@@ -92,7 +102,7 @@ func (d *Client) Dial(ctx context.Context, t transport.Transport, addr string) (
 }
 
 func (d *Client) newConn(sess transport.Session, stream transport.Stream) *Conn {
-	cfg := &Config{Engine: d.Engine, Events: d.Events, Transport: d.Transport}
+	cfg := &Config{Engine: d.Engine, Events: d.Events, Transport: d.Transport, Evidence: d.Evidence}
 	c := &Conn{stream: stream, dialed: &dialed{gone: latch{c: make(chan struct{})}}, sess: sess, muxed: sess.Multiplexed()}
 	c.state.cfg, c.state.owner = cfg, c
 	c.state.began = cfg.engine().time() // set anew when it begins; the server may send an end before
@@ -133,7 +143,17 @@ func (d *Client) prepare(c *Conn, hello codec.Hello) {
 		policy = Sliding(patience, ProbeAfter(patience/beatsPerTimeout))
 		c.dialed.implied = true
 	}
-	c.state.policy = policy
+	if policy == nil {
+		return
+	}
+	p := &connPolicy{Policy: policy}
+	switch evidence := c.state.cfg.Evidence; {
+	case !c.muxed && evidence <= codec.Acks && (evidence == codec.Acks || c.framed == nil):
+		c.watchAcks(policy)
+	case c.muxed && evidence == codec.Acks:
+		p.sample = sampleEvery(c.sess, policy)
+	}
+	c.state.policy.Store(p)
 }
 
 // exchangeHellos sends this end's Hello and waits for the server's, where the codec

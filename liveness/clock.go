@@ -190,6 +190,9 @@ func (e *Engine) sweep(s *shard, now time.Duration) bool {
 		s.mu.Lock()
 		for i, l := range due[:n] {
 			if w := l.word.Load() & stateMask; w == quiet || w == renewed {
+				if l.again {
+					l.again, again[i] = false, 0
+				}
 				s.file(l, again[i])
 			}
 		}
@@ -354,7 +357,7 @@ func (e *Engine) reprieve(l *Lease, p Policy, ev Evidence, v *Verdict, k *look) 
 			return 0, true
 		}
 	}
-	if !k.doubt && !l.lay && !asks(p, ev) {
+	if !k.doubt && !l.lay && !probes(p, ev, v.At) {
 		return 0, false
 	}
 	patience := v.At - ev.Heard
@@ -375,7 +378,7 @@ func (e *Engine) reprieve(l *Lease, p Policy, ev Evidence, v *Verdict, k *look) 
 		return 0, false
 	}
 	l.deferred++
-	if l.probes == 0 && asks(p, ev) {
+	if l.probes == 0 && probes(p, ev, v.At) {
 		e.probe(l)
 	}
 	return grace, true

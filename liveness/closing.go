@@ -216,7 +216,7 @@ func (c *Conn) close(e *ending) {
 
 // reset closes conn such that its send queue is dropped, if it is TCP.
 func reset(conn net.Conn) {
-	if tcp, _ := beneath(conn); tcp != nil {
+	if tcp, _ := unwrapTCP(conn); tcp != nil {
 		tcp.SetLinger(0)
 		tcp.Close() // first: closing TLS above it would want to send
 	}

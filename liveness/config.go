@@ -17,9 +17,14 @@ type Config struct {
 	// first time, a handshake of TLS included; 0 means [DefaultOpening].
 	Opening time.Duration
 
-	// Evidence is what counts as a sign of life: any byte (the default), a
-	// complete message, or only a heartbeat. Where a connection has no codec,
-	// only bytes can be told; with another setting its owner calls [Conn.Renew].
+	// Evidence is what counts as a sign of life: any answer of the peer's transport
+	// stack, any byte, a complete message, or only a heartbeat. The zero value means
+	// bytes for a Server; for [NewListener] and [NewConn], whose protocol this package
+	// doesn't know, it means acks where that is TCP and the policy's timeout at least
+	// 3 s, and bytes otherwise. With acks a peer must have sent something before its
+	// stack's answers count; a timeout below 3 s is refused; and a connection whose
+	// stack can't be asked is judged by bytes. Where a connection has no codec,
+	// messages and beats can't be told: its owner calls [Conn.Renew].
 	Evidence codec.Evidence
 
 	// MaxBeats is how many heartbeats a second a peer may send on one stream
@@ -83,4 +88,6 @@ func (c *Config) emit(e Event) {
 }
 
 // policy is p with the opening phase's deadline.
-func (c *Config) policy(p Policy) Policy { return Earliest(p, Within(c.opening())) }
+func (c *Config) policy(p Policy) *connPolicy {
+	return &connPolicy{Policy: p, opening: within(c.opening())}
+}

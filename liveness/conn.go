@@ -40,13 +40,20 @@ func NewConn(conn net.Conn, cfg *Config) *Conn {
 	if cfg == nil || cfg.Policy == nil {
 		panic("liveness: NewConn without a policy")
 	}
+	if err := cfg.checkAcks(cfg.Policy); err != nil {
+		panic(err)
+	}
 	return newConn(conn, cfg, cfg.policy(cfg.Policy))
 }
 
 // newConn puts conn under a policy that has an opening phase already.
-func newConn(conn net.Conn, cfg *Config, policy Policy) *Conn {
+func newConn(conn net.Conn, cfg *Config, policy *connPolicy) *Conn {
 	c := &Conn{stream: conn}
-	c.state.cfg, c.state.policy, c.state.owner = cfg, policy, c
+	c.state.cfg, c.state.owner = cfg, c
+	c.state.policy.Store(policy)
+	if cfg.Evidence <= codec.Acks {
+		c.watchAcks(policy)
+	}
 	c.state.begin()
 	return c
 }
@@ -89,7 +96,7 @@ func (c *Conn) readOnce(p []byte, read func([]byte) (int, error)) (int, error) {
 func (c *Conn) took(n int, err error) (int, error) {
 	if n > 0 {
 		c.state.addIn(n)
-		if c.state.cfg.Evidence == codec.Bytes {
+		if c.state.cfg.Evidence <= codec.Bytes {
 			c.state.renew()
 		}
 	}
@@ -156,6 +163,8 @@ func (c *Conn) found(err error) *Error {
 		return nil
 	case errors.As(err, &closed) && (closed.Origin != transport.Local || closed.Coded): // not just a half
 		return explain(err)
+	case c.gaveUp(err):
+		return &Error{Reason: Silent, Err: err}
 	case timedOut(err): // the application's own deadline
 		return nil
 	case errors.Is(err, net.ErrClosed): // a half that the application closed
@@ -196,7 +205,7 @@ func (c *Conn) Done() <-chan struct{} { return c.state.signal().closed.c }
 func (c *Conn) Deadline() time.Time {
 	var first time.Time
 	for s := &c.state; s != nil; s = s.parent {
-		if s.policy == nil {
+		if !s.judged() {
 			continue
 		}
 		if d := s.lease.Deadline(); first.IsZero() || !d.IsZero() && d.Before(first) {
@@ -291,16 +300,28 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 // addrs is the session's where the connection is one.
 func (c *Conn) addrs() (local, remote net.Addr) { return c.stream.LocalAddr(), c.stream.RemoteAddr() }
 
-// witness is made when it is asked, which is seldom.
-func (c *Conn) witness() *witness {
+// tcpSocket is made when it is asked, which is seldom.
+func (c *Conn) tcpSocket() *tcpSocket {
 	if c.muxed {
 		return nil
 	}
-	w := witnessOf(c.stream)
-	if w != nil {
-		w.asked = c.dialed != nil
+	s := tcpSocketOf(c.stream)
+	if s != nil {
+		s.dialed = c.dialed != nil
 	}
-	return w
+	return s
+}
+
+func (c *Conn) lastHeard() (ago time.Duration, sure, ok bool) {
+	switch {
+	case c.bits.Load()&acksCount != 0:
+		return c.acked()
+	case c.muxed && c.state.cfg.Evidence == codec.Acks && c.dialed != nil:
+		return 0, false, c.state.sample(c.sess)
+	case c.muxed && c.state.cfg.Evidence == codec.Acks: // the session's stack is the stream's
+		return c.state.parent.silence(), false, true
+	}
+	return c.tcpSocket().lastHeard(c.state.cfg.Evidence, c.state.in.Load() > 0)
 }
 
 func (c *Conn) ledger() *ledger {
@@ -316,6 +337,9 @@ func (c *Conn) ledger() *ledger {
 // probe asks the peer for a sign of life. Only a peer whose window is full is worth
 // another try.
 func (c *Conn) probe() bool {
+	if c.muxed && c.dialed != nil && c.state.cfg.Evidence == codec.Acks {
+		c.state.sample(c.sess)
+	}
 	return c.framed == nil || c.ping() || !c.framed.out.blocked.Load()
 }
 

@@ -58,8 +58,7 @@ var defaultEngine Engine
 
 // A Subject is what a lease watches over.
 type Subject interface {
-	// Policy is the policy to judge by. It is asked for at every judgement and
-	// must always be the same.
+	// Policy is the policy to judge by. It is asked for at every judgement.
 	Policy() Policy
 
 	// Heard is asked just before the subject would be judged dead: how long ago

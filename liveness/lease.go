@@ -19,6 +19,7 @@ type Lease struct {
 	probes   uint8 // sent since heard
 	deferred uint8 // judgements put off because of our own stalls, since heard
 	lay      bool  // what it was heard by had lain unread during one
+	again    bool  // its policy has changed meanwhile; guarded by the shard's lock
 
 	shard *shard
 	next  *Lease  // in the wheel's list
@@ -110,6 +111,23 @@ func (l *Lease) Release() bool {
 	}
 	l.shard.forget(l)
 	return true
+}
+
+// rejudge has the lease judged at the next tick, since its policy has changed.
+func (l *Lease) rejudge() {
+	s := l.shard
+	s.mu.Lock()
+	if l.link != nil {
+		s.wheel.remove(l)
+		s.file(l, s.engine.now()-l.granted)
+	} else {
+		l.again = true // it is being judged, or has ended
+	}
+	sooner := s.wheel.next < s.engine.asleep.Load()
+	s.mu.Unlock()
+	if sooner {
+		s.engine.kick()
+	}
 }
 
 // Age is how long ago the lease was granted.

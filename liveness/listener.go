@@ -21,12 +21,15 @@ func NewListener(inner net.Listener, cfg *Config) net.Listener {
 type listener struct {
 	net.Listener
 	cfg    *Config
-	policy Policy
+	policy *connPolicy
 }
 
 func (l *listener) Accept() (net.Conn, error) {
 	if l.policy == nil {
 		return nil, ErrNoPolicy
+	}
+	if err := l.cfg.checkAcks(l.cfg.Policy); err != nil {
+		return nil, err
 	}
 	conn, err := l.Listener.Accept()
 	if err != nil {

@@ -25,9 +25,9 @@ func TestRule10ASharedConnectionDatesNothing(t *testing.T) {
 	defer conn.Close()
 	peer.Write([]byte("x"))
 	conn.Read(make([]byte, 1))
-	w := witnessOf(conn)
+	w := tcpSocketOf(conn)
 	for _, w.shared = range []bool{false, true} {
-		if _, ok := w.arrived(); ok == w.shared {
+		if _, ok := w.lastData(); ok == w.shared {
 			t.Errorf("shared: %v; dated: %v", w.shared, ok)
 		}
 	}
@@ -60,7 +60,7 @@ func TestRule10APathIsNoWitness(t *testing.T) {
 		}
 		peer.Write([]byte("x"))
 		conn.Read(make([]byte, 1))
-		if _, ok := witnessOf(conn).ask(); ok == several {
+		if _, ok := tcpSocketOf(conn).info(); ok == several {
 			t.Errorf("over several paths: %v; a witness: %v", several, ok)
 		}
 	}

@@ -28,6 +28,7 @@ const (
 	feeding               // a goroutine is at it
 	hasEnded              // and that was reported
 	peerEnded             // EOF was read
+	acksCount             // what the peer's kernel acknowledges is evidence
 )
 
 func (c *Conn) isParked() bool { return c.bits.Load()&parkable != 0 }

@@ -12,8 +12,10 @@ import (
 // a later age its verdict may only move forward: from JudgeAgain at T, it may
 // not be anything else before T.
 //
-// The policies of this package print what they are ("sliding 4s"), which is
-// how events name them.
+// A policy may have two more methods. String is how events name it ("sliding 4s").
+// Deadline(Evidence) time.Duration is the age at which it gives up a peer that is not
+// heard again, [Never] if it does not; a policy without one is taken to do so at the
+// age at which it wants to judge next.
 type Policy interface {
 	Judge(Evidence) Verdict
 }
@@ -83,6 +85,8 @@ func (f fixed) Judge(e Evidence) Verdict {
 	return deadline(e.Age, time.Duration(f), FixedDeadline)
 }
 
+func (f fixed) Deadline(Evidence) time.Duration { return time.Duration(f) }
+
 func (f fixed) String() string { return "fixed " + time.Duration(f).String() }
 
 type sliding struct{ timeout, probe time.Duration }
@@ -103,6 +107,8 @@ func (s sliding) Judge(e Evidence) Verdict {
 	}
 }
 
+func (s sliding) Deadline(e Evidence) time.Duration { return after(e.Heard, s.timeout) }
+
 func (s sliding) String() string {
 	if s.probe == 0 {
 		return "sliding " + s.timeout.String()
@@ -119,16 +125,26 @@ func (w within) Judge(e Evidence) Verdict {
 	return deadline(e.Age, time.Duration(w), NoHello)
 }
 
+func (w within) Deadline(e Evidence) time.Duration {
+	if e.Heard > 0 {
+		return Never
+	}
+	return time.Duration(w)
+}
+
 func (w within) String() string { return "within " + time.Duration(w).String() }
 
 type maxAge struct{ age, jitter time.Duration }
 
 func (m maxAge) Judge(e Evidence) Verdict {
-	d := m.age
-	if m.jitter > 0 {
-		d = after(d, time.Duration(e.Seed%uint64(m.jitter)))
+	return deadline(e.Age, m.Deadline(e), Aged)
+}
+
+func (m maxAge) Deadline(e Evidence) time.Duration {
+	if m.jitter == 0 {
+		return m.age
 	}
-	return deadline(e.Age, d, Aged)
+	return after(m.age, time.Duration(e.Seed%uint64(m.jitter)))
 }
 
 func (m maxAge) String() string {
@@ -154,6 +170,14 @@ func (p *earliest) Judge(e Evidence) Verdict {
 		v = earlier(v, q.Judge(e))
 	}
 	return v
+}
+
+func (p *earliest) Deadline(e Evidence) time.Duration {
+	d := deadlineOf(p.policies[0], e)
+	for _, q := range p.policies[1:] {
+		d = min(d, deadlineOf(q, e))
+	}
+	return d
 }
 
 func (p *earliest) String() string {
@@ -182,6 +206,40 @@ func earlier(a, b Verdict) Verdict {
 	return Verdict{Probe: a.Probe || b.Probe, At: min(a.At, b.At)}
 }
 
+// A connPolicy is a policy as a connection has it: with the deadline of the opening
+// phase, and with the interval at which the transport is to be asked whether the peer's
+// stack answers.
+type connPolicy struct {
+	Policy
+	opening within        // 0: none
+	sample  time.Duration // 0: never
+}
+
+func (p *connPolicy) Judge(e Evidence) Verdict {
+	v := p.Policy.Judge(e)
+	if p.opening > 0 {
+		v = earlier(v, p.opening.Judge(e))
+	}
+	switch due := after(e.Heard, p.sample); {
+	case p.sample == 0 || v.Dead:
+		return v
+	case e.Age >= due:
+		return Verdict{Probe: true, At: min(v.At, after(e.Age, p.sample))}
+	default:
+		return Verdict{Probe: v.Probe, At: min(v.At, due)}
+	}
+}
+
+func (p *connPolicy) Deadline(e Evidence) time.Duration {
+	d := deadlineOf(p.Policy, e)
+	if p.opening > 0 {
+		d = min(d, p.opening.Deadline(e))
+	}
+	return d
+}
+
+func (p *connPolicy) String() string { return describe(p.Policy) }
+
 // patience is how long a peer may stay silent before p gives it up for its
 // silence, and false if p never does.
 func patience(p Policy) (time.Duration, bool) {
@@ -205,6 +263,8 @@ func latest(p Policy) Policy {
 	switch p := p.(type) {
 	case maxAge:
 		return maxAge{age: after(p.age, max(0, p.jitter-1))}
+	case *connPolicy:
+		return &connPolicy{latest(p.Policy), p.opening, p.sample}
 	case *earliest:
 		list := make([]Policy, len(p.policies))
 		for i, q := range p.policies {
@@ -215,36 +275,20 @@ func latest(p Policy) Policy {
 	return p
 }
 
-// deadlineOf is the age at which p gives up a peer that is not heard again.
-// Policies are pure, so it is found by asking, step by step.
+// deadlineOf is the age at which p gives up a peer that is not heard again. A policy
+// that has a method Deadline says so; the next judgement of another is taken for it.
 func deadlineOf(p Policy, e Evidence) time.Duration {
-	at, _ := outlook(p, e)
-	return at
-}
-
-// asks reports whether p has a peer asked that is not heard again, before it gives
-// it up.
-func asks(p Policy, e Evidence) bool {
-	e.Age, e.Probes = e.Heard, 0
-	_, asks := outlook(p, e)
-	return asks
-}
-
-// outlook is both.
-func outlook(p Policy, e Evidence) (deadline time.Duration, asks bool) {
-	const steps = 64 // a policy needs two or three
-	for range steps {
-		v := p.Judge(e)
-		if v.Dead || v.At == Never {
-			return v.At, asks
-		}
-		if v.Probe {
-			e.Probes++
-			asks = true
-		}
-		e.Age = max(v.At, e.Age)
+	if d, ok := p.(interface{ Deadline(Evidence) time.Duration }); ok {
+		return d.Deadline(e)
 	}
-	return e.Age, asks
+	return p.Judge(e).At
+}
+
+// probes reports whether p has a peer probed that is not heard again, before it gives
+// it up at a deadline.
+func probes(p Policy, e Evidence, deadline time.Duration) bool {
+	e.Age, e.Probes = max(e.Heard, deadline-1), 0
+	return p.Judge(e).Probe
 }
 
 // helps reports whether a sign of life at this very moment would change p's

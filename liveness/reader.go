@@ -204,7 +204,7 @@ func (r *reader) hear(seen codec.Seen) error {
 // the answer says, which may be later than the opening phase ends.
 func counts(seen codec.Seen, kind codec.Evidence) bool {
 	switch {
-	case kind == codec.Bytes || seen.Hello != nil || seen.Beats > 0:
+	case kind <= codec.Bytes || seen.Hello != nil || seen.Beats > 0:
 		return true
 	case kind == codec.Messages:
 		return seen.Messages > 0

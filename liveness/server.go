@@ -1,11 +1,13 @@
 package liveness
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/livenet/livenet/codec"
@@ -54,7 +56,7 @@ type Server struct {
 	// context has ended; 0 means [DefaultDrain].
 	Drain time.Duration
 
-	sessionPolicy, streamPolicy Policy // with their opening phase; set by Serve
+	sessionPolicy, streamPolicy atomic.Pointer[connPolicy] // set by Serve; of streams, nil: the session's
 	sessionCounts, streamCounts ledger
 	lingers                     lingers
 
@@ -105,9 +107,9 @@ func (s *Server) Serve(ctx context.Context, l transport.Listener) error {
 	}
 	s.served = true
 	s.idle = make(chan struct{})
-	s.sessionPolicy = s.policy(s.Policy)
+	s.sessionPolicy.Store(s.policy(s.Policy))
 	if s.Streams != nil {
-		s.streamPolicy = s.policy(s.Streams)
+		s.streamPolicy.Store(s.policy(s.Streams))
 	}
 	accepting, cancel := context.WithCancel(ctx)
 	s.closeAll = cancel
@@ -134,8 +136,15 @@ func (s *Server) check(l transport.Listener) error {
 		return errors.New("liveness: a server needs a handler: Handler or Data")
 	case s.Handler != nil && s.Data != nil:
 		return errors.New("liveness: a server has one handler: Handler or Data")
-	case s.Evidence != codec.Bytes && s.codec() == codec.Raw:
+	case s.Evidence > codec.Bytes && s.codec() == codec.Raw:
 		return errors.New("liveness: the raw codec knows bytes only: it can't tell messages or beats")
+	}
+	for _, p := range []Policy{s.Policy, s.Streams} {
+		if p != nil {
+			if err := cmp.Or(s.checkAcks(p), s.checkKeepAlive(l, p)); err != nil {
+				return err
+			}
+		}
 	}
 	return s.checkPatience(l)
 }
@@ -215,7 +224,10 @@ func (s *Server) admit(ctx context.Context, sess transport.Session) {
 	}
 	c := s.newConn(stream)
 	c.sess = sess
-	c.state.policy = s.sessionPolicy
+	c.state.policy.Store(s.sessionPolicy.Load())
+	if s.Evidence == codec.Acks {
+		c.watchAcks(s.Policy)
+	}
 	if s.parks(c) {
 		c.startParked()
 		return

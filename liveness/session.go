@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/livenet/livenet/codec"
 	"github.com/livenet/livenet/transport"
 )
 
@@ -28,7 +29,8 @@ type session struct {
 
 func newSession(ctx context.Context, s *Server, sess transport.Session) *session {
 	x := &session{srv: s, sess: sess, ctx: ctx, conns: make(map[*Conn]struct{}), holds: 2}
-	x.state.cfg, x.state.policy, x.state.owner = &s.Config, s.sessionPolicy, x
+	x.state.cfg, x.state.owner = &s.Config, x
+	x.state.policy.Store(x.sampled(s.sessionPolicy.Load()))
 	return x
 }
 
@@ -115,7 +117,8 @@ func (x *session) serve(stream transport.Stream) {
 func (x *session) open(stream transport.Stream) *Conn {
 	c := x.srv.newConn(stream)
 	c.muxed = true
-	c.state.parent, c.state.policy = &x.state, x.srv.streamPolicy
+	c.state.parent = &x.state
+	c.state.policy.Store(x.srv.streamPolicy.Load())
 	return c
 }
 
@@ -195,21 +198,43 @@ func (x *session) drain() {
 
 func (x *session) addrs() (local, remote net.Addr) { return x.sess.LocalAddr(), x.sess.RemoteAddr() }
 
-// witness is that of the connection which carries all the streams, if it is TCP.
-func (x *session) witness() *witness {
-	w := witnessOf(x.sess)
-	if w != nil {
-		w.shared = true
+// sampled is p, and that the transport is asked whether the peer's stack answers where
+// that is evidence.
+func (x *session) sampled(p *connPolicy) *connPolicy {
+	if x.srv.Evidence != codec.Acks {
+		return p
 	}
-	return w
+	return &connPolicy{p.Policy, p.opening, sampleEvery(x.sess, p.Policy)}
+}
+
+// tcpSocket is that of the connection which carries all the streams, if it is TCP.
+func (x *session) tcpSocket() *tcpSocket {
+	s := tcpSocketOf(x.sess)
+	if s != nil {
+		s.shared = true
+	}
+	return s
+}
+
+func (x *session) lastHeard() (ago time.Duration, sure, ok bool) {
+	if x.srv.Evidence == codec.Acks && x.state.sample(x.sess) {
+		return 0, false, true
+	}
+	return x.tcpSocket().lastHeard(x.srv.Evidence, x.state.in.Load() > 0)
 }
 
 func (x *session) ledger() *ledger { return &x.srv.sessionCounts }
 
 func (x *session) pingable() (time.Duration, bool) { return 0, false } // it judges by what the client does by itself
 
-// probe asks the peer over whichever stream can.
+// probe asks the peer over whichever stream can. Where its stack is asked, that does.
 func (x *session) probe() bool {
+	if x.srv.Evidence == codec.Acks {
+		if _, ok := transport.As[transport.Answerer](x.sess); ok {
+			x.state.sample(x.sess)
+			return true
+		}
+	}
 	for _, c := range x.list() {
 		if c.ping() {
 			return true

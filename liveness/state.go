@@ -17,8 +17,8 @@ import (
 // Whoever wants to end it calls end. The first caller's reason is the reason.
 type state struct {
 	cfg    *Config
-	policy Policy // nil: the parent's lease answers for this one, too
-	parent *state // of a stream: its session
+	policy atomic.Pointer[connPolicy] // nil: the parent's lease answers for this one, too
+	parent *state                     // of a stream: its session
 	owner  owner
 	id     uint64
 	began  time.Duration // on the engine's clock
@@ -47,7 +47,8 @@ const (
 // An owner is what has a state: a Conn, or a session of several streams.
 type owner interface {
 	addrs() (local, remote net.Addr)
-	witness() *witness
+	lastHeard() (ago time.Duration, sure, ok bool) // see Subject.Heard
+	tcpSocket() *tcpSocket
 	ledger() *ledger                          // nil: nobody counts
 	probe() bool                              // asks the peer for a sign of life
 	pingable() (since time.Duration, ok bool) // how long a Ping has been possible again; not ok: it always was
@@ -86,7 +87,7 @@ func (s *state) begin() {
 	if s.cfg.Events != nil {
 		s.cfg.emit(s.event(Opened))
 	}
-	if s.policy != nil {
+	if s.judged() {
 		s.cfg.engine().grant(&s.lease, s)
 	}
 }
@@ -172,26 +173,22 @@ func (s *state) event(what EventKind) Event {
 	if s.parent != nil {
 		e.Session = s.parent.id
 	}
-	if s.policy != nil {
-		e.Policy = describe(s.policy)
+	if s.judged() {
+		e.Policy = describe(s.policy.Load())
 	}
 	return e
 }
 
-// describe is a policy's name, without the opening phase that every one has.
-func describe(p Policy) string {
-	if e, ok := p.(*earliest); ok && len(e.policies) == 2 {
-		if _, ok := e.policies[1].(within); ok {
-			p = e.policies[0]
-		}
-	}
-	return fmt.Sprint(p)
-}
+// describe is a policy's name.
+func describe(p Policy) string { return fmt.Sprint(p) }
+
+// judged reports whether the state has a lease of its own.
+func (s *state) judged() bool { return s.policy.Load() != nil }
 
 // renew records evidence: for this state, and for the session that carries it.
 func (s *state) renew() {
 	for ; s != nil; s = s.parent {
-		if s.policy != nil {
+		if s.judged() {
 			s.lease.Renew()
 		}
 	}
@@ -226,7 +223,7 @@ func (s *state) setRTT(rtt time.Duration) {
 // silence is how long the peer has not been heard.
 func (s *state) silence() time.Duration {
 	switch {
-	case s.policy != nil:
+	case s.judged():
 		return s.lease.Silence()
 	case s.parent != nil:
 		return min(s.parent.silence(), s.age())
@@ -278,11 +275,11 @@ func (s *state) end(e ending) bool {
 		return false
 	}
 	s.reach(closing)
-	if s.policy != nil {
+	if s.judged() {
 		s.lease.Release()
 	}
 	if s.rtt.Load() == 0 {
-		if rtt, ok := s.owner.witness().rtt(); ok {
+		if rtt, ok := s.owner.tcpSocket().rtt(); ok {
 			s.rtt.Store(int64(rtt))
 		}
 	}
@@ -310,10 +307,10 @@ func (s *state) report(e *ending) {
 
 // A state is the subject of its lease.
 
-func (s *state) Policy() Policy { return s.policy }
+func (s *state) Policy() Policy { return s.policy.Load() }
 
 func (s *state) Heard() (ago time.Duration, sure, ok bool) {
-	ago, sure, ok = s.owner.witness().heard(s.cfg.Evidence, s.in.Load() > 0)
+	ago, sure, ok = s.owner.lastHeard()
 	if since, limited := s.owner.pingable(); limited && (!ok || since < ago) {
 		return since, sure, true
 	}
@@ -326,7 +323,7 @@ func (s *state) Arrived() (time.Duration, bool) {
 	if s.heard.Load() {
 		return 0, false
 	}
-	return s.owner.witness().arrived()
+	return s.owner.tcpSocket().lastData()
 }
 
 func (s *state) Probe() bool { return s.owner.probe() }

@@ -39,6 +39,20 @@ type Impatient interface {
 	Patience() time.Duration
 }
 
+// An Answerer is a session of several streams that can tell whether the peer's end of
+// the transport still answers, whatever the applications do.
+type Answerer interface {
+	// Answered reports whether the peer has answered since the last call. It asks the
+	// peer again, where the transport doesn't do that by itself: see [KeepAliver].
+	Answered() bool
+}
+
+// A KeepAliver is a listener, or a session, whose transport asks an idle peer for an
+// answer every KeepAlive; 0 means that it doesn't.
+type KeepAliver interface {
+	KeepAlive() time.Duration
+}
+
 // A Session is what a transport accepts: a TCP connection, a QUIC connection,
 // a yamux session. All its methods may be called at once from any goroutine.
 type Session interface {

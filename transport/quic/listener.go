@@ -23,6 +23,7 @@ type listener struct {
 	ep       *endpoint
 	inner    *quicgo.Listener
 	patience time.Duration
+	every    time.Duration // a peer is asked for an answer
 
 	queue   chan transport.Session
 	closing chan struct{} // Close was called
@@ -32,8 +33,9 @@ type listener struct {
 }
 
 var (
-	_ transport.Listener  = (*listener)(nil)
-	_ transport.Impatient = (*listener)(nil)
+	_ transport.Listener   = (*listener)(nil)
+	_ transport.Impatient  = (*listener)(nil)
+	_ transport.KeepAliver = (*listener)(nil)
 )
 
 // listen listens on ep, which the listener holds from here on if there is one.
@@ -41,6 +43,7 @@ func listen(ep *endpoint, tlsConf *tls.Config, conf *quicgo.Config, unverified i
 	l := &listener{
 		ep:       ep,
 		patience: conf.MaxIdleTimeout,
+		every:    conf.KeepAlivePeriod,
 		queue:    make(chan transport.Session, backlog),
 		closing:  make(chan struct{}),
 		drained:  make(chan struct{}),
@@ -131,6 +134,10 @@ func (l *listener) Addr() net.Addr { return l.ep.conn.LocalAddr() }
 // Patience is the idle timeout of this end. A peer may ask for a shorter one,
 // and quic-go does not tell.
 func (l *listener) Patience() time.Duration { return l.patience }
+
+// KeepAlive is the config's KeepAlivePeriod, which quic-go cuts to half of the shorter
+// idle timeout.
+func (l *listener) KeepAlive() time.Duration { return l.every }
 
 // Close refuses handshakes in flight and sessions that nobody accepted. Those
 // that were accepted live on, and with them the UDP socket: the last one to

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -41,9 +42,14 @@ type session struct {
 	// waiters through a channel of one, so if two begin to wait just as two
 	// streams arrive, one of them may sleep on.
 	accepting chan struct{}
+
+	received atomic.Uint64 // packets, as of the latest Answered
 }
 
-var _ transport.Session = (*session)(nil)
+var (
+	_ transport.Session  = (*session)(nil)
+	_ transport.Answerer = (*session)(nil)
+)
 
 func newSession(conn *quicgo.Conn, ep *endpoint) *session {
 	ep.hold()
@@ -85,6 +91,13 @@ func (s *session) cause() *transport.CloseError {
 func (s *session) Context() context.Context { return s.ctx }
 
 func (s *session) Multiplexed() bool { return true }
+
+// Answered reports whether a packet has come in since the last call. What has the peer
+// send one, if it is idle, is the config's KeepAlivePeriod.
+func (s *session) Answered() bool {
+	n := s.conn.ConnectionStats().PacketsReceived
+	return s.received.Swap(n) != n
+}
 
 func (s *session) LocalAddr() net.Addr { return s.conn.LocalAddr() }
 

@@ -47,26 +47,41 @@ func park(l *net.TCPListener, alive net.KeepAliveConfig) (_ net.Listener, err er
 // inherit sets on a listening socket what package net sets on each connection
 // that it accepts, which all inherit it.
 func inherit(fd int, alive net.KeepAliveConfig) error {
-	type option struct{ level, name, value int }
-	options := []option{{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1}}
-	if alive.Enable {
-		options = append(options, option{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1})
-		for name, d := range map[int]time.Duration{unix.TCP_KEEPIDLE: alive.Idle, unix.TCP_KEEPINTVL: alive.Interval} {
-			switch {
-			case d == 0:
-				d = keepAlive
-			case d < 0:
-				continue
-			}
-			options = append(options, option{unix.IPPROTO_TCP, name, int((d + time.Second - 1) / time.Second)})
-		}
-		switch {
-		case alive.Count == 0:
-			options = append(options, option{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveCount})
-		case alive.Count > 0:
-			options = append(options, option{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, alive.Count})
-		}
+	if err := setOptions(fd, []option{{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1}}); err != nil || !alive.Enable {
+		return err
 	}
+	return setKeepAlive(fd, alive)
+}
+
+// setKeepAlive sets on a socket what package net would.
+func setKeepAlive(fd int, alive net.KeepAliveConfig) error {
+	on := 0
+	if alive.Enable {
+		on = 1
+	}
+	options := []option{{unix.SOL_SOCKET, unix.SO_KEEPALIVE, on}}
+	for name, d := range map[int]time.Duration{unix.TCP_KEEPIDLE: alive.Idle, unix.TCP_KEEPINTVL: alive.Interval} {
+		switch {
+		case d == 0:
+			d = keepAlive
+		case d < 0:
+			continue
+		}
+		options = append(options, option{unix.IPPROTO_TCP, name, int((d + time.Second - 1) / time.Second)})
+	}
+	switch {
+	case alive.Count == 0:
+		options = append(options, option{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveCount})
+	case alive.Count > 0:
+		options = append(options, option{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, alive.Count})
+	}
+	return setOptions(fd, options)
+}
+
+// An option is a socket's, and its value.
+type option struct{ level, name, value int }
+
+func setOptions(fd int, options []option) error {
 	for _, o := range options {
 		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
 			return os.NewSyscallError("setsockopt", err)

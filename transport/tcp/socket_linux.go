@@ -313,6 +313,11 @@ func (s *socket) SetLinger(sec int) error {
 	})
 }
 
+// SetKeepAliveConfig is that of a *net.TCPConn.
+func (s *socket) SetKeepAliveConfig(k net.KeepAliveConfig) error {
+	return s.control("set", func() error { return setKeepAlive(s.fd, k) })
+}
+
 func (s *socket) control(op string, f func() error) error {
 	err := s.begin(nil, false)
 	if err == nil {

@@ -1,0 +1,107 @@
+package liveness
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/livenet/livenet/codec"
+	"github.com/livenet/livenet/transport"
+)
+
+// leastAckTimeout is the shortest timeout under which acknowledgements can be
+// evidence: TCP's keepalive counts in whole seconds.
+const leastAckTimeout = 3 * time.Second
+
+// checkAcks refuses a policy under which the peer's stack can't be asked in time.
+func (c *Config) checkAcks(p Policy) error {
+	if d, ok := patience(p); c.Evidence == codec.Acks && ok && d < leastAckTimeout {
+		return fmt.Errorf("liveness: evidence of acknowledgements needs a timeout of at least %v, and the policy is %v", leastAckTimeout, describe(p))
+	}
+	return nil
+}
+
+// watchAcks makes what the peer's kernel acknowledges evidence, where this is TCP, and
+// has the kernel ask an idle peer three times within the policy's timeout.
+func (c *Conn) watchAcks(p Policy) {
+	d, ok := patience(p)
+	if !ok || d < leastAckTimeout {
+		return
+	}
+	tcp, _ := unwrapTCP(c.stream)
+	if tcp == nil || tcp.SetKeepAliveConfig(keepAlive(d)) != nil {
+		return
+	}
+	tcpSocketOf(c.stream).limitBackoff(d / 3)
+	c.bits.Or(acksCount)
+}
+
+// keepAlive asks an idle peer after a third of timeout, and then every sixth. Where
+// this end can't see the answers the kernel gives the peer up at the timeout;
+// elsewhere long after it, so as not to pre-empt the policy.
+func keepAlive(timeout time.Duration) net.KeepAliveConfig {
+	k := net.KeepAliveConfig{
+		Enable:   true,
+		Idle:     max(timeout/3, time.Second).Truncate(time.Second),
+		Interval: max(timeout/6, time.Second).Truncate(time.Second),
+	}
+	k.Count = int((timeout - k.Idle + k.Interval - 1) / k.Interval)
+	if tellsAcks {
+		k.Count = min(4*k.Count, 127)
+	}
+	return k
+}
+
+// acked is how long ago the peer's stack last answered.
+func (c *Conn) acked() (ago time.Duration, sure, ok bool) {
+	s := c.tcpSocket()
+	if s == nil {
+		return 0, false, false
+	}
+	return s.lastAcked(c.state.in.Load() > 0)
+}
+
+// gaveUp reports whether err is the kernel's end of a peer that acknowledges nothing.
+func (c *Conn) gaveUp(err error) bool {
+	return c.bits.Load()&acksCount != 0 && errors.Is(err, syscall.ETIMEDOUT)
+}
+
+// samplesPerTimeout is how often in a timeout a transport is asked whether the peer's
+// stack has answered: it can't tell when.
+const samplesPerTimeout = 4
+
+// sampleEvery returns how often sess is to be asked under p; 0: never.
+func sampleEvery(sess any, p Policy) time.Duration {
+	d, ok := patience(p)
+	if _, answers := transport.As[transport.Answerer](sess); !ok || !answers {
+		return 0
+	}
+	return d / samplesPerTimeout
+}
+
+// sample renews the lease if the peer's stack has answered since the last sample.
+func (s *state) sample(sess any) (answered bool) {
+	a, ok := transport.As[transport.Answerer](sess)
+	if ok = ok && a.Answered() && s.in.Load() > 0; ok {
+		s.lease.Renew()
+	}
+	return ok
+}
+
+// checkKeepAlive refuses a transport that would not ask an idle peer in time.
+func (c *Config) checkKeepAlive(x any, p Policy) error {
+	k, ok := transport.As[transport.KeepAliver](x)
+	d, judges := patience(p)
+	if c.Evidence != codec.Acks || !ok || !judges {
+		return nil
+	}
+	switch every := k.KeepAlive(); {
+	case every == 0:
+		return fmt.Errorf("liveness: evidence of acknowledgements needs the transport's keepalive: set it to a third of the timeout, %v", d/3)
+	case every > d/2:
+		return fmt.Errorf("liveness: the transport asks an idle peer for an answer every %v only: set that to a third of the timeout, %v", every, d/3)
+	}
+	return nil
+}

@@ -1,0 +1,69 @@
+package liveness
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// tellsAcks says that info knows when the peer last acknowledged something.
+const tellsAcks = true
+
+// info reads TCP_INFO, and whether input is queued.
+//
+// The kernel dates what arrives in jiffies, so an age is known to a jiffy only: one is
+// taken off. Of a multipath connection it tells of the first path only, which says
+// nothing.
+func (s *tcpSocket) info() (i tcpInfo, ok bool) {
+	if s == nil {
+		return i, false
+	}
+	err := s.raw.Control(func(fd uintptr) {
+		if p, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL); err != nil || p != unix.IPPROTO_TCP {
+			return
+		}
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err != nil {
+			return
+		}
+		queued, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
+		if err != nil {
+			return
+		}
+		i = tcpInfo{
+			sinceData: max(0, time.Duration(info.Last_data_recv)*time.Millisecond-jiffy()),
+			sinceAck:  max(0, time.Duration(min(info.Last_data_recv, info.Last_ack_recv))*time.Millisecond-jiffy()),
+			rtt:       time.Duration(info.Rtt) * time.Microsecond,
+			received:  info.Bytes_received > 0,
+			unread:    queued > 0,
+			waiting:   info.Probes > 1 || info.Retransmits > 1,
+			// Keepalive rests while data is queued, and the kernel asks for room ever
+			// more seldom: the latest question may have been sent just now.
+			windowShut: info.Notsent_bytes > 0 && info.Unacked == 0 && info.Probes < 2,
+		}
+		ok = true
+	})
+	return i, ok && err == nil
+}
+
+// jiffy is the step of the clock by which the kernel dates what arrives.
+var jiffy = sync.OnceValue(func() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGetres(unix.CLOCK_MONOTONIC_COARSE, &ts); err != nil || ts.Nano() <= 0 {
+		return 10 * time.Millisecond // the longest in use
+	}
+	return time.Duration(ts.Nano()) + time.Millisecond // and it reports whole milliseconds
+})
+
+// tcpRTOMaxMS is TCP_RTO_MAX_MS, of Linux 6.15.
+const tcpRTOMaxMS = 44
+
+// limitBackoff has the kernel ask a peer that doesn't answer, or has no room, at least
+// every d, as far as it can: older kernels wait up to two minutes.
+func (s *tcpSocket) limitBackoff(d time.Duration) {
+	const least, most = time.Second, 2 * time.Minute
+	s.raw.Control(func(fd uintptr) {
+		unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, tcpRTOMaxMS, int(min(max(d, least), most)/time.Millisecond))
+	})
+}
