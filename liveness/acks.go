@@ -11,14 +11,14 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// leastAckTimeout is the shortest timeout under which acknowledgements can be
+// LeastAckTimeout is the shortest timeout under which acknowledgements can be
 // evidence: TCP's keepalive counts in whole seconds.
-const leastAckTimeout = 3 * time.Second
+const LeastAckTimeout = 3 * time.Second
 
 // checkAcks refuses a policy under which the peer's stack can't be asked in time.
 func (c *Config) checkAcks(p Policy) error {
-	if d, ok := patience(p); c.Evidence == codec.Acks && ok && d < leastAckTimeout {
-		return fmt.Errorf("liveness: evidence of acknowledgements needs a timeout of at least %v, and the policy is %v", leastAckTimeout, describe(p))
+	if d, ok := patience(p); c.Evidence == codec.Acks && ok && d < LeastAckTimeout {
+		return fmt.Errorf("liveness: evidence of acknowledgements needs a timeout of at least %v, and the policy is %v", LeastAckTimeout, describe(p))
 	}
 	return nil
 }
@@ -26,8 +26,9 @@ func (c *Config) checkAcks(p Policy) error {
 // watchAcks makes what the peer's kernel acknowledges evidence, where this is TCP, and
 // has the kernel ask an idle peer three times within the policy's timeout.
 func (c *Conn) watchAcks(p Policy) {
+	c.bits.And(^uint32(acksCount))
 	d, ok := patience(p)
-	if !ok || d < leastAckTimeout {
+	if !ok || d < LeastAckTimeout {
 		return
 	}
 	tcp, _ := unwrapTCP(c.stream)
@@ -60,8 +61,12 @@ func (c *Conn) acked() (ago time.Duration, sure, ok bool) {
 	if s == nil {
 		return 0, false, false
 	}
-	return s.lastAcked(c.state.in.Load() > 0)
+	return s.lastAcked(c.begun())
 }
+
+// begun reports whether the peer has shown by itself that it is there: it was dialled,
+// or it has sent something.
+func (c *Conn) begun() bool { return c.dialed != nil || c.state.in.Load() > 0 }
 
 // gaveUp reports whether err is the kernel's end of a peer that acknowledges nothing.
 func (c *Conn) gaveUp(err error) bool {
@@ -82,9 +87,9 @@ func sampleEvery(sess any, p Policy) time.Duration {
 }
 
 // sample renews the lease if the peer's stack has answered since the last sample.
-func (s *state) sample(sess any) (answered bool) {
+func (s *state) sample(sess any, begun bool) (answered bool) {
 	a, ok := transport.As[transport.Answerer](sess)
-	if ok = ok && a.Answered() && s.in.Load() > 0; ok {
+	if ok = ok && a.Answered() && begun; ok {
 		s.lease.Renew()
 	}
 	return ok

@@ -36,8 +36,8 @@ type Client struct {
 	Policy Policy
 
 	// Evidence is what counts as a sign of the server's life; see [Config.Evidence].
-	// The zero value means bytes, and acks with [codec.Raw] over TCP. Of acks over QUIC
-	// only a session with a KeepAlivePeriod hears enough.
+	// The zero value means bytes. Acks over QUIC need the transport's KeepAlivePeriod, a
+	// third of the policy's timeout.
 	Evidence codec.Evidence
 
 	// Engine grants the leases; nil means one that the process shares.
@@ -143,17 +143,9 @@ func (d *Client) prepare(c *Conn, hello codec.Hello) {
 		policy = Sliding(patience, ProbeAfter(patience/beatsPerTimeout))
 		c.dialed.implied = true
 	}
-	if policy == nil {
-		return
+	if policy != nil {
+		c.state.judgeBy(&connPolicy{Policy: policy})
 	}
-	p := &connPolicy{Policy: policy}
-	switch evidence := c.state.cfg.Evidence; {
-	case !c.muxed && evidence <= codec.Acks && (evidence == codec.Acks || c.framed == nil):
-		c.watchAcks(policy)
-	case c.muxed && evidence == codec.Acks:
-		p.sample = sampleEvery(c.sess, policy)
-	}
-	c.state.policy.Store(p)
 }
 
 // exchangeHellos sends this end's Hello and waits for the server's, where the codec

@@ -50,10 +50,7 @@ func NewConn(conn net.Conn, cfg *Config) *Conn {
 func newConn(conn net.Conn, cfg *Config, policy *connPolicy) *Conn {
 	c := &Conn{stream: conn}
 	c.state.cfg, c.state.owner = cfg, c
-	c.state.policy.Store(policy)
-	if cfg.Evidence <= codec.Acks {
-		c.watchAcks(policy)
-	}
+	c.state.judgeBy(policy)
 	c.state.begin()
 	return c
 }
@@ -179,6 +176,18 @@ func (c *Conn) Renew() bool {
 	c.state.heard.Store(true)
 	c.state.renew()
 	return c.End() == nil
+}
+
+// SetPolicy judges the connection by p from now on, with the opening phase as it was;
+// of a stream without a policy of its own it is the session's that changes. The peer
+// isn't told: a client beats as the first policy asked. It fails for a nil p, for
+// evidence that p has no use for, and where there is no policy.
+func (c *Conn) SetPolicy(p Policy) error {
+	s := &c.state
+	if !s.judged() && s.parent != nil {
+		s = s.parent
+	}
+	return s.setPolicy(p)
 }
 
 // ID is the number by which events know the connection.
@@ -312,12 +321,24 @@ func (c *Conn) tcpSocket() *tcpSocket {
 	return s
 }
 
+func (c *Conn) judgedBy(p Policy) (sample time.Duration) {
+	evidence := c.state.cfg.Evidence
+	switch {
+	case c.muxed && c.dialed != nil && evidence == codec.Acks:
+		return sampleEvery(c.sess, p)
+	case c.muxed:
+	case evidence == codec.Acks, evidence == 0 && !c.own():
+		c.watchAcks(p)
+	}
+	return 0
+}
+
 func (c *Conn) lastHeard() (ago time.Duration, sure, ok bool) {
 	switch {
 	case c.bits.Load()&acksCount != 0:
 		return c.acked()
 	case c.muxed && c.state.cfg.Evidence == codec.Acks && c.dialed != nil:
-		return 0, false, c.state.sample(c.sess)
+		return 0, false, c.state.sample(c.sess, true)
 	case c.muxed && c.state.cfg.Evidence == codec.Acks: // the session's stack is the stream's
 		return c.state.parent.silence(), false, true
 	}
@@ -338,7 +359,7 @@ func (c *Conn) ledger() *ledger {
 // another try.
 func (c *Conn) probe() bool {
 	if c.muxed && c.dialed != nil && c.state.cfg.Evidence == codec.Acks {
-		c.state.sample(c.sess)
+		c.state.sample(c.sess, true)
 	}
 	return c.framed == nil || c.ping() || !c.framed.out.blocked.Load()
 }

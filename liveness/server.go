@@ -65,6 +65,8 @@ type Server struct {
 	served   bool
 	draining bool
 	closed   bool
+	changed  bool // the policy
+	listener transport.Listener
 	idle     chan struct{} // closed when draining and the last session has gone
 	closeAll context.CancelFunc
 	serving  sync.WaitGroup
@@ -105,7 +107,7 @@ func (s *Server) Serve(ctx context.Context, l transport.Listener) error {
 		s.mu.Unlock()
 		return errors.New("liveness: this Server has served before")
 	}
-	s.served = true
+	s.served, s.listener = true, l
 	s.idle = make(chan struct{})
 	s.sessionPolicy.Store(s.policy(s.Policy))
 	if s.Streams != nil {
@@ -139,26 +141,30 @@ func (s *Server) check(l transport.Listener) error {
 	case s.Evidence > codec.Bytes && s.codec() == codec.Raw:
 		return errors.New("liveness: the raw codec knows bytes only: it can't tell messages or beats")
 	}
-	for _, p := range []Policy{s.Policy, s.Streams} {
-		if p != nil {
-			if err := cmp.Or(s.checkAcks(p), s.checkKeepAlive(l, p)); err != nil {
-				return err
-			}
+	if s.Streams != nil {
+		if err := s.checkAcks(s.Streams); err != nil {
+			return err
 		}
 	}
-	return s.checkPatience(l)
+	return s.checkPolicy(l, s.Policy)
 }
 
-// checkPatience refuses a transport that would end sessions before the policy
-// does, and for a reason of its own.
-func (s *Server) checkPatience(l transport.Listener) error {
+// checkPolicy refuses a policy that the transport would pre-empt, ending sessions for a
+// reason of its own, or for which it asks too seldom.
+func (s *Server) checkPolicy(l transport.Listener, p Policy) error {
+	if p == nil {
+		return ErrNoPolicy
+	}
+	if err := cmp.Or(s.checkAcks(p), s.checkKeepAlive(l, p)); err != nil {
+		return err
+	}
 	i, ok := transport.As[transport.Impatient](l)
 	if !ok || i.Patience() <= 0 {
 		return nil
 	}
-	if most := bears(s.Policy); most >= i.Patience() {
+	if most := bears(p); most >= i.Patience() {
 		return fmt.Errorf("liveness: the transport gives up a silent session after %v, before the policy (%v) does: give it more time than %v",
-			i.Patience(), describe(s.Policy), most)
+			i.Patience(), describe(p), most)
 	}
 	return nil
 }
@@ -224,10 +230,7 @@ func (s *Server) admit(ctx context.Context, sess transport.Session) {
 	}
 	c := s.newConn(stream)
 	c.sess = sess
-	c.state.policy.Store(s.sessionPolicy.Load())
-	if s.Evidence == codec.Acks {
-		c.watchAcks(s.Policy)
-	}
+	c.state.judgeBy(s.sessionPolicy.Load())
 	if s.parks(c) {
 		c.startParked()
 		return
@@ -257,11 +260,11 @@ func (s *Server) newConn(stream transport.Stream) *Conn {
 // be lost, and one late.
 func (s *Server) hello() codec.Hello {
 	h := codec.Hello{Evidence: s.Evidence}
-	for _, p := range []Policy{s.Policy, s.Streams} {
+	for _, p := range []*connPolicy{s.sessionPolicy.Load(), s.streamPolicy.Load()} {
 		if p == nil {
 			continue
 		}
-		if d, ok := patience(p); ok && (h.Timeout == 0 || d < h.Timeout) {
+		if d, ok := patience(p.Policy); ok && (h.Timeout == 0 || d < h.Timeout) {
 			h.Timeout, h.Beat = d, d/beatsPerTimeout
 		}
 	}
@@ -311,7 +314,34 @@ func (s *Server) enter(st *state) bool {
 	defer s.mu.Unlock()
 	s.sessions.add(st)
 	s.serving.Add(1)
+	if s.changed { // perhaps since it was granted
+		st.setPolicy(s.sessionPolicy.Load().Policy)
+	}
 	return true
+}
+
+// SetPolicy judges the sessions by p from now on: those that there are, whatever
+// [Conn.SetPolicy] has said of them, and those to come. Clients that are there are not
+// told. It fails for a p that Serve would refuse.
+func (s *Server) SetPolicy(p Policy) error {
+	s.mu.Lock()
+	if !s.served {
+		defer s.mu.Unlock()
+		s.Policy = p
+		return nil
+	}
+	if err := s.checkPolicy(s.listener, p); err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	s.sessionPolicy.Store(s.policy(p))
+	s.changed = true
+	all := s.sessions.all()
+	s.mu.Unlock()
+	for _, st := range all {
+		st.setPolicy(p)
+	}
+	return nil
 }
 
 // leave is for a session that has ended, and is served no more.

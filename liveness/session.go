@@ -30,7 +30,7 @@ type session struct {
 func newSession(ctx context.Context, s *Server, sess transport.Session) *session {
 	x := &session{srv: s, sess: sess, ctx: ctx, conns: make(map[*Conn]struct{}), holds: 2}
 	x.state.cfg, x.state.owner = &s.Config, x
-	x.state.policy.Store(x.sampled(s.sessionPolicy.Load()))
+	x.state.judgeBy(s.sessionPolicy.Load())
 	return x
 }
 
@@ -118,7 +118,9 @@ func (x *session) open(stream transport.Stream) *Conn {
 	c := x.srv.newConn(stream)
 	c.muxed = true
 	c.state.parent = &x.state
-	c.state.policy.Store(x.srv.streamPolicy.Load())
+	if p := x.srv.streamPolicy.Load(); p != nil {
+		c.state.judgeBy(p)
+	}
 	return c
 }
 
@@ -198,13 +200,11 @@ func (x *session) drain() {
 
 func (x *session) addrs() (local, remote net.Addr) { return x.sess.LocalAddr(), x.sess.RemoteAddr() }
 
-// sampled is p, and that the transport is asked whether the peer's stack answers where
-// that is evidence.
-func (x *session) sampled(p *connPolicy) *connPolicy {
+func (x *session) judgedBy(p Policy) (sample time.Duration) {
 	if x.srv.Evidence != codec.Acks {
-		return p
+		return 0
 	}
-	return &connPolicy{p.Policy, p.opening, sampleEvery(x.sess, p.Policy)}
+	return sampleEvery(x.sess, p)
 }
 
 // tcpSocket is that of the connection which carries all the streams, if it is TCP.
@@ -217,7 +217,7 @@ func (x *session) tcpSocket() *tcpSocket {
 }
 
 func (x *session) lastHeard() (ago time.Duration, sure, ok bool) {
-	if x.srv.Evidence == codec.Acks && x.state.sample(x.sess) {
+	if x.srv.Evidence == codec.Acks && x.state.sample(x.sess, x.state.in.Load() > 0) {
 		return 0, false, true
 	}
 	return x.tcpSocket().lastHeard(x.srv.Evidence, x.state.in.Load() > 0)
@@ -231,7 +231,7 @@ func (x *session) pingable() (time.Duration, bool) { return 0, false } // it jud
 func (x *session) probe() bool {
 	if x.srv.Evidence == codec.Acks {
 		if _, ok := transport.As[transport.Answerer](x.sess); ok {
-			x.state.sample(x.sess)
+			x.state.sample(x.sess, x.state.in.Load() > 0)
 			return true
 		}
 	}

@@ -48,6 +48,9 @@ const (
 type owner interface {
 	addrs() (local, remote net.Addr)
 	lastHeard() (ago time.Duration, sure, ok bool) // see Subject.Heard
+
+	// judgedBy prepares the transport for p, and returns how often it is to be sampled.
+	judgedBy(p Policy) time.Duration
 	tcpSocket() *tcpSocket
 	ledger() *ledger                          // nil: nobody counts
 	probe() bool                              // asks the peer for a sign of life
@@ -177,6 +180,28 @@ func (s *state) event(what EventKind) Event {
 		e.Policy = describe(s.policy.Load())
 	}
 	return e
+}
+
+// judgeBy sets the policy.
+func (s *state) judgeBy(p *connPolicy) {
+	if sample := s.owner.judgedBy(p.Policy); sample != p.sample {
+		p = &connPolicy{p.Policy, p.opening, sample}
+	}
+	s.policy.Store(p)
+}
+
+// setPolicy changes the policy of a state that has one.
+func (s *state) setPolicy(p Policy) error {
+	was := s.policy.Load()
+	if p == nil || was == nil {
+		return ErrNoPolicy
+	}
+	if err := s.cfg.checkAcks(p); err != nil {
+		return err
+	}
+	s.judgeBy(&connPolicy{Policy: p, opening: was.opening})
+	s.lease.rejudge()
+	return nil
 }
 
 // describe is a policy's name.

@@ -102,7 +102,7 @@ func (s *tcpSocket) lastAcked(begun bool) (ago time.Duration, sure, ok bool) {
 	switch {
 	case !known:
 		return 0, true, begun
-	case !i.received:
+	case !i.received && !begun:
 		return 0, false, false
 	case i.windowShut:
 		return 0, true, true

@@ -152,27 +152,30 @@ func (o *dialOptions) interval() time.Duration {
 	return o.beat
 }
 
-// judges reports whether a policy at this end will notice that the server is
-// gone; of lines, as long as there are any to be sent.
+// ackTimeout is for how long a server may acknowledge nothing that is neither asked
+// to beat nor given a timeout: it may have nothing to say.
+const ackTimeout = 30 * time.Second
+
+// judges reports whether the server's bytes show that it lives; of lines, as long as
+// there are any to be sent.
 func (o *dialOptions) judges() bool { return o.timeout > 0 || o.interval() > 0 }
 
 // mostIdle is about the longest that Linux waits before its keepalive.
 const mostIdle = 9 * time.Hour
 
 // limits leave the judging to the policy, which is known only when the server
-// has said how patient it is. Where there is none, the kernel's keepalive is
-// what there is.
+// has said how patient it is.
 func (o *dialOptions) limits() stack.Limits {
 	// Connecting is bounded by its context. QUIC gives up a server that says
 	// nothing after half of the handshake's time.
-	l := stack.Limits{Handshake: 2 * o.connectTimeout, KeepAlive: !o.judges()}
+	l := stack.Limits{Handshake: 2 * o.connectTimeout}
 	if patience := 3 * o.beat; o.codec == "line" && o.beat > 0 && o.timeout == 0 {
 		// After the last line there is no place for a beat, and nobody is judged.
 		l.KeepAlive, l.KeepAliveIdle, l.Silence = true, min(patience, mostIdle), stack.Backstop(patience)
 		return l
 	}
-	if o.judges() || o.transport == "quic" { // which holds to the server's limit if that is lower
-		l.Silence = stack.Backstop(settings.MaxDuration)
+	if l.Silence = stack.Backstop(settings.MaxDuration); !o.judges() {
+		l.Silence, l.Ask = stack.Backstop(ackTimeout), ackTimeout/3
 	}
 	return l
 }
@@ -186,6 +189,8 @@ func (o *dialOptions) client() *liveness.Client {
 		c.Policy = liveness.Sliding(o.timeout, liveness.ProbeAfter(o.timeout/ask))
 	case o.timeout > 0: // a question would be a beat
 		c.Policy = liveness.Sliding(o.timeout)
+	case !o.judges():
+		c.Policy, c.Evidence = liveness.Sliding(ackTimeout), codec.Acks
 	}
 	return c
 }

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/livenet/livenet/codec"
-	"github.com/livenet/livenet/internal/settings"
 	"github.com/livenet/livenet/liveness"
 )
 
@@ -349,8 +348,8 @@ func fallSilent(l net.Listener, greet bool) error {
 	return nil
 }
 
-// Where a policy of dial's judges the server, no layer beneath does; and where
-// none does, the kernel has to (rule 9).
+// A policy of dial's judges the server, and no layer beneath does (rule 9): by what it
+// sends, or where it may have nothing to say by what its kernel acknowledges.
 func TestRule9DialHasOneJudge(t *testing.T) {
 	for _, test := range []struct {
 		o      dialOptions
@@ -366,7 +365,7 @@ func TestRule9DialHasOneJudge(t *testing.T) {
 	} {
 		test.o.transport = "tcp"
 		l := test.o.limits()
-		if test.o.judges() != test.judges || l.KeepAlive == test.judges || (l.Silence > settings.MaxDuration) != test.judges {
+		if test.o.judges() != test.judges || l.KeepAlive || (l.Ask > 0) == test.judges || (test.o.client().Evidence == codec.Acks) == test.judges {
 			t.Errorf("%+v: judges %v, %+v", test.o, test.o.judges(), l)
 		}
 	}

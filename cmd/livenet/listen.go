@@ -60,6 +60,7 @@ func bind(ctx context.Context, p *process, l *settings.Listener) (*bound, error)
 func limits(l *settings.Listener, h handler) stack.Limits {
 	return stack.Limits{
 		Silence:   stack.Backstop(l.Timeout),
+		Ask:       l.AskEvery(),
 		Handshake: l.Opening,
 		Streams:   l.MaxStreams,
 		ReusePort: l.ReusePort,

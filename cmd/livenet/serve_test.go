@@ -41,7 +41,7 @@ func TestServeBadUsage(t *testing.T) {
 		{"--policy foo", `unknown policy "foo": there are fixed and sliding`},
 		{"--codec foo", `unknown codec "foo": there are auto, frame, line and raw`},
 		{"--handler foo", `unknown handler "foo": there are discard, echo and log`},
-		{"--evidence foo", `unknown evidence "foo": there are bytes, messages and beats`},
+		{"--evidence foo", `unknown evidence "foo": there are acks, bytes, messages and beats`},
 		{"--policy sliding --timeout=", `--timeout "": want a duration, such as 500ms, 4s or 1h30m`},
 		{"--timeout 0", "a policy needs a timeout: give --timeout a duration, such as 30s"},
 		{"--timeout -4s", "--timeout -4s: out of range: from 20ms to 87600h (ten years)"},

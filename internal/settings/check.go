@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"runtime"
 	"time"
 
@@ -61,8 +62,11 @@ func (l *Listener) checkPolicy(c *cli.Context) error {
 		return Usage("%s must be below %s: there would be no time to answer", probe, timeout)
 	case l.ProbeAfter > 0 && l.Codec == "raw":
 		return Usage("%s makes no sense with the raw codec: it has no way to ask; line, frame and auto have", probe)
-	case l.Counts() != codec.Bytes && l.Codec == "raw":
+	case l.Counts() > codec.Bytes && l.Codec == "raw":
 		return Usage("%s makes no sense with the raw codec: it knows bytes only", With(c, "evidence"))
+
+	case l.Counts() == codec.Acks && min(l.Timeout, cmp.Or(l.StreamTimeout, l.Timeout)) < liveness.LeastAckTimeout:
+		return Usage("%s needs a timeout of at least %v: kernels ask by the second", With(c, "evidence"), liveness.LeastAckTimeout)
 
 	case l.MaxBeats > 0 && l.MaxBeats < l.beatsAsked(): // who does what it is asked to is not ended for it
 		return Usage("%s is too few: with this timeout clients are asked for up to %d a second", With(c, "max-beats"), l.beatsAsked())

@@ -58,7 +58,7 @@ const (
 
 var (
 	policies = []string{Fixed, Sliding}
-	evidence = []string{"bytes", "messages", "beats"} // by codec.Evidence
+	evidence = []string{"", "acks", "bytes", "messages", "beats"} // by codec.Evidence
 )
 
 // More than these a peer could have no use for.
@@ -93,7 +93,7 @@ func Flags(l *Listener, handlers []string) []cli.Flag {
 		Duration(policy, "max-age", "end sessions of this age, however active", &l.MaxAge, 0),
 		Duration(policy, "max-age-jitter", "let each session get older by up to this, at random", &l.MaxAgeJitter, 0),
 		Duration(policy, "probe-after", "ping a peer that has been silent for this long", &l.ProbeAfter, 0),
-		OneOf(policy, "evidence", "what shows that a peer lives: bytes, messages or beats", &l.Evidence, evidence[codec.Bytes], evidence...),
+		OneOf(policy, "evidence", "what shows that a peer lives: acks of its kernel or transport, bytes, messages or beats", &l.Evidence, evidence[codec.Bytes], evidence[codec.Acks:]...),
 		Number(policy, "max-beats", "heartbeats a second that a peer may send (default: 100, or more if the timeout asks for more)", &l.MaxBeats, 0, 1, mostBeats),
 		OneOf(policy, "stream-policy", "a policy for each stream as well ("+many+")", &l.StreamPolicy, "", policies...),
 		timeout(policy, "stream-timeout", "the stream policy's timeout", &l.StreamTimeout, 0),
@@ -138,6 +138,16 @@ func (l *Listener) Parked() bool { return l.IO != IOGoroutine && stack.Parks(l.T
 
 // Counts returns what counts as evidence of a peer's life.
 func (l *Listener) Counts() codec.Evidence { return codec.Evidence(slices.Index(evidence, l.Evidence)) }
+
+// AskEvery is how often an idle peer's transport is to be asked for an answer; 0: answers
+// are no evidence.
+func (l *Listener) AskEvery() time.Duration {
+	if l.Counts() != codec.Acks {
+		return 0
+	}
+	const asks = 3 // of which one may be lost, and one late
+	return l.Timeout / asks
+}
 
 // SessionPolicy judges the listener's sessions.
 func (l *Listener) SessionPolicy() liveness.Policy {

@@ -107,7 +107,7 @@ func TestBadSettings(t *testing.T) {
 		{"stream-policy=foo", `unknown stream policy "foo": there are fixed and sliding`},
 		{"codec=foo", `unknown codec "foo": there are auto, frame, line and raw`},
 		{"handler=foo", `unknown handler "foo": there are discard, echo and log`},
-		{"evidence=foo", `unknown evidence "foo": there are bytes, messages and beats`},
+		{"evidence=foo", `unknown evidence "foo": there are acks, bytes, messages and beats`},
 
 		{"timeout=", `--timeout "": want a duration, such as 500ms, 4s or 1h30m`},
 		{"timeout=0", "a policy needs a timeout"},

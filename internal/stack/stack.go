@@ -5,6 +5,7 @@
 package stack
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
 	"math"
@@ -23,6 +24,10 @@ type Limits struct {
 	// that acknowledges nothing. It must be longer than whatever the policy
 	// bears: see [Backstop].
 	Silence time.Duration
+
+	// Ask is how often an idle peer is asked for an answer, where the transport does
+	// that by itself (QUIC). 0 means as seldom as will do.
+	Ask time.Duration
 
 	// Handshake is how long a handshake may take.
 	Handshake time.Duration
@@ -91,7 +96,7 @@ func (l Limits) quic() *quicgo.Config {
 	return &quicgo.Config{
 		MaxIdleTimeout:       l.Silence,
 		HandshakeIdleTimeout: l.Handshake / 2,
-		KeepAlivePeriod:      l.Silence / 2,
+		KeepAlivePeriod:      cmp.Or(l.Ask, l.Silence/2),
 		MaxIncomingStreams:   int64(l.Streams),
 	}
 }

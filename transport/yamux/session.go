@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/yamux"
@@ -20,14 +21,18 @@ var ErrUnread = errors.New("yamux: the session's receive budget is used up by in
 const maxLingering = 1024 // how many streams may be closed here and still open at the peer
 
 // A session is the library's, on a wire, on the one stream of an inner session.
-// It has two goroutines, which the library owns, and one of the send queue's
-// while there is something to send; Close waits for all of them.
+// It has two goroutines, which the library owns, one of the send queue's while there is
+// something to send, and one while a ping is under way; Close waits for all of them.
 type session struct {
 	inner  transport.Session
 	mux    *yamux.Session
 	wire   *wire
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+
+	tasks    sync.WaitGroup // the ping that is under way
+	pinging  atomic.Bool
+	answered atomic.Bool // a ping was, since the latest Answered
 
 	unanswered chan struct{} // a token for each stream opened here that the peer has not answered
 
@@ -117,7 +122,28 @@ func (s *session) NetConn() net.Conn { return s.wire.conn }
 func (s *session) Close(code uint64, text string) error {
 	s.cancel(&transport.CloseError{Origin: transport.Local, Coded: true, Code: code, Text: text})
 	s.mux.Close() // which closes the wire, once, and waits for its goroutines
+	s.mu.Lock()   // no ping begins from here on
+	s.mu.Unlock()
+	s.tasks.Wait()
 	return nil
+}
+
+// Answered pings the peer, unless a ping is under way, and reports whether one was
+// answered since the last call. An unanswered ping ends with the session.
+func (s *session) Answered() bool {
+	s.mu.Lock()
+	if s.ctx.Err() == nil && s.pinging.CompareAndSwap(false, true) {
+		s.tasks.Go(s.ping)
+	}
+	s.mu.Unlock()
+	return s.answered.Swap(false)
+}
+
+func (s *session) ping() {
+	if _, err := s.mux.Ping(); err == nil {
+		s.answered.Store(true)
+	}
+	s.pinging.Store(false)
 }
 
 // OpenStream waits while as many streams opened by this end have not been

@@ -1,0 +1,145 @@
+package liveness_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/livenet/livenet/codec"
+	. "github.com/livenet/livenet/liveness"
+)
+
+// kernelPair returns two ends of a TCP connection over loopback.
+func kernelPair(t *testing.T) (accepted, dialed *net.TCPConn) {
+	t.Helper()
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	d, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	a, err := l.AcceptTCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Close() })
+	return a, d.(*net.TCPConn)
+}
+
+// A peer that has sent something and then only receives, or says nothing at all,
+// lives by what its kernel acknowledges, and dies by the same policy where bytes
+// count.
+func TestRule2AKernelThatAnswersIsAlive(t *testing.T) {
+	t.Parallel()
+	const timeout = LeastAckTimeout
+	type outcome struct {
+		evidence codec.Evidence
+		end      *Error
+	}
+	ends := make(chan outcome)
+	for _, evidence := range []codec.Evidence{0, codec.Acks, codec.Bytes} {
+		a, d := kernelPair(t)
+		c := NewConn(a, &Config{Policy: Sliding(timeout), Evidence: evidence, Engine: new(Engine)})
+		d.Write([]byte("x"))
+		if _, err := c.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			defer c.Close()
+			select {
+			case <-c.Done():
+			case <-time.After(timeout + timeout/2):
+			}
+			ends <- outcome{evidence, c.End()}
+		}()
+	}
+	for range 3 {
+		o := <-ends
+		if alive := o.evidence != codec.Bytes; alive && o.end != nil || !alive && (o.end == nil || o.end.Reason != Silent) {
+			t.Errorf("evidence %d: ended %v", o.evidence, o.end)
+		}
+	}
+}
+
+// Who connects and says nothing is not alive by its kernel's answers alone.
+func TestRule4AcksDoNotOpen(t *testing.T) {
+	t.Parallel()
+	a, _ := kernelPair(t)
+	c := NewConn(a, &Config{Policy: Sliding(LeastAckTimeout), Opening: 100 * ms, Engine: new(Engine)})
+	<-c.Done()
+	if e := c.End(); e.Reason != NoHello {
+		t.Errorf("ended %v", e)
+	}
+}
+
+// The kernel's keepalive asks thrice in a timeout, and does not pre-empt the policy.
+func TestRule9KeepaliveFollowsThePolicy(t *testing.T) {
+	a, _ := kernelPair(t)
+	c := NewConn(a, &Config{Policy: Sliding(30 * sec), Engine: new(Engine)})
+	defer c.Close()
+	check := func(timeout time.Duration) {
+		t.Helper()
+		get := func(option int) time.Duration {
+			var n int
+			raw, _ := a.SyscallConn()
+			raw.Control(func(fd uintptr) { n, _ = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, option) })
+			return time.Duration(n)
+		}
+		idle, every, count := get(unix.TCP_KEEPIDLE)*sec, get(unix.TCP_KEEPINTVL)*sec, get(unix.TCP_KEEPCNT)
+		if idle > timeout/3 || idle+every > timeout*2/3 || idle+count*every < 2*timeout {
+			t.Errorf("under %v: idle %v, every %v, %d times", timeout, idle, every, count)
+		}
+	}
+	check(30 * sec)
+	if err := c.SetPolicy(Sliding(6 * sec)); err != nil {
+		t.Fatal(err)
+	}
+	check(6 * sec)
+}
+
+// A timeout that keepalive can't keep up with is refused where acks were asked for.
+func TestAcksNeedThreeSeconds(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err := NewListener(l, &Config{Policy: Sliding(2 * sec), Evidence: codec.Acks}).Accept(); err == nil {
+		t.Error("a listener took it")
+	}
+	srv := &Server{Config: Config{Policy: Sliding(2 * sec), Evidence: codec.Acks}, Handler: func(context.Context, *Conn) {}}
+	quiet, err := memory().Listen(t.Context(), "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.Serve(t.Context(), quiet); err == nil {
+		t.Error("a server took it")
+	}
+}
+
+// What the kernel gives up for want of answers is silent, and not lost.
+func TestRule8AKernelThatGivesUpSaysSilent(t *testing.T) {
+	a, _ := kernelPair(t)
+	c := NewConn(failing{a, &net.OpError{Op: "read", Err: syscall.ETIMEDOUT}}, &Config{Policy: Sliding(3 * sec), Engine: new(Engine)})
+	defer c.Close()
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, Silent) {
+		t.Errorf("read: %v", err)
+	}
+}
+
+// failing is a TCP connection whose reads fail.
+type failing struct {
+	*net.TCPConn
+	err error
+}
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
