@@ -85,6 +85,7 @@ func (d *Client) Dial(ctx context.Context, t transport.Transport, addr string) (
 	}
 	d.prepare(c, hello)
 	c.state.begin()
+	c.state.announce()
 	c.dialed.beat.start()
 	if c.framed != nil {
 		c.readLock.Lock()
@@ -103,7 +104,7 @@ func (d *Client) Dial(ctx context.Context, t transport.Transport, addr string) (
 
 func (d *Client) newConn(sess transport.Session, stream transport.Stream) *Conn {
 	cfg := &Config{Engine: d.Engine, Events: d.Events, Transport: d.Transport, Evidence: d.Evidence}
-	c := &Conn{stream: stream, dialed: &dialed{gone: latch{c: make(chan struct{})}}, sess: sess, muxed: sess.Multiplexed()}
+	c := &Conn{stream: stream, dialed: &dialed{sess: sess, gone: latch{c: make(chan struct{})}}, muxed: sess.Multiplexed()}
 	c.state.cfg, c.state.owner = cfg, c
 	c.state.began = cfg.engine().time() // set anew when it begins; the server may send an end before
 	if code := d.codec(); code != codec.Raw {
@@ -194,10 +195,10 @@ func (c *Conn) giveUp(err error) {
 	if errors.As(err, &breach) && breach.Initiator == Local {
 		c.interrupt()
 		c.sendClose(&ending{Error: *breach}, controlTime)
-		c.sess.Close(breach.Reason.Code(), breach.Text)
+		c.dialed.sess.Close(breach.Reason.Code(), breach.Text)
 		return
 	}
-	c.sess.Close(Done.Code(), "")
+	c.dialed.sess.Close(Done.Code(), "")
 }
 
 func helloError(ctx context.Context, err error) error {

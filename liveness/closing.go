@@ -66,11 +66,7 @@ func (c *Conn) shut(e *ending) {
 	case e.session: // closing it ends its streams, and tells the peer the reason for all of them
 	default:
 		c.interrupt()
-		d := controlTime
-		if c.framed != nil && c.framed.out.blocked.Load() {
-			d = blockedTime // others wait to be ended
-		}
-		sent, flushed := c.sendClose(e, d)
+		sent, flushed := c.sendClose(e, controlTime)
 		c.endWrite(e, sent, flushed)
 	}
 }
@@ -79,13 +75,14 @@ func (c *Conn) shut(e *ending) {
 func (c *Conn) own() bool { return c.srv != nil || c.dialed != nil }
 
 func (c *Conn) shutForeign(e *ending) {
-	switch {
-	case e.abrupt:
-		reset(c.stream)
-	case e.Reason.expiry(): // TLS may wait for a peer that does not read, and others wait to be ended
-		go c.stream.Close()
-	default:
-		c.stream.Close()
+	end := func() { c.stream.Close() }
+	if e.abrupt {
+		end = func() { reset(c.stream) }
+	}
+	if e.engine { // TLS may wait for a peer that does not read, and others wait to be ended
+		go end()
+	} else {
+		end()
 	}
 }
 
@@ -94,12 +91,10 @@ var past = time.Unix(1, 0)
 
 // interrupt has the application's blocked calls return.
 func (c *Conn) interrupt() {
+	c.deadlines.Lock()
+	defer c.deadlines.Unlock()
 	c.stream.SetReadDeadline(past)
-	if c.framed != nil {
-		c.framed.out.stop()
-	} else {
-		c.stream.SetWriteDeadline(past)
-	}
+	c.stream.SetWriteDeadline(past)
 }
 
 // sendClose sends the rest of a frame and a Close frame, within d. It reports
@@ -113,8 +108,8 @@ func (c *Conn) sendClose(e *ending, d time.Duration) (sent, flushed bool) {
 	w := &c.framed.out
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if e.abrupt && (w.rest != nil || w.blocked.Load()) {
-		return false, false // what the peer has not taken is dropped
+	if d <= controlTime && (w.rest != nil || w.blocked.Load()) {
+		return false, false // the peer takes nothing: the linger waits for it, or it is reset
 	}
 	_, err := notLate(d, func(until time.Time) (int, error) {
 		c.stream.SetWriteDeadline(until)
@@ -139,20 +134,24 @@ func (c *Conn) endWrite(e *ending, sent, flushed bool) {
 			s.Reset(e.Reason.Code()) // which tells the reason
 			c.close(e)
 		default:
-			c.startLinger(e, false)
+			c.aside(func() { c.linger(e, false) })
 		}
 	case e.abrupt, !sent && flushed && e.Reason.fault() && e.Initiator == Local: // the codec has no Close frame
 		s.Reset(e.Reason.Code())
 		c.close(e)
 	case flushed && (c.bits.Load()&peerEnded != 0 || c.state.out.Load() == 0): // nothing comes, or nothing can be lost
-		c.close(e)
+		if e.engine { // TLS may wait for room
+			c.aside(func() { c.close(e) })
+		} else {
+			c.close(e)
+		}
 	default:
-		c.startLinger(e, flushed)
+		c.aside(func() { c.linger(e, flushed) })
 	}
 }
 
-// startLinger has a goroutine wait for the peer.
-func (c *Conn) startLinger(e *ending, flushed bool) {
+// aside has a goroutine do what may wait for the peer. The server waits for it.
+func (c *Conn) aside(do func()) {
 	if c.srv != nil {
 		c.srv.lingers.add(c)
 	}
@@ -160,7 +159,7 @@ func (c *Conn) startLinger(e *ending, flushed bool) {
 		if c.srv != nil {
 			defer c.srv.lingers.remove(c)
 		}
-		c.linger(e, flushed)
+		do()
 	}()
 }
 
@@ -168,12 +167,7 @@ func (c *Conn) startLinger(e *ending, flushed bool) {
 // the peer may be waiting for that before it reads what this end has to send.
 func (c *Conn) linger(e *ending, flushed bool) {
 	limit := c.lingerLimit(e)
-	// A deadline that the application set at the last moment must not outlast the limit.
-	defer time.AfterFunc(limit.time+time.Second, func() { c.stream.Close() }).Stop()
-	for !c.readLock.TryLock() { // until the application's read has returned, which may have set a deadline
-		c.stream.SetReadDeadline(past)
-		time.Sleep(time.Millisecond)
-	}
+	c.readLock.Lock()   // until the application's read has returned, which was interrupted
 	c.readLock.Unlock() // later ones don't reach the stream
 	if c.framed != nil && c.framed.in.beats != nil {
 		<-c.framed.in.beats.c
@@ -202,15 +196,21 @@ func (c *Conn) linger(e *ending, flushed bool) {
 // close closes the stream, and the session if it is this stream's alone.
 func (c *Conn) close(e *ending) {
 	c.stream.Close()
-	if c.sess != nil {
-		code, text := e.Reason.Code(), e.Text
-		if c.muxed && e.Initiator == Peer { // it has ended the stream; the session ends because it is not needed any more
-			code, text = Done.Code(), ""
-		}
-		c.sess.Close(code, text)
+	if c.dialed == nil {
+		return
 	}
-	if c.dialed != nil {
+	code, text := e.Reason.Code(), e.Text
+	if c.muxed && e.Initiator == Peer { // it has ended the stream; the session ends because it is not needed any more
+		code, text = Done.Code(), ""
+	}
+	end := func() {
+		c.dialed.sess.Close(code, text)
 		c.dialed.gone.open()
+	}
+	if e.engine { // yamux may wait for room
+		go end()
+	} else {
+		end()
 	}
 }
 

@@ -1,6 +1,7 @@
 package liveness
 
 import (
+	"log/slog"
 	"math"
 	"time"
 
@@ -42,6 +43,12 @@ type Config struct {
 	// not close the connection that it is told of.
 	Events func(Event)
 
+	// ErrorLog is told what would vanish otherwise: where Events is nil, the errors of
+	// handlers, with their panics, and of accepting; and always that Events has not
+	// returned for a second, and a panic after the connection's end. Nil means
+	// [slog.Default].
+	ErrorLog *slog.Logger
+
 	// Name and Transport are what events call the listener and its transport.
 	Name, Transport string
 }
@@ -76,15 +83,6 @@ func (c *Config) maxBeats(asked time.Duration) int32 {
 		return int32(min(max(DefaultMaxBeats, lenience*time.Second/asked), math.MaxInt32))
 	}
 	return DefaultMaxBeats
-}
-
-func (c *Config) emit(e Event) {
-	if c.Events == nil {
-		return
-	}
-	e.Time = time.Now()
-	e.Listener, e.Transport = c.Name, c.Transport
-	c.Events(e)
 }
 
 // policy is p with the opening phase's deadline.

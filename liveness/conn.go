@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,14 +25,18 @@ import (
 type Conn struct {
 	state    state
 	stream   net.Conn
-	framed   *framed           // nil: bytes as they are
-	dialed   *dialed           // nil: accepted here
-	readLock sync.Mutex        // held while reading from the stream
-	muxed    bool              // it is one of several streams of its session
-	bits     atomic.Uint32     // see parked.go
-	srv      *Server           // nil: no server's
-	sess     transport.Session // ends with it; nil: that has a state of its own, or there is none
-	ctx      *handlerContext   // nil: it has no handler
+	framed   *framed         // nil: bytes as they are
+	dialed   *dialed         // nil: accepted here
+	readLock sync.Mutex      // held while reading from the stream
+	muxed    bool            // it is one of several streams of its session
+	bits     atomic.Uint32   // see parked.go
+	srv      *Server         // nil: no server's
+	ctx      *handlerContext // nil: it has no handler
+	foreign  *[2]net.Addr    // the addresses of a NewConn's stream, once they are known
+
+	// deadlines is held to set one of the stream's: the application's calls stop when
+	// the connection ends, since from then on the closing sets them.
+	deadlines sync.Mutex
 }
 
 // NewConn puts conn under cfg's policy, from now. It panics if cfg has none.
@@ -52,6 +57,7 @@ func newConn(conn net.Conn, cfg *Config, policy *connPolicy) *Conn {
 	c.state.cfg, c.state.owner = cfg, c
 	c.state.judgeBy(policy)
 	c.state.begin()
+	c.state.announceThen(func() {})
 	return c
 }
 
@@ -96,11 +102,23 @@ func (c *Conn) took(n int, err error) (int, error) {
 		if c.state.cfg.Evidence <= codec.Bytes {
 			c.state.renew()
 		}
+		c.yield(n)
 	}
 	if err != nil {
 		err = c.readError(err)
 	}
 	return n, err
+}
+
+// fairShare is after how many bytes of input a connection lets others run. A flood of
+// tiny frames would use up the time slice of every goroutine that reads one.
+const fairShare = 4 << 10
+
+// yield lets others run if the latest n bytes of input have used up a share.
+func (c *Conn) yield(n int) {
+	if total := c.state.in.Load(); total/fairShare != (total-int64(n))/fairShare {
+		runtime.Gosched()
+	}
 }
 
 // Write sends p to the peer. It never counts as a sign of the peer's life.
@@ -173,7 +191,7 @@ func (c *Conn) found(err error) *Error {
 // Renew records a sign of the peer's life that the application has seen by
 // itself. It reports whether the connection is live.
 func (c *Conn) Renew() bool {
-	c.state.heard.Store(true)
+	c.bits.Or(renewedByApp)
 	c.state.renew()
 	return c.End() == nil
 }
@@ -288,8 +306,10 @@ func (c *Conn) SetDeadline(t time.Time) error {
 }
 
 func (c *Conn) SetReadDeadline(t time.Time) error {
+	c.deadlines.Lock()
+	defer c.deadlines.Unlock()
 	if c.End() != nil {
-		return net.ErrClosed // the closing sets the deadlines
+		return net.ErrClosed
 	}
 	return c.stream.SetReadDeadline(t)
 }
@@ -298,6 +318,8 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	if c.framed != nil {
 		return c.framed.out.setDeadline(t)
 	}
+	c.deadlines.Lock()
+	defer c.deadlines.Unlock()
 	if c.End() != nil {
 		return net.ErrClosed
 	}
@@ -306,8 +328,17 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 
 // A Conn owns its state.
 
-// addrs is the session's where the connection is one.
-func (c *Conn) addrs() (local, remote net.Addr) { return c.stream.LocalAddr(), c.stream.RemoteAddr() }
+// addrs is the session's where the connection is one. A stream that was given to
+// NewConn is asked for the Opened event only: its answer may take long.
+func (c *Conn) addrs() (local, remote net.Addr) {
+	if c.own() {
+		return c.stream.LocalAddr(), c.stream.RemoteAddr()
+	}
+	if c.foreign == nil {
+		c.foreign = &[2]net.Addr{c.stream.LocalAddr(), c.stream.RemoteAddr()}
+	}
+	return c.foreign[0], c.foreign[1]
+}
 
 // tcpSocket is made when it is asked, which is seldom.
 func (c *Conn) tcpSocket() *tcpSocket {
@@ -325,7 +356,7 @@ func (c *Conn) judgedBy(p Policy) (sample time.Duration) {
 	evidence := c.state.cfg.Evidence
 	switch {
 	case c.muxed && c.dialed != nil && evidence == codec.Acks:
-		return sampleEvery(c.sess, p)
+		return sampleEvery(c.dialed.sess, p)
 	case c.muxed:
 	case evidence == codec.Acks, evidence == 0 && !c.own():
 		c.watchAcks(p)
@@ -338,7 +369,7 @@ func (c *Conn) lastHeard() (ago time.Duration, sure, ok bool) {
 	case c.bits.Load()&acksCount != 0:
 		return c.acked()
 	case c.muxed && c.state.cfg.Evidence == codec.Acks && c.dialed != nil:
-		return 0, false, c.state.sample(c.sess, true)
+		return 0, false, c.state.sample(c.dialed.sess, true)
 	case c.muxed && c.state.cfg.Evidence == codec.Acks: // the session's stack is the stream's
 		return c.state.parent.silence(), false, true
 	}
@@ -359,7 +390,7 @@ func (c *Conn) ledger() *ledger {
 // another try.
 func (c *Conn) probe() bool {
 	if c.muxed && c.dialed != nil && c.state.cfg.Evidence == codec.Acks {
-		c.state.sample(c.sess, true)
+		c.state.sample(c.dialed.sess, true)
 	}
 	return c.framed == nil || c.ping() || !c.framed.out.blocked.Load()
 }

@@ -18,7 +18,9 @@ const DefaultTick = 10 * time.Millisecond
 //
 // An engine runs one goroutine while it holds leases, and none while it holds
 // none, so it needs no closing. Expiries and probes run on a few goroutines
-// more, which end when there are no more to run.
+// more, which end when there are no more to run. One that blocks is replaced
+// after two hundredths of a second, so that it holds up no other; beyond 10,000
+// that block at once, the others wait.
 type Engine struct {
 	// Tick is the precision of the engine's clock; 0 means [DefaultTick]. It
 	// must not change once a lease has been granted.
@@ -51,6 +53,14 @@ type Engine struct {
 	expiries pool
 	probes   pool
 	stats    statistics
+	logged   atomic.Int64 // when a blocked Events was logged last
+}
+
+// mayLog limits what is logged of callbacks that block to a line in ten seconds.
+func (e *Engine) mayLog() bool {
+	const every = 10 * time.Second
+	now, last := int64(e.time()), e.logged.Load()
+	return (last == 0 || now-last >= int64(every)) && e.logged.CompareAndSwap(last, now)
 }
 
 // defaultEngine serves every Config that names none.
@@ -165,7 +175,6 @@ func (e *Engine) init() {
 		e.shards[i].seed = rand.Uint64()
 	}
 	e.letOut(0)
-	e.expiries.most, e.probes.most = mostExpiring, mostProbing
 }
 
 // tick is the engine's tick, whether set or not.

@@ -2,6 +2,7 @@ package liveness
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"time"
@@ -78,6 +79,43 @@ func (e Event) text() string {
 		}
 	}
 	return s
+}
+
+// blockedAfter is after how long a call of Events that has not returned is logged.
+const blockedAfter = time.Second
+
+// emit tells Events, or the log of what must not vanish.
+func (c *Config) emit(e Event) {
+	if c.Events == nil {
+		if e.What == AcceptFailed {
+			c.errorLog().Warn("liveness: accepting failed", "error", e.Err)
+		}
+		return
+	}
+	e.Time = time.Now()
+	e.Listener, e.Transport = c.Name, c.Transport
+	defer time.AfterFunc(blockedAfter, func() {
+		if c.engine().mayLog() {
+			c.errorLog().Warn("liveness: Events has not returned for a second", "event", e.String())
+		}
+	}).Stop()
+	c.Events(e)
+}
+
+// logFailure is for what a handler did that no event tells.
+func (s *state) logFailure(err error) {
+	s.cfg.errorLog().Error("liveness: a handler failed", "kind", s.kind(), "id", s.id, "error", err)
+}
+
+func (c *Config) errorLog() *slog.Logger {
+	l := c.ErrorLog
+	if l == nil {
+		l = slog.Default()
+	}
+	if c.Name != "" {
+		l = l.With("listener", c.Name)
+	}
+	return l
 }
 
 // EventKind says what happened.

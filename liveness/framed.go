@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/livenet/livenet/codec"
+	"github.com/livenet/livenet/transport"
 )
 
 // framed is what a Conn holds beyond its stream if it has a codec.
@@ -24,9 +25,10 @@ func newFramed(c *Conn, coder codec.Coder, maxBeats int32) *framed {
 
 // dialed is what a Conn holds beyond its stream if this end dialled it.
 type dialed struct {
-	beat    *beater // nil: it does not beat
-	implied bool    // the policy is what follows from the beats, which are to be answered
-	hello   bool    // Hellos are being exchanged: the state has not begun; set by Dial only
+	sess    transport.Session // ends with the connection
+	beat    *beater           // nil: it does not beat
+	implied bool              // the policy is what follows from the beats, which are to be answered
+	hello   bool              // Hellos are being exchanged: the state has not begun; set by Dial only
 
 	// noPing is until when, on the engine's clock, no Ping could be sent: within a line,
 	// or after CloseWrite. 0: it could all the time.

@@ -24,23 +24,15 @@ func (s *Server) parks(c *Conn) bool {
 // The bits of a Conn. Of feeding and hasEnded, whoever sets the one or clears the other
 // last takes the connection off the list of its server or session.
 const (
-	parkable  = 1 << iota // without a goroutine of its own, from its grant to its end
-	feeding               // a goroutine is at it
-	hasEnded              // and that was reported
-	peerEnded             // EOF was read
-	acksCount             // what the peer's kernel acknowledges is evidence
+	parkable     = 1 << iota // without a goroutine of its own, from its grant to its end
+	feeding                  // a goroutine is at it
+	hasEnded                 // and that was reported
+	peerEnded                // EOF was read
+	renewedByApp             // see Renew
+	acksCount                // what the peer's kernel acknowledges is evidence
 )
 
 func (c *Conn) isParked() bool { return c.bits.Load()&parkable != 0 }
-
-// startParked begins the state of a connection that is served without a goroutine.
-func (c *Conn) startParked() {
-	c.bits.Store(parkable | feeding)
-	c.state.begin()
-	if c.enter() {
-		c.park()
-	}
-}
 
 // session is the one of which c is a stream, or nil.
 func (c *Conn) session() *session {
@@ -50,11 +42,12 @@ func (c *Conn) session() *session {
 	return c.state.parent.owner.(*session)
 }
 
-func (c *Conn) enter() bool {
+func (c *Conn) enter() {
 	if x := c.session(); x != nil {
-		return x.enter(c)
+		x.enter(c)
+		return
 	}
-	return c.srv.enter(&c.state)
+	c.srv.enter(&c.state)
 }
 
 func (c *Conn) leave() {

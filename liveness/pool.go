@@ -7,27 +7,37 @@ import (
 )
 
 // Ending a connection costs ten thousand times what renewing it does, and may
-// wait for a socket, so it never happens on the clock's goroutine. The bounds
-// keep a mass failure from pushing everything else aside.
+// block in others' code, so it never happens on the clock's goroutine.
 const (
-	mostExpiring = 32
-	mostProbing  = 32
+	// mostWorkers keeps a mass failure from pushing everything else aside.
+	mostWorkers = 32
+
+	// mostBlocked is how many more there may be, in the place of those that block.
+	mostBlocked = 10_000
+
+	// blockedCheck is the interval of looking for them: a task that is found under way
+	// twice blocks. (Where this process gets no processor, the looking is late as well.)
+	blockedCheck = 10 * time.Millisecond
+
+	// compactAt is how many tasks that are done may be held before a pool lets go of
+	// their memory.
+	compactAt = 1024
 )
 
-// compactAt is how many tasks that are done may be held before a pool lets go
-// of their memory.
-const compactAt = 1024
-
 // A pool runs tasks on a bounded number of goroutines. They start when there
-// is something to do and end when there is nothing left.
+// is something to do and end when there is nothing left. One whose task blocks
+// does not count: another one may start.
 type pool struct {
-	most int
-
-	mu      sync.Mutex
-	tasks   []task // those not begun start at first
-	first   int
-	workers int
+	mu       sync.Mutex
+	tasks    []task // those not begun start at first
+	first    int
+	workers  map[*worker]struct{} // but those that block
+	blocked  int
+	checking bool // check is to be called
 }
+
+// A worker is a goroutine's; the pool's lock guards it.
+type worker struct{ seen, blocked bool } // at its task by check
 
 // A task is a verdict to be carried out.
 type task struct {
@@ -41,20 +51,58 @@ type task struct {
 
 func (p *pool) run(t task) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.tasks = append(p.tasks, t)
-	more := p.workers < p.most
-	if more {
-		p.workers++
+	p.start(1)
+}
+
+// start starts up to n workers, or has check find out why there can be no more. The
+// lock is held.
+func (p *pool) start(n int) {
+	for ; n > 0 && len(p.workers) < mostWorkers; n-- {
+		w := new(worker)
+		p.add(w)
+		go p.work(w)
 	}
-	p.mu.Unlock()
-	if more {
-		go p.work()
+	if n > 0 && !p.checking {
+		p.checking = true
+		time.AfterFunc(blockedCheck, p.check)
 	}
 }
 
-func (p *pool) work() {
+func (p *pool) add(w *worker) {
+	if p.workers == nil {
+		p.workers = make(map[*worker]struct{})
+	}
+	p.workers[w] = struct{}{}
+}
+
+// check has others start in the place of workers that block, while tasks wait.
+func (p *pool) check() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for w := range p.workers {
+		if w.seen && p.blocked < mostBlocked {
+			w.blocked = true
+			p.blocked++
+			delete(p.workers, w)
+		}
+		w.seen = true
+	}
+	p.checking = false
+	p.start(len(p.tasks) - p.first)
+}
+
+// stuck is how many workers block.
+func (p *pool) stuck() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return int64(p.blocked)
+}
+
+func (p *pool) work(w *worker) {
 	for {
-		t, ok := p.next()
+		t, ok := p.next(w)
 		if !ok {
 			return
 		}
@@ -63,13 +111,22 @@ func (p *pool) work() {
 	}
 }
 
-// next takes the oldest task; with none left, the calling worker is gone.
-func (p *pool) next() (task, bool) {
+// next takes the oldest task. With none left, or enough others for them, the
+// calling worker is gone.
+func (p *pool) next(w *worker) (task, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if w.blocked {
+		p.blocked--
+		if len(p.workers) >= mostWorkers {
+			return task{}, false
+		}
+		p.add(w)
+	}
+	w.seen, w.blocked = false, false
 	if p.first == len(p.tasks) {
 		p.tasks, p.first = nil, 0
-		p.workers--
+		delete(p.workers, w)
 		return task{}, false
 	}
 	t := p.tasks[p.first]

@@ -93,6 +93,7 @@ func (r *reader) fill(p []byte, read func([]byte) (int, error)) (n int, err erro
 	var seen codec.Seen
 	if k > 0 {
 		r.conn.state.addIn(k)
+		defer r.conn.yield(k)
 		var broken error
 		n, seen, broken = r.framed.coder.Decode(p, k)
 		if e := r.hear(seen); e != nil {
@@ -239,6 +240,7 @@ func (r *reader) readBeats() {
 			case seen.Close != nil:
 				c.state.fail(explainClose(seen.Close))
 			}
+			c.yield(k)
 		}
 		switch {
 		case err == nil:

@@ -213,13 +213,14 @@ func (s *Server) accept(ctx, sessions context.Context, l transport.Listener) err
 	}
 }
 
-// admit grants a session its lease and starts to serve it.
+// admit grants a session its lease and has it served. It waits for nothing of the
+// session.
 func (s *Server) admit(ctx context.Context, sess transport.Session) {
 	if sess.Multiplexed() {
 		x := newSession(ctx, s, sess)
-		if x.state.begin(); s.enter(&x.state) {
-			x.start()
-		}
+		x.state.begin()
+		s.enter(&x.state)
+		x.state.announceThen(x.start)
 		return
 	}
 	stream, err := sess.AcceptStream(ctx) // which there is from the beginning
@@ -229,19 +230,33 @@ func (s *Server) admit(ctx context.Context, sess transport.Session) {
 		return
 	}
 	c := s.newConn(stream)
-	c.sess = sess
 	c.state.judgeBy(s.sessionPolicy.Load())
-	if s.parks(c) {
-		c.startParked()
-		return
+	c.serve(ctx)
+}
+
+// serve grants a server's connection its lease, and has it served by a goroutine of its
+// own, or parked. It waits for nothing of the connection. False: its session has ended.
+func (c *Conn) serve(ctx context.Context) bool {
+	parks := c.srv.parks(c)
+	if parks {
+		c.bits.Or(parkable | feeding)
+	} else {
+		c.handled(ctx)
 	}
-	c.handled(ctx)
-	if c.state.begin(); s.enter(&c.state) {
-		go func() {
-			defer s.leave(&c.state)
-			s.handle(c)
-		}()
+	if !c.state.begin() {
+		return false
 	}
+	c.enter()
+	if parks {
+		c.state.announceThen(c.park)
+		return true
+	}
+	go func() {
+		defer c.leave()
+		c.state.announce()
+		c.srv.handle(c)
+	}()
+	return true
 }
 
 // newConn is the connection of a stream, whose state is still to begin.
@@ -279,17 +294,23 @@ func (s *Server) handle(c *Conn) {
 	defer c.awaitClosed()
 	defer c.Close()
 	defer c.rescue()
-	if c.ctx != nil {
+	switch {
+	case c.End() != nil: // it came too late
+	case c.ctx != nil:
 		s.Handler(c.ctx, c)
-	} else {
+	default:
 		c.feedWaiting()
 	}
 }
 
-// rescue ends a connection whose handler panics.
+// rescue ends a connection whose handler panics. If it has ended before, no event
+// tells of the panic, so that the log does.
 func (c *Conn) rescue() {
 	if r := recover(); r != nil {
-		c.state.fail(&Error{Reason: Internal, Err: &panicked{r, debug.Stack()}})
+		err := &panicked{r, debug.Stack()}
+		if !c.state.end(ending{Error: Error{Reason: Internal, Err: err}}) {
+			c.state.logFailure(err)
+		}
 	}
 }
 
@@ -303,21 +324,16 @@ func (p *panicked) Error() string {
 	return fmt.Sprintf("the handler panicked: %v\n%s", p.value, p.stack)
 }
 
-// enter counts a session among those that are served, or ends it.
-func (s *Server) enter(st *state) bool {
+// enter counts a session among those that are served. If the server was closed
+// meanwhile, drain is still to come, and ends it.
+func (s *Server) enter(st *state) {
 	s.mu.Lock()
-	if s.closed || s.draining {
-		s.mu.Unlock()
-		st.end(ending{Error: Error{Reason: Draining}})
-		return false
-	}
 	defer s.mu.Unlock()
 	s.sessions.add(st)
 	s.serving.Add(1)
 	if s.changed { // perhaps since it was granted
 		st.setPolicy(s.sessionPolicy.Load().Policy)
 	}
-	return true
 }
 
 // SetPolicy judges the sessions by p from now on: those that there are, whatever
@@ -406,7 +422,7 @@ func (s *Server) endAll() {
 func each(list []*state, f func(*state)) {
 	var wg sync.WaitGroup
 	next := make(chan *state)
-	for range min(mostExpiring, len(list)) {
+	for range min(mostWorkers, len(list)) {
 		wg.Go(func() {
 			for st := range next {
 				f(st)

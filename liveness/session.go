@@ -24,7 +24,7 @@ type session struct {
 	conns map[*Conn]struct{}
 	left  time.Duration // when a stream ended last, on the engine's clock; 0: none has
 	full  func() bool   // stops looking for the session's end while no more streams are accepted; nil: they are
-	holds int           // its state, accepting, and each stream; without any the server is done with it
+	holds int           // its state, accepting, closing, and each stream; without any the server is done with it
 }
 
 func newSession(ctx context.Context, s *Server, sess transport.Session) *session {
@@ -99,47 +99,32 @@ func (x *session) release() {
 
 // serve begins to serve a stream.
 func (x *session) serve(stream transport.Stream) {
-	c := x.open(stream)
-	if x.srv.parks(c) {
-		c.startParked()
-		return
-	}
-	c.handled(x.ctx)
-	if c.state.begin(); x.enter(c) {
-		go func() {
-			defer x.leave(c)
-			x.srv.handle(c)
-		}()
-	}
-}
-
-// open makes the connection of one of several streams.
-func (x *session) open(stream transport.Stream) *Conn {
 	c := x.srv.newConn(stream)
 	c.muxed = true
 	c.state.parent = &x.state
 	if p := x.srv.streamPolicy.Load(); p != nil {
 		c.state.judgeBy(p)
 	}
-	return c
+	if !c.serve(x.ctx) {
+		stream.Close()
+	}
 }
 
-// enter counts c among the session's connections, or ends it with the session.
-func (x *session) enter(c *Conn) bool {
+// enter counts c among the session's connections, and ends it if the session is ending.
+func (x *session) enter(c *Conn) {
 	x.mu.Lock()
-	if x.state.phase.Load() == open {
-		defer x.mu.Unlock()
-		x.conns[c] = struct{}{}
-		x.holds++
-		return true
-	}
+	x.conns[c] = struct{}{}
+	x.holds++
+	refused := x.state.phase.Load() != open
 	x.mu.Unlock()
+	if !refused {
+		return
+	}
 	e := ending{Error: Error{Reason: Draining}}
 	if end := x.state.ended.Load(); end != nil {
 		e = end.ofStream()
 	}
 	c.state.end(e)
-	return false
 }
 
 // leave is for a connection that has ended, and is served no more.
@@ -249,12 +234,19 @@ func (x *session) probe() bool {
 }
 
 // shut ends the session, and its streams with it: the transport tells the peer the
-// reason for all of them.
+// reason for all of them. That may wait for the peer, for as long as the transport lets
+// it: the server waits for it, and whoever ends the session does not.
 func (x *session) shut(e *ending) {
 	for _, c := range x.list() {
 		c.state.end(e.ofStream())
 	}
-	x.sess.Close(e.Reason.Code(), e.Text)
+	x.mu.Lock()
+	x.holds++
+	x.mu.Unlock()
+	go func() {
+		defer x.release()
+		x.sess.Close(e.Reason.Code(), e.Text)
+	}()
 }
 
 func (x *session) released() { x.release() }

@@ -23,8 +23,8 @@ type state struct {
 	id     uint64
 	began  time.Duration // on the engine's clock
 	phase  atomic.Uint32
-	heard  atomic.Bool // by the application, in a way of its own: see Renew
-	lease  Lease       // granted if there is a policy
+	before atomic.Int32 // what the Closed event waits for: its Opened event, closing, a session's streams
+	lease  Lease        // granted if there is a policy
 
 	pending atomic.Pointer[ending]       // the first sign of why it will end
 	ended   atomic.Pointer[ending]       // why it ends; set before anything is closed
@@ -64,7 +64,8 @@ type owner interface {
 // closing needs.
 type ending struct {
 	Error
-	missed  time.Time // the deadline that the engine found missed; zero: it wasn't the engine
+	missed  time.Time // the deadline that the engine found missed; zero: none
+	engine  bool      // the engine waits for closing, and others for the engine
 	session bool      // the session's end, which is this stream's as well
 	abrupt  bool      // the peer isn't waited for
 }
@@ -78,20 +79,74 @@ func (e *ending) ofStream() ending {
 	return ending{Error: e.Error, session: true, abrupt: e.abrupt}
 }
 
-var lastID atomic.Uint64
+var lastID [2]atomic.Uint64 // by kind
 
-// begin grants the lease.
-func (s *state) begin() {
-	s.id = lastID.Add(1)
+// begin grants the lease. It calls nothing of the stream's or the application's: see
+// announce. False: it is a stream, and the end of its session has been reported.
+func (s *state) begin() bool {
+	if s.parent != nil && !s.parent.hold() {
+		return false
+	}
+	s.before.Store(1)
+	if s.cfg.Events != nil {
+		s.before.Store(2)
+	}
+	s.id = lastID[s.kind()].Add(1)
 	s.began = s.cfg.engine().time()
 	if l := s.owner.ledger(); l != nil {
 		l.opened()
 	}
-	if s.cfg.Events != nil {
-		s.cfg.emit(s.event(Opened))
-	}
 	if s.judged() {
 		s.cfg.engine().grant(&s.lease, s)
+	}
+	return true
+}
+
+// announce emits the Opened event, and the Closed event if that has become due. The
+// stream's addresses and Events may block, so it is called on a goroutine of the
+// connection's own.
+func (s *state) announce() {
+	if s.cfg.Events != nil {
+		s.cfg.emit(s.event(Opened))
+		s.settle()
+	}
+}
+
+// announceThen calls announce and next, without waiting for them if they may block.
+func (s *state) announceThen(next func()) {
+	if s.cfg.Events == nil {
+		next()
+		return
+	}
+	go func() {
+		s.announce()
+		next()
+	}()
+}
+
+// hold puts the Closed event off until settle is called. False: it was emitted.
+func (s *state) hold() bool {
+	for {
+		n := s.before.Load()
+		if n == 0 {
+			return false
+		}
+		if s.before.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// settle reports the end when the last thing that it waited for has happened.
+func (s *state) settle() {
+	if s.before.Add(-1) > 0 {
+		return
+	}
+	s.report(s.ended.Load())
+	s.reach(closed)
+	s.owner.released()
+	if s.parent != nil {
+		s.parent.settle()
 	}
 }
 
@@ -309,9 +364,7 @@ func (s *state) end(e ending) bool {
 		}
 	}
 	s.owner.shut(&e)
-	s.report(&e)
-	s.reach(closed)
-	s.owner.released()
+	s.settle()
 	return true
 }
 
@@ -320,6 +373,9 @@ func (s *state) report(e *ending) {
 		l.closed(e.Reason)
 	}
 	if s.cfg.Events == nil {
+		if e.Reason == Internal && e.Initiator == Local && e.Err != nil {
+			s.logFailure(e.Err)
+		}
 		return
 	}
 	ev := s.event(Closed)
@@ -345,7 +401,7 @@ func (s *state) Heard() (ago time.Duration, sure, ok bool) {
 // Arrived does not date what the application has heard: the kernel knows only of the
 // connection.
 func (s *state) Arrived() (time.Duration, bool) {
-	if s.heard.Load() {
+	if c, ok := s.owner.(*Conn); ok && c.bits.Load()&renewedByApp != 0 {
 		return 0, false
 	}
 	return s.owner.tcpSocket().lastData()
@@ -358,13 +414,13 @@ func (s *state) Expire(x Expiry) {
 		// It has said why, or has reset the connection, and its silence since is
 		// nothing new. (An EOF alone may be half an end.)
 		e := *p
-		e.abrupt = true
+		e.abrupt, e.engine = true, true
 		s.end(e)
 		return
 	}
 	s.end(ending{
 		Error:  Error{Reason: x.Reason, Age: x.Age, Silence: x.Silence, Late: x.Late},
-		missed: x.Deadline, abrupt: x.Reason.abrupt(),
+		missed: x.Deadline, engine: true, abrupt: x.Reason.abrupt(),
 	})
 }
 

@@ -12,6 +12,7 @@ type Stats struct {
 	Granted int64
 	Expired int64
 	Stalls  int64 // times that this process did not run for several ticks
+	Blocked int64 // expiries and probes that have not returned for a while: see [Engine]
 
 	// Late says how long after its deadline each verdict fell: Late[i] counts
 	// those that took less than 2^i microseconds and not less than half of it;
@@ -26,6 +27,7 @@ func (e *Engine) Stats() Stats {
 	s := Stats{
 		Live:    e.live(),
 		Stalls:  e.stats.stalls.Load(),
+		Blocked: e.expiries.stuck() + e.probes.stuck(),
 		LateMax: time.Duration(e.stats.lateMax.Load()),
 	}
 	for i := range e.shards {

@@ -67,20 +67,24 @@ func (w *world) end() {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	opened, closed := map[uint64]int{}, map[uint64]int{}
+	type key struct {
+		kind Kind
+		id   uint64
+	}
+	opened, closed := map[key]int{}, map[key]int{}
 	reasons := map[Kind]map[Reason]uint64{KindSession: {}, KindStream: {}}
 	for _, e := range w.events {
 		switch e.What {
 		case Opened:
-			opened[e.ID]++
+			opened[key{e.Kind, e.ID}]++
 		case Closed:
-			closed[e.ID]++
+			closed[key{e.Kind, e.ID}]++
 			reasons[e.Kind][e.End.Reason]++
 		}
 	}
 	for id, n := range opened {
 		if n != 1 || closed[id] != 1 {
-			w.t.Errorf("%d was opened %d times and closed %d times", id, n, closed[id])
+			w.t.Errorf("%v was opened %d times and closed %d times", id, n, closed[id])
 		}
 	}
 	if len(closed) != len(opened) {

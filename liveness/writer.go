@@ -28,10 +28,8 @@ type writer struct {
 	ping       atomic.Pointer[question] // the latest Ping, until it is answered
 	unanswered atomic.Int32             // Pings
 
-	deadlines sync.Mutex // guards the rest
-	limited   bool       // a control frame has a deadline of its own for now
-	stopped   bool       // the connection is closing, and sets the deadlines
-	deadline  *time.Time // for writing, as the application set it; nil: none
+	limited  bool       // a control frame has a deadline of its own for now; guarded by the Conn's deadlines
+	deadline *time.Time // for writing, as the application set it; nil: none; likewise
 }
 
 // Control frames in the queue.
@@ -312,9 +310,9 @@ func (w *writer) sendAll(add func([]byte) []byte) (n int, err error) {
 // limit sets a deadline for writing over the application's. It returns false if the
 // connection is closing.
 func (w *writer) limit(until time.Time) bool {
-	w.deadlines.Lock()
-	defer w.deadlines.Unlock()
-	if w.stopped {
+	w.conn.deadlines.Lock()
+	defer w.conn.deadlines.Unlock()
+	if w.conn.End() != nil {
 		return false
 	}
 	w.limited = true
@@ -324,10 +322,10 @@ func (w *writer) limit(until time.Time) bool {
 
 // unlimit gives the application's deadline back.
 func (w *writer) unlimit() {
-	w.deadlines.Lock()
-	defer w.deadlines.Unlock()
+	w.conn.deadlines.Lock()
+	defer w.conn.deadlines.Unlock()
 	w.limited = false
-	if !w.stopped {
+	if w.conn.End() == nil {
 		w.applyDeadline()
 	}
 }
@@ -342,9 +340,9 @@ func (w *writer) applyDeadline() {
 
 // setDeadline is SetWriteDeadline.
 func (w *writer) setDeadline(t time.Time) error {
-	w.deadlines.Lock()
-	defer w.deadlines.Unlock()
-	if w.stopped {
+	w.conn.deadlines.Lock()
+	defer w.conn.deadlines.Unlock()
+	if w.conn.End() != nil {
 		return net.ErrClosed
 	}
 	w.deadline = nil
@@ -355,14 +353,6 @@ func (w *writer) setDeadline(t time.Time) error {
 		return nil // takes effect when the control frame is sent
 	}
 	return w.conn.stream.SetWriteDeadline(t)
-}
-
-// stop has blocked writes return. From here on the closing sets the deadlines.
-func (w *writer) stop() {
-	w.deadlines.Lock()
-	defer w.deadlines.Unlock()
-	w.stopped = true
-	w.conn.stream.SetWriteDeadline(past)
 }
 
 // sendPing asks the peer for a sign of life. It returns false if no Ping could be sent
