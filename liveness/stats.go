@@ -12,7 +12,7 @@ type Stats struct {
 	Granted int64
 	Expired int64
 	Stalls  int64 // times that this process did not run for several ticks
-	Blocked int64 // expiries and probes that have not returned for a while: see [Engine]
+	Blocked int64 // expiries and probes that block, in whose place others run: see [Engine]
 
 	// Late says how long after its deadline each verdict fell: Late[i] counts
 	// those that took less than 2^i microseconds and not less than half of it;
