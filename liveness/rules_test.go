@@ -121,6 +121,34 @@ func TestRule2WritesAreNoEvidence(t *testing.T) {
 	})
 }
 
+// What was read raw is no message, and no beat: a peer without frames ends at once.
+func TestRule2RawReadsAreNoMessages(t *testing.T) {
+	for _, counts := range []codec.Evidence{codec.Messages, codec.Beats} {
+		t.Run(fmt.Sprint(counts), func(t *testing.T) {
+			bothKinds(t, func(t *testing.T, tr transport.Transport) {
+				w := serve(t, &Server{
+					Config: Config{Policy: Sliding(4 * sec), Evidence: counts}, Streams: Sliding(4 * sec), Codec: codec.Auto,
+				}, tr)
+				defer w.end()
+				sess, st := w.dial()
+				defer sess.Close(0, "")
+				go io.Copy(io.Discard, st)
+				for range 4 {
+					st.Write([]byte("x"))
+					time.Sleep(2 * sec)
+				}
+				kind := KindSession
+				if sess.Multiplexed() {
+					kind = KindStream
+				}
+				if list := w.closed(kind); len(list) != 1 || list[0].End.Reason != ProtocolError {
+					t.Errorf("ended: %v", list)
+				}
+			})
+		})
+	}
+}
+
 func TestRule2WhatCountsIsChosen(t *testing.T) {
 	tests := []struct {
 		counts codec.Evidence

@@ -32,7 +32,8 @@ type Server struct {
 	// session is one stream.
 	Streams Policy
 
-	// Codec makes messages of the streams' bytes; nil means [codec.Raw].
+	// Codec makes messages of the streams' bytes; nil means [codec.Raw]. [codec.Auto]
+	// accepts frames only if messages or beats are the evidence.
 	Codec codec.Codec
 
 	// Handler serves each stream in a goroutine of its own. If it panics, or Data
@@ -169,9 +170,14 @@ func (s *Server) checkPolicy(l transport.Listener, p Policy) error {
 	return nil
 }
 
+// codec returns what the streams are read by. Where bytes are not enough, auto is frame:
+// a peer without frames has nothing that counts, and breaks the protocol.
 func (s *Server) codec() codec.Codec {
-	if s.Codec == nil {
+	switch {
+	case s.Codec == nil:
 		return codec.Raw
+	case s.Codec == codec.Auto && s.Evidence != codec.Bytes:
+		return codec.Frame
 	}
 	return s.Codec
 }
