@@ -14,7 +14,8 @@ import (
 //     follows finds it.
 //  2. The application's blocked calls return.
 //  3. A Close frame is sent, behind the rest of a frame that was begun.
-//  4. This direction ends. A peer that isn't waited for is reset instead.
+//  4. This direction ends. A peer that isn't waited for is reset instead; so is one that
+//     would take EOF for the end of whole data, once all that was sent has arrived.
 //  5. The books are changed and the event is emitted; Close returns.
 //  6. What the peer still sends is read and dropped until it ends its direction too.
 //     A kernel that closes a socket with unread input resets the connection, and
@@ -75,15 +76,36 @@ func (c *Conn) shut(e *ending) {
 func (c *Conn) own() bool { return c.srv != nil || c.dialed != nil }
 
 func (c *Conn) shutForeign(e *ending) {
-	end := func() { c.stream.Close() }
-	if e.abrupt {
-		end = func() { reset(c.stream) }
+	cut := c.truncates(e)
+	switch {
+	case e.abrupt, cut && acknowledged(c.stream):
+		c.closeForeign(e, func() { reset(c.stream) })
+	case cut:
+		c.interrupt()
+		go func() { // others wait to be ended
+			awaitAcknowledged(c.stream, lingerShort.time, nil)
+			reset(c.stream)
+		}()
+	default:
+		c.closeForeign(e, func() { c.stream.Close() })
 	}
-	if e.engine { // TLS may wait for a peer that does not read, and others wait to be ended
+}
+
+// closeForeign has TLS wait on a goroutine of its own for a peer that does not read,
+// where others wait to be ended.
+func (c *Conn) closeForeign(e *ending, end func()) {
+	if e.engine {
 		go end()
 	} else {
 		end()
 	}
+}
+
+// truncates reports whether an EOF would pass for the end of data that e cuts off. A peer
+// that said nothing, and was told nothing, waits for none.
+func (c *Conn) truncates(e *ending) bool {
+	return e.Initiator == Local && !e.whole() && !e.Reason.observed() &&
+		(c.state.in.Load() > 0 || c.state.out.Load() > 0)
 }
 
 // past is a deadline that has passed under any clock.
@@ -134,9 +156,16 @@ func (c *Conn) endWrite(e *ending, sent, flushed bool) {
 			s.Reset(e.Reason.Code()) // which tells the reason
 			c.close(e)
 		default:
-			c.aside(func() { c.linger(e, false) })
+			c.aside(func() { c.linger(e, false, false) })
 		}
-	case e.abrupt, !sent && flushed && e.Reason.fault() && e.Initiator == Local: // the codec has no Close frame
+	case e.abrupt, !sent && flushed && c.muxed && e.Reason.fault() && e.Initiator == Local:
+		s.Reset(e.Reason.Code())
+		c.close(e)
+	case !sent && flushed && !c.muxed && c.truncates(e):
+		if !acknowledged(c.stream) {
+			c.aside(func() { c.linger(e, sent, flushed) })
+			return
+		}
 		s.Reset(e.Reason.Code())
 		c.close(e)
 	case flushed && (c.bits.Load()&peerEnded != 0 || c.state.out.Load() == 0): // nothing comes, or nothing can be lost
@@ -146,7 +175,7 @@ func (c *Conn) endWrite(e *ending, sent, flushed bool) {
 			c.close(e)
 		}
 	default:
-		c.aside(func() { c.linger(e, flushed) })
+		c.aside(func() { c.linger(e, sent, flushed) })
 	}
 }
 
@@ -165,7 +194,7 @@ func (c *Conn) aside(do func()) {
 
 // linger does steps 4, 6 and 7, and first 3 unless that is done. It reads all the time:
 // the peer may be waiting for that before it reads what this end has to send.
-func (c *Conn) linger(e *ending, flushed bool) {
+func (c *Conn) linger(e *ending, sent, flushed bool) {
 	limit := c.lingerLimit(e)
 	c.readLock.Lock()   // until the application's read has returned, which was interrupted
 	c.readLock.Unlock() // later ones don't reach the stream
@@ -173,16 +202,21 @@ func (c *Conn) linger(e *ending, flushed bool) {
 		<-c.framed.in.beats.c
 	}
 	c.stream.SetReadDeadline(time.Now().Add(limit.time))
-	read := make(chan struct{})
+	read, failed := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(read)
-		io.Copy(io.Discard, io.LimitReader(c.stream, limit.bytes))
+		if _, err := io.Copy(io.Discard, io.LimitReader(c.stream, limit.bytes)); err != nil {
+			close(failed)
+		}
 	}()
 	if !flushed {
-		_, flushed = c.sendClose(e, limit.time)
+		sent, flushed = c.sendClose(e, limit.time)
 	}
 	switch {
 	case !flushed: // an end within a frame would be the peer's protocol error
+		c.stream.(transport.Stream).Reset(e.Reason.Code())
+	case !sent && !c.muxed && c.truncates(e):
+		awaitAcknowledged(c.stream, limit.time, failed)
 		c.stream.(transport.Stream).Reset(e.Reason.Code())
 	case c.muxed && c.dialed == nil: // what was written arrives as long as the session lives
 		c.stream.Close()
@@ -191,6 +225,30 @@ func (c *Conn) linger(e *ending, flushed bool) {
 	}
 	<-read
 	c.close(e)
+}
+
+// awaitAcknowledged waits until the peer's system has acknowledged all that was sent, or
+// failed is closed, for d at most. Where the system can't be asked it waits a moment.
+func awaitAcknowledged(conn net.Conn, d time.Duration, failed <-chan struct{}) {
+	const unknown = 200 * time.Millisecond
+	if !canAskUnacknowledged {
+		d = min(d, unknown)
+	}
+	until := time.Now().Add(d)
+	for step := time.Millisecond; !acknowledged(conn) && time.Now().Before(until); step = min(2*step, 16*time.Millisecond) {
+		select {
+		case <-failed:
+			return
+		case <-time.After(step):
+		}
+	}
+}
+
+// acknowledged reports whether the peer's system has acknowledged all that was sent, so
+// that a reset drops nothing. Only TCP has a queue that a reset drops.
+func acknowledged(conn net.Conn) bool {
+	tcp, _ := unwrapTCP(conn)
+	return tcp == nil || unacknowledged(tcp) == 0
 }
 
 // close closes the stream, and the session if it is this stream's alone.

@@ -271,18 +271,21 @@ func TestTheReasonOfThePeersEnd(t *testing.T) {
 	}
 }
 
-// Rule 6 on bare TCP: a polite end is a FIN, and a silent peer gets a RST, so
-// that the kernel does not go on sending to it.
+// Rule 6 on bare TCP: a polite end is a FIN. A peer whose data is cut off gets a RST, and
+// so does a silent one, so that the kernel does not go on sending to it.
 func TestRule6BareTCP(t *testing.T) {
 	tests := []struct {
 		policy Policy
 		reset  bool
-	}{{Fixed(50 * ms), false}, {Sliding(50 * ms), true}}
+	}{{Sliding(time.Minute), false}, {Fixed(50 * ms), true}, {Sliding(50 * ms), true}}
 	for _, tt := range tests {
 		a, b := tcpPair(t)
 		defer b.Close()
 		c := NewConn(a, &Config{Policy: tt.policy, Engine: new(Engine)})
 		c.Write([]byte("unread"))
+		if !tt.reset {
+			c.Close()
+		}
 		for c.End() == nil {
 			if _, err := c.Read(make([]byte, 1)); err == nil {
 				t.Fatal("read something")

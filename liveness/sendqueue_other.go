@@ -1,0 +1,8 @@
+//go:build !linux
+
+package liveness
+
+const canAskUnacknowledged = false
+
+// unacknowledged returns 1: some may be, for all that is known.
+func unacknowledged(tcpConn) int { return 1 }
