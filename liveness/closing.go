@@ -262,7 +262,7 @@ func (c *Conn) close(e *ending) {
 		code, text = Done.Code(), ""
 	}
 	end := func() {
-		c.dialed.sess.Close(code, text)
+		closeSession(c.dialed.sess, code, text, e.abrupt)
 		c.dialed.gone.open()
 	}
 	if e.engine { // yamux may wait for room
@@ -270,6 +270,15 @@ func (c *Conn) close(e *ending) {
 	} else {
 		end()
 	}
+}
+
+// closeSession closes a session. The send queue of the TCP connection beneath one that is
+// closed abruptly is dropped: the kernel would go on sending it for minutes.
+func closeSession(sess transport.Session, code uint64, text string, abrupt bool) {
+	if tcp, _ := unwrapTCP(sess); abrupt && tcp != nil {
+		tcp.SetLinger(0)
+	}
+	sess.Close(code, text)
 }
 
 // reset closes conn such that its send queue is dropped, if it is TCP.

@@ -245,7 +245,7 @@ func (x *session) shut(e *ending) {
 	x.mu.Unlock()
 	go func() {
 		defer x.release()
-		x.sess.Close(e.Reason.Code(), e.Text)
+		closeSession(x.sess, e.Reason.Code(), e.Text, e.abrupt)
 	}()
 }
 

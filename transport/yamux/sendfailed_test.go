@@ -19,7 +19,10 @@ type broken struct {
 	failed chan struct{}
 	closed chan struct{}
 	once   sync.Once
+	end    sync.Once
 }
+
+func (b *broken) Reset(uint64) { b.end.Do(func() { close(b.closed) }) }
 
 func (b *broken) Write([]byte) (int, error) {
 	b.once.Do(func() { close(b.failed) })
@@ -51,11 +54,10 @@ func (b *broken) SetWriteDeadline(time.Time) error { return nil }
 type brokenSession struct {
 	transport.Session
 	conn *broken
-	once sync.Once
 }
 
 func (s *brokenSession) Close(uint64, string) error {
-	s.once.Do(func() { close(s.conn.closed) })
+	s.conn.Reset(0)
 	return nil
 }
 
