@@ -146,7 +146,7 @@ func explainCloseError(c *transport.CloseError) *Error {
 	}
 	switch {
 	case c.Origin == transport.Lost:
-		e.Reason = TransportLost
+		e.Reason = reasonOfFault(c.Fault)
 	case c.Coded && ok:
 		e.Reason = known
 	case c.Origin == transport.Local:
@@ -160,6 +160,23 @@ func explainCloseError(c *transport.CloseError) *Error {
 		e.Initiator = Peer
 	}
 	return e
+}
+
+// reasonOfFault is why a transport gives up a peer that has a fault.
+func reasonOfFault(f transport.Fault) Reason {
+	switch f {
+	case transport.Violation:
+		return ProtocolError
+	case transport.Flood:
+		return TooManyBeats
+	case transport.Stuck:
+		return TooSlow
+	case transport.Mute:
+		return NoHello
+	case transport.Full:
+		return Overload
+	}
+	return TransportLost
 }
 
 // explainClose is the reason in a peer's Close frame.

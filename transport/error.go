@@ -31,6 +31,18 @@ func (o Origin) String() string {
 	}
 }
 
+// Fault is what a transport found wrong when it gave up a session or stream by itself.
+type Fault uint8
+
+const (
+	Unknown   Fault = iota // the network, or anything else
+	Violation              // the peer broke the transport's protocol, or its handshake made no sense
+	Flood                  // the peer asked for more answers than it may
+	Stuck                  // the peer does not read what it is sent
+	Mute                   // the handshake took too long
+	Full                   // this end had no room for what the peer sent
+)
+
 // CloseError is how a session or a stream ended. It is the cause of the
 // session's context, and what errors.As finds in the errors of its streams.
 //
@@ -42,6 +54,7 @@ type CloseError struct {
 	Coded  bool   // Code was carried by the transport, or given by this end
 	Code   uint64 // the application's code
 	Text   string // the application's words, if any were carried
+	Fault  Fault  // if Origin is Lost
 	Err    error  // what the library or the kernel said, if anything
 }
 

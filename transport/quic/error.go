@@ -31,7 +31,22 @@ func closeError(err error) *transport.CloseError {
 	}
 	// An idle timeout, a handshake that took too long, the peer's violation of
 	// the protocol, a broken socket.
-	return &transport.CloseError{Origin: transport.Lost, Err: opaque{err}}
+	return &transport.CloseError{Origin: transport.Lost, Fault: faultIn(err), Err: opaque{err}}
+}
+
+func faultIn(err error) transport.Fault {
+	if _, ok := errors.AsType[*quicgo.HandshakeTimeoutError](err); ok {
+		return transport.Mute
+	}
+	e, ok := errors.AsType[*quicgo.TransportError](err)
+	if !ok || e.Remote {
+		return transport.Unknown
+	}
+	switch e.ErrorCode {
+	case quicgo.NoError, quicgo.InternalError, quicgo.ConnectionRefused: // this end's own
+		return transport.Unknown
+	}
+	return transport.Violation
 }
 
 // readError translates what Read returned.

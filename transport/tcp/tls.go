@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -102,11 +103,41 @@ func (c *tlsConn) handshake(ctx context.Context) error {
 	return nil
 }
 
+// await is handshake for those who read and write. What its failure says of the peer
+// is a fault.
+func (c *tlsConn) await() error {
+	err := c.handshake(context.Background())
+	if violates(err) {
+		err = &transport.CloseError{Origin: transport.Lost, Fault: transport.Violation, Err: err}
+	}
+	return err
+}
+
+// violates reports whether crypto/tls failed because of what the peer sent, and not
+// because of the connection. The peer's own alert is no fault of its.
+func violates(err error) bool {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Op == "local error" // an alert of this end's
+	}
+	_, ended := errors.AsType[*transport.CloseError](err)
+	return err != nil && !ended && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) &&
+		!errors.Is(err, net.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded) && err != transport.ErrWouldBlock
+}
+
+// read is crypto/tls's Read.
+func (c *tlsConn) read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if violates(err) {
+		err = &transport.CloseError{Origin: transport.Lost, Fault: transport.Violation, Err: err}
+	}
+	return n, err
+}
+
 func (c *tlsConn) Read(p []byte) (int, error) {
-	if err := c.handshake(context.Background()); err != nil {
+	if err := c.await(); err != nil {
 		return 0, err
 	}
-	return c.Conn.Read(p)
+	return c.read(p)
 }
 
 // polledTLS is a tlsConn on a connection that is Pollable.
@@ -132,12 +163,12 @@ func (c polledTLS) TryRead(p []byte) (int, error) {
 		return 0, transport.ErrWouldBlock
 	}
 	defer c.rmu.Unlock()
-	if err := c.handshake(context.Background()); err != nil {
+	if err := c.await(); err != nil {
 		return 0, err
 	}
 	c.wire.try = true
 	defer func() { c.wire.try = false }()
-	return c.Conn.Read(p)
+	return c.read(p)
 }
 
 // WakeOnRead wakes w after the handshake, if that is still to be done: it may take
@@ -165,7 +196,7 @@ func (g greeter) Wake() {
 // Write counts as written what is in a record, though its last record may be
 // held back when the deadline passes.
 func (c *tlsConn) Write(p []byte) (n int, err error) {
-	if err := c.handshake(context.Background()); err != nil {
+	if err := c.await(); err != nil {
 		return 0, err
 	}
 	c.mu.Lock()

@@ -272,7 +272,7 @@ func (s *session) makeRoom(stream *stream) {
 					largest = other
 				}
 			}
-			largest.end(reset, &transport.CloseError{Origin: transport.Lost, Reset: true, Err: ErrUnread})
+			largest.end(reset, &transport.CloseError{Origin: transport.Lost, Reset: true, Fault: transport.Full, Err: ErrUnread})
 		}
 	}
 }

@@ -168,7 +168,7 @@ func (w *wire) sendFailed(err error) {
 	}
 	time.AfterFunc(closeTimeout, func() {
 		w.fail(err)
-		w.session.inner.Close(0, "")
+		w.conn.Reset(0) // the peer does not take what the kernel has
 	})
 }
 
@@ -178,6 +178,9 @@ func (w *wire) Close() error {
 	cause := context.Cause(w.session.ctx).(*transport.CloseError)
 	w.session.end(cause)
 	w.out.close()
+	if cause.Origin == transport.Lost && cause.Fault != transport.Violation { // of which TLS may have told the peer
+		w.conn.Reset(0)
+	}
 	return w.session.inner.Close(cause.Code, cause.Text)
 }
 
@@ -187,7 +190,19 @@ func lost(err error) *transport.CloseError {
 	if ce, ok := errors.AsType[*transport.CloseError](err); ok {
 		return ce
 	}
-	return &transport.CloseError{Origin: transport.Lost, Err: err}
+	return &transport.CloseError{Origin: transport.Lost, Fault: faultIn(err), Err: err}
+}
+
+func faultIn(err error) transport.Fault {
+	switch {
+	case errors.Is(err, errProtocol):
+		return transport.Violation
+	case errors.Is(err, ErrPingFlood):
+		return transport.Flood
+	case errors.Is(err, errPeerStuck):
+		return transport.Stuck
+	}
+	return transport.Unknown
 }
 
 const (

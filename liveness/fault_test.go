@@ -1,0 +1,68 @@
+package liveness_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	. "github.com/livenet/livenet/liveness"
+)
+
+// A yamuxHeader of a version, type, flags, stream and length.
+func yamuxHeader(version, kind byte, flags uint16, id, length uint32) []byte {
+	b := binary.BigEndian.AppendUint16([]byte{version, kind}, flags)
+	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(b, id), length)
+}
+
+const yamuxWindowUpdate, yamuxPing, yamuxSYN = 1, 2, 1
+
+// When the transport gives up a peer, the reason says what the peer has done.
+func TestRule5APeersFaultIsTheReason(t *testing.T) {
+	t.Parallel()
+	streams := func(w io.Writer) { // each of which is answered, and nobody reads the answers
+		for id := uint32(1); ; {
+			var b []byte
+			for range 1000 {
+				b = append(b, yamuxHeader(0, yamuxWindowUpdate, yamuxSYN, id, 0)...)
+				id += 2
+			}
+			if _, err := w.Write(b); err != nil {
+				return
+			}
+		}
+	}
+	once := func(b []byte) func(io.Writer) { return func(w io.Writer) { w.Write(b) } }
+	for _, tt := range []struct {
+		network, name string
+		send          func(io.Writer)
+		want          Reason
+	}{
+		{"yamux", "another version", once(yamuxHeader(1, yamuxPing, yamuxSYN, 0, 1)), ProtocolError},
+		{"yamux", "no yamux at all", once([]byte("GET / HTTP/1.1\r\n\r\n")), ProtocolError},
+		{"yamux", "pings", once(bytes.Repeat(yamuxHeader(0, yamuxPing, yamuxSYN, 0, 1), 200)), TooManyBeats},
+		{"yamux", "answers that it does not read", streams, TooSlow},
+		{"tls", "no TLS", once([]byte("GET / HTTP/1.1\r\n\r\n")), ProtocolError},
+		{"parked-tls", "no TLS", once([]byte("GET / HTTP/1.1\r\n\r\n")), ProtocolError},
+		{"yamux-tls", "no TLS", once([]byte("GET / HTTP/1.1\r\n\r\n")), ProtocolError},
+	} {
+		t.Run(fmt.Sprint(tt.network, "/", tt.name), func(t *testing.T) {
+			t.Parallel()
+			w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}}, networks(t)[tt.network])
+			defer w.end()
+			conn, err := net.Dial("tcp", w.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			go tt.send(conn)
+			w.awaitClosed(KindSession)
+			if end := w.one(KindSession).End; end.Reason != tt.want || end.Initiator != Local {
+				t.Errorf("ended: %v, want %v", end, tt.want)
+			}
+		})
+	}
+}
