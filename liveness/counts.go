@@ -6,11 +6,12 @@ import (
 )
 
 // Counts are the sessions, or the streams, of one listener since it began. At
-// every reading Accepted is Live plus the sum of Closed.
+// every reading Accepted is Live plus the sums of Closed and Claimed.
 type Counts struct {
 	Accepted uint64
 	Live     uint64
-	Closed   map[Reason]uint64
+	Closed   map[Reason]uint64 // for what this end decided or observed
+	Claimed  map[Reason]uint64 // for the reason that the peer named, which it may choose freely
 }
 
 // ledger keeps counts. Its lock makes each reading consistent.
@@ -26,20 +27,24 @@ func (l *ledger) opened() {
 	l.mu.Unlock()
 }
 
-func (l *ledger) closed(r Reason) {
+func (l *ledger) closed(e *Error) {
 	l.mu.Lock()
-	if l.counts.Closed == nil {
-		l.counts.Closed = make(map[Reason]uint64)
+	defer l.mu.Unlock()
+	by := &l.counts.Closed
+	if e.Claimed() {
+		by = &l.counts.Claimed
+	}
+	if *by == nil {
+		*by = make(map[Reason]uint64)
 	}
 	l.counts.Live--
-	l.counts.Closed[r]++
-	l.mu.Unlock()
+	(*by)[e.Reason]++
 }
 
 func (l *ledger) read() Counts {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := l.counts
-	c.Closed = maps.Clone(c.Closed)
+	c.Closed, c.Claimed = maps.Clone(c.Closed), maps.Clone(c.Claimed)
 	return c
 }

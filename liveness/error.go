@@ -64,6 +64,10 @@ func (e *Error) Error() string {
 	return s
 }
 
+// Claimed reports whether the reason is one that the peer has named. It is free to name
+// any, so such ends are counted apart.
+func (e *Error) Claimed() bool { return e.Initiator == Peer && !e.Reason.observed() }
+
 // beneathIt is what an underlying error adds to the reason. A transport's
 // CloseError says who ended it, which has been said, so only what the library or
 // the kernel told it counts.

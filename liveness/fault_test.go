@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/livenet/livenet/codec"
 	. "github.com/livenet/livenet/liveness"
 )
 
@@ -65,4 +66,21 @@ func TestRule5APeersFaultIsTheReason(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A peer may name any reason: what it claims is counted apart from what was judged here.
+func TestRule5WhatAPeerClaimsIsCountedApart(t *testing.T) {
+	t.Parallel()
+	everyNetwork(t, func(t *testing.T, n network) {
+		w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Codec: codec.Auto}, n)
+		defer w.end()
+		c := w.client(Client{})
+		say(t, c, "hello")
+		c.CloseWith(FixedDeadline, "forged")
+		w.awaitClosed(KindSession)
+		counts := w.srv.Counts(KindSession)
+		if counts.Closed[FixedDeadline] != 0 || counts.Claimed[FixedDeadline] != 1 || !w.one(KindSession).End.Claimed() {
+			t.Errorf("counted: %+v", counts)
+		}
+	})
 }

@@ -112,7 +112,7 @@ func TestRule12AClientsLastWordArrives(t *testing.T) {
 			}
 			w.awaitAllClosed(KindSession, clients)
 			w.end()
-			if got := w.srv.Counts(KindSession).Closed[Kicked]; got != clients {
+			if got := w.srv.Counts(KindSession).Claimed[Kicked]; got != clients {
 				t.Errorf("%d of %d were ended as they said: %v", got, clients, w.srv.Counts(KindSession))
 			}
 		})

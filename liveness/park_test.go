@@ -181,7 +181,7 @@ func TestDrainWaitsForStreams(t *testing.T) {
 	w.served <- nil
 	w.end()
 	for _, k := range []Kind{KindSession, KindStream} {
-		if n := w.srv.Counts(k).Closed[Done]; n != uint64(len(clients)) {
+		if n := w.srv.Counts(k).Claimed[Done]; n != uint64(len(clients)) {
 			t.Errorf("%d %vs are done", n, k)
 		}
 	}

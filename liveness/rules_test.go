@@ -323,8 +323,10 @@ func TestRule5AcceptedIsLivePlusClosed(t *testing.T) {
 				for _, k := range []Kind{KindSession, KindStream} {
 					c := w.srv.Counts(k)
 					sum := c.Live
-					for _, n := range c.Closed {
-						sum += n
+					for _, by := range []map[Reason]uint64{c.Closed, c.Claimed} {
+						for _, n := range by {
+							sum += n
+						}
 					}
 					if sum != c.Accepted {
 						t.Errorf("accepted %d, live and closed %d", c.Accepted, sum)

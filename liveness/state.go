@@ -370,7 +370,7 @@ func (s *state) end(e ending) bool {
 
 func (s *state) report(e *ending) {
 	if l := s.owner.ledger(); l != nil {
-		l.closed(e.Reason)
+		l.closed(&e.Error)
 	}
 	if s.cfg.Events == nil {
 		if e.Reason == Internal && e.Initiator == Local && e.Err != nil {

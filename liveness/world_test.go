@@ -72,14 +72,18 @@ func (w *world) end() {
 		id   uint64
 	}
 	opened, closed := map[key]int{}, map[key]int{}
-	reasons := map[Kind]map[Reason]uint64{KindSession: {}, KindStream: {}}
+	type end struct {
+		reason  Reason
+		claimed bool
+	}
+	ends := map[Kind]map[end]uint64{KindSession: {}, KindStream: {}}
 	for _, e := range w.events {
 		switch e.What {
 		case Opened:
 			opened[key{e.Kind, e.ID}]++
 		case Closed:
 			closed[key{e.Kind, e.ID}]++
-			reasons[e.Kind][e.End.Reason]++
+			ends[e.Kind][end{e.End.Reason, e.End.Claimed()}]++
 		}
 	}
 	for id, n := range opened {
@@ -95,9 +99,13 @@ func (w *world) end() {
 		if c.Live != 0 {
 			w.t.Errorf("%d %vs live after the end", c.Live, k)
 		}
-		for r, n := range reasons[k] {
-			if c.Closed[r] != n {
-				w.t.Errorf("%d %vs counted %v, %d told", c.Closed[r], k, r, n)
+		for e, n := range ends[k] {
+			counted := c.Closed[e.reason]
+			if e.claimed {
+				counted = c.Claimed[e.reason]
+			}
+			if counted != n {
+				w.t.Errorf("%d %vs counted %v, %d told", counted, k, e.reason, n)
 			}
 		}
 	}

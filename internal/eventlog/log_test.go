@@ -252,6 +252,9 @@ func TestMassFailureIsSampled(t *testing.T) {
 			for range 1000 {
 				l.Event(silent())
 			}
+			forged := silent()
+			forged.End = &liveness.Error{Reason: liveness.Internal, Initiator: liveness.Peer}
+			l.Event(forged)
 			l.Event(liveness.Event{What: liveness.DrainBegan}) // always told
 			time.Sleep(2 * time.Second)
 			synctest.Wait()
@@ -265,10 +268,10 @@ func TestMassFailureIsSampled(t *testing.T) {
 		if n := strings.Count(text.String(), " closed "); n != 11 {
 			t.Errorf("%d lines, want 11", n)
 		}
-		if !strings.Contains(text.String(), "skipped    990 lines within a second: 990 silent\n") {
+		if !strings.Contains(text.String(), "skipped    991 lines within a second: 990 silent, 1 peer:internal\n") {
 			t.Errorf("nothing about the others:\n%s", &text)
 		}
-		if !strings.Contains(json.String(), `"msg":"skipped","skipped":990,"of":{"silent":990}}`) {
+		if !strings.Contains(json.String(), `"msg":"skipped","skipped":991,"of":{"silent":990,"peer:internal":1}}`) {
 			t.Errorf("nothing about the others:\n%s", &json)
 		}
 		if !strings.Contains(json.String(), `"msg":"draining"`) {

@@ -45,10 +45,16 @@ func (s *sampler) pass(e liveness.Event) bool {
 	what := e.What.String()
 	if e.End != nil {
 		what = e.End.Reason.String()
+		if e.End.Claimed() {
+			what = claimed + what
+		}
 	}
 	s.skipped[what]++
 	return false
 }
+
+// claimed goes before a reason that the peer has named.
+const claimed = "peer:"
 
 // flush tells of what was skipped.
 func (s *sampler) flush() {

@@ -127,8 +127,11 @@ func (s *server) obey(o order, a *answer) error {
 		return nil
 	}
 	a.Server.Closed = make(tally)
-	for reason, n := range s.srv.Counts(liveness.KindSession).Closed {
-		a.Server.Closed[reason.String()] = int(n)
+	counts := s.srv.Counts(liveness.KindSession)
+	for _, by := range []map[liveness.Reason]uint64{counts.Closed, counts.Claimed} {
+		for reason, n := range by {
+			a.Server.Closed[reason.String()] += int(n)
+		}
 	}
 	stats := s.srv.Engine.Stats()
 	a.Server.Stalls = int(stats.Stalls)
