@@ -155,7 +155,12 @@ func (r *reader) finish(p []byte, n int) (int, error) {
 	if broken != nil {
 		return n, r.stop(r.breach(broken))
 	}
-	r.stop(r.conn.readError(io.EOF))
+	err := r.conn.readError(io.EOF)
+	if r.conn.dialed != nil && r.framed.hello.Load() != nil && !r.conn.exchangingHellos() {
+		// A server that speaks frames ends its data by one: this one was killed.
+		err = r.conn.state.fail(&Error{Reason: PeerClosed, Initiator: Peer})
+	}
+	r.stop(err)
 	return n + copy(p[n:], rest), nil
 }
 

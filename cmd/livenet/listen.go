@@ -46,7 +46,11 @@ func bind(ctx context.Context, p *process, l *settings.Listener) (*bound, error)
 	if err != nil {
 		return nil, err
 	}
-	t, err := stack.New(l.Transport, conf, limits(l, handlers[l.Handler]))
+	limits := limits(l, handlers[l.Handler])
+	if limits.ResetKey, err = resetKey(p, l); err != nil {
+		return nil, err
+	}
+	t, err := stack.New(l.Transport, conf, limits)
 	if err != nil {
 		return nil, err
 	}
@@ -66,6 +70,24 @@ func limits(l *settings.Listener, h handler) stack.Limits {
 		ReusePort: l.ReusePort,
 		Parked:    l.Parked() && h.data != nil,
 	}
+}
+
+// resetKey is nil where none is wanted: a server with a certificate of its own needs no
+// folder, and one that shares its port would reset the others' sessions.
+func resetKey(p *process, l *settings.Listener) (*[32]byte, error) {
+	file := l.ResetKey
+	if file == "" {
+		if !stack.HasResetKey(l.Transport) || l.Cert != "" || l.ReusePort {
+			return nil, nil
+		}
+		store, err := developmentStore(p)
+		if err != nil {
+			return nil, err
+		}
+		file = store.ResetKeyFile()
+	}
+	key, err := devtls.ResetKey(file, l.Address)
+	return &key, err
 }
 
 // server is the server of a listener that is bound.

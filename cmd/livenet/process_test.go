@@ -110,6 +110,44 @@ func TestSignals(t *testing.T) {
 	}
 }
 
+// Clients of a server that was killed notice it when it is started again, well before
+// any deadline: over every transport, and with a key in a file as well.
+func TestRestartIsNoticed(t *testing.T) {
+	t.Parallel()
+	files := certificateFiles(t)
+	own := fmt.Sprintf("&tls-cert=%s&tls-key=%s&reset-key=%s", files.cert, files.key, filepath.Join(t.TempDir(), "reset.key"))
+	for transport, more := range map[string]string{"tcp": "", "yamux": "", "quic": "", "quic ": own} {
+		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
+			transport := strings.TrimSpace(transport)
+			env := map[string]string{"LIVENET_DATA_DIR": t.TempDir()}
+			serve := func(addr string) (*exec.Cmd, string) {
+				cmd, stderr := spawnWith(t, env, "serve", "--log-format", "json", "--listener", transport+"://"+addr+"?timeout=1h"+more)
+				return cmd, await(t, stderr, "listening").text("addr")
+			}
+			killed, addr := serve("127.0.0.1:0")
+			killed.Process.Kill() // port 0 has another key
+			killed.Wait()
+			killed, _ = serve(addr)
+			tr := newTrial(t)
+			tr.env["LIVENET_DATA_DIR"] = env["LIVENET_DATA_DIR"]
+			stdin, typed := io.Pipe()
+			tr.stdin = stdin
+			tr.start("dial", "--transport", transport, "--beat", "100ms", "--timeout", "1h", "--insecure="+fmt.Sprint(transport == "quic"), addr)
+			io.WriteString(typed, "x")
+			tr.stdout.await(t, func(text string) bool { return text == "x" })
+			killed.Process.Kill()
+			killed.Wait()
+			restarted, _ := serve(addr)
+			defer restarted.Wait()
+			defer restarted.Process.Kill()
+			if status := tr.wait(); status != statusLost {
+				t.Errorf("exit status %d: %s", status, tr.stderr)
+			}
+		})
+	}
+}
+
 func TestExitStatusOfTheProcess(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]int{

@@ -63,6 +63,8 @@ func TestServeBadUsage(t *testing.T) {
 		{"--tls --client-ca " + dir + "/none", "can't read the authorities' certificates: open " + dir + "/none: "},
 		{"--client-ca " + cert.cert, "--client-ca needs TLS: add --tls"},
 		{"--transport quic --tls=false", "--tls can't be false: quic always has TLS"},
+		{"--reset-key x", "--reset-key has no effect: over tcp the kernel resets the sessions of a server that was killed"},
+		{"--transport quic --reset-key x --reuse-port", "--reset-key and --reuse-port contradict each other: a process would reset the others' sessions"},
 		{"--tls=perhaps", `--tls "perhaps": want true or false`},
 		{"--log-format xml", `unknown log format "xml": there are json and text`},
 		{"--log-level loud", `unknown log level "loud": there are debug, info, warn and error`},

@@ -520,3 +520,28 @@ func TestFilesArePEM(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A reset key is its address's, stays, and is for nobody else to read.
+func TestResetKey(t *testing.T) {
+	file := newStore(t).ResetKeyFile()
+	key, err := ResetKey(file, "127.0.0.1:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := ResetKey(file, "127.0.0.1:1")
+	if again != key || err != nil {
+		t.Errorf("again: %x, %v, and not %x", again, err, key)
+	}
+	if other, err := ResetKey(file, "127.0.0.1:2"); other == key || err != nil {
+		t.Errorf("two addresses share a key: %v", err)
+	}
+	if info, err := os.Stat(file); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	if err := os.WriteFile(file, []byte("short"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ResetKey(file, ""); err == nil || !strings.Contains(err.Error(), "is no reset key") {
+		t.Errorf("a short one: %v", err)
+	}
+}

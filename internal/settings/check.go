@@ -102,6 +102,10 @@ func (l *Listener) checkTLS(c *cli.Context) error {
 		return Usage("%s has no effect where %s is false", Spell(c, "tls-cert"), Spell(c, "tls"))
 	case l.ClientCA != "" && !l.TLS && l.Cert == "" && !always:
 		return Usage("%s needs TLS: add %s", Spell(c, "client-ca"), Spell(c, "tls"))
+	case l.ResetKey != "" && !stack.HasResetKey(l.Transport):
+		return Usage("%s has no effect: over %s the kernel resets the sessions of a server that was killed", Spell(c, "reset-key"), l.Transport)
+	case l.ResetKey != "" && l.ReusePort:
+		return Usage("%s and %s contradict each other: a process would reset the others' sessions", Spell(c, "reset-key"), Spell(c, "reuse-port"))
 	}
 	return CheckPair(c, l.Cert, l.Key)
 }

@@ -41,6 +41,7 @@ type Listener struct {
 	TLS       bool
 	Cert, Key string // files; empty: the development certificate
 	ClientCA  string // a file; empty: clients need no certificate
+	ResetKey  string // a file; empty: the one beside the development certificate, or none
 }
 
 // Names of the policies.
@@ -73,6 +74,7 @@ func Flags(l *Listener, handlers []string) []cli.Flag {
 	const listener, policy, security = "Listener", "Policy", "TLS"
 	many := Enumerate(stack.Which(func(k stack.Kind) bool { return k.Multiplexed }), "and")
 	parks := Enumerate(stack.Which(func(k stack.Kind) bool { return k.Parks }), "and")
+	resets := Enumerate(stack.Which(func(k stack.Kind) bool { return k.ResetKey }), "and")
 	return []cli.Flag{
 		&cli.StringFlag{
 			Name: nameListen, Category: listener, Usage: "`ADDR` where to listen; port 0 takes a free one",
@@ -102,6 +104,7 @@ func Flags(l *Listener, handlers []string) []cli.Flag {
 		File(security, "tls-cert", "certificate chain, PEM (default: a development certificate)", &l.Cert),
 		File(security, "tls-key", "its private key, PEM", &l.Key),
 		File(security, "client-ca", "require client certificates of these authorities, PEM", &l.ClientCA),
+		File(security, "reset-key", "key by which "+resets+" resets the sessions of a server that was killed; made if there is no such file (default: beside the development certificate)", &l.ResetKey),
 	}
 }
 

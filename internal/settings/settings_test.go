@@ -292,7 +292,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s has no help or no group", name)
 		}
 	}
-	const names = "listen transport policy timeout opening max-age max-age-jitter probe-after evidence stream-policy stream-timeout codec handler tls tls-cert tls-key client-ca max-beats max-streams reuse-port io"
+	const names = "listen transport policy timeout opening max-age max-age-jitter probe-after evidence stream-policy stream-timeout codec handler tls tls-cert tls-key client-ca max-beats max-streams reuse-port io reset-key"
 	want := make(map[string]bool)
 	for _, name := range strings.Fields(names) {
 		want[name] = true

@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"slices"
 
+	quicgo "github.com/quic-go/quic-go"
+
 	"github.com/livenet/livenet/transport"
 	"github.com/livenet/livenet/transport/quic"
 	"github.com/livenet/livenet/transport/yamux"
@@ -16,6 +18,7 @@ type Kind struct {
 	Multiplexed bool // a session carries many streams
 	AlwaysTLS   bool // it does not exist without TLS
 	Parks       bool // on Linux an idle connection can do without a goroutine
+	ResetKey    bool // a listener can have a key to reset sessions of the one before it
 
 	build func(*tls.Config, Limits) transport.Transport
 }
@@ -23,8 +26,8 @@ type Kind struct {
 // Kinds are all transports, in the order of their names. What the command says
 // of them, and what it refuses, is derived from here.
 var Kinds = []Kind{
-	{Name: "quic", Multiplexed: true, AlwaysTLS: true, build: func(conf *tls.Config, l Limits) transport.Transport {
-		return quic.Transport{TLS: conf, Config: l.quic(), ReusePort: l.ReusePort}
+	{Name: "quic", Multiplexed: true, AlwaysTLS: true, ResetKey: true, build: func(conf *tls.Config, l Limits) transport.Transport {
+		return quic.Transport{TLS: conf, Config: l.quic(), ReusePort: l.ReusePort, StatelessResetKey: (*quicgo.StatelessResetKey)(l.ResetKey)}
 	}},
 	{Name: "tcp", Parks: true, build: func(conf *tls.Config, l Limits) transport.Transport {
 		t := l.tcp(conf)
@@ -63,6 +66,10 @@ func Multiplexes(name string) bool { return kind(name).Multiplexed }
 
 // AlwaysTLS reports whether the transport does not exist without TLS.
 func AlwaysTLS(name string) bool { return kind(name).AlwaysTLS }
+
+// HasResetKey reports whether a listener of the transport can have a key by which it
+// resets the sessions of the one before it.
+func HasResetKey(name string) bool { return kind(name).ResetKey }
 
 // Parks reports whether idle connections of the transport can do without a
 // goroutine on this system.

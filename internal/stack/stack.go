@@ -39,6 +39,10 @@ type Limits struct {
 	// ReusePort lets listeners of several processes share a port.
 	ReusePort bool
 
+	// ResetKey is by which sessions of a listener that was killed are reset, where the
+	// transport can do that; see [HasResetKey]. Nil: they are not.
+	ResetKey *[32]byte
+
 	// Parked makes connections that park, where the transport has them; see
 	// [Parks].
 	Parked bool

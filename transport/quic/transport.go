@@ -38,6 +38,14 @@ type Transport struct {
 	// 8.1.2), which costs them a round trip. 0 means 256; if it is negative, all
 	// clients are asked.
 	MaxUnverified int
+
+	// StatelessResetKey lets a listener reset the sessions of another one, on the
+	// same address, that had the same key and is gone: the process was killed or has
+	// restarted, and its peers notice with the next packet that they send (RFC 9000,
+	// section 10.3). Whoever knows the key can reset sessions, and so can whoever sees
+	// their packets if two sockets that are open at a time share it (section 21.11). Nil means
+	// a random key for each listener, by which nobody is reset.
+	StatelessResetKey *quicgo.StatelessResetKey
 }
 
 var _ transport.Transport = Transport{}
@@ -53,11 +61,11 @@ func (t Transport) Listen(ctx context.Context, addr string) (transport.Listener,
 	if err != nil {
 		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
 	}
-	// RFC 9000, section 21.11: a reset key shared by two sockets would let
-	// either be used to forge resets for the other's connections. So the key
-	// is the listener's, and not the process's.
-	key := new(quicgo.StatelessResetKey)
-	rand.Read(key[:])
+	key := t.StatelessResetKey
+	if key == nil {
+		key = new(quicgo.StatelessResetKey)
+		rand.Read(key[:])
+	}
 	udp, err := t.listenUDP(ctx, laddr)
 	if err != nil {
 		return nil, err // a *net.OpError already

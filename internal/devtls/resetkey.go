@@ -1,0 +1,40 @@
+package devtls
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+const resetKeyFile = "reset.key"
+
+// ResetKeyFile is the store's file for [ResetKey].
+func (s Store) ResetKeyFile() string { return s.file(resetKeyFile) }
+
+// ResetKey returns the key by which a QUIC listener at addr resets the sessions of the
+// one before it. It comes of a secret of 32 random bytes in a file, which is made if
+// there is none. Two sockets must not share a key (RFC 9000, section 21.11), so that of
+// each address is another one.
+func ResetKey(file, addr string) (key [32]byte, err error) {
+	secret, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		secret = make([]byte, len(key))
+		rand.Read(secret)
+		if _, err = once(file, secret); err == nil {
+			secret, err = os.ReadFile(file) // another process may have been faster
+		}
+	}
+	switch {
+	case err != nil:
+		return key, fmt.Errorf("can't keep the reset key: %w", err)
+	case len(secret) != len(key):
+		return key, fmt.Errorf("%s is no reset key: it has %d bytes, and not %d: remove it, and it will be made anew", file, len(secret), len(key))
+	}
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte(addr))
+	return [32]byte(mac.Sum(nil)), nil
+}

@@ -1,0 +1,45 @@
+package quic
+
+import (
+	"context"
+	"testing"
+
+	quicgo "github.com/quic-go/quic-go"
+
+	"github.com/livenet/livenet/transport"
+	"github.com/livenet/livenet/transport/transporttest"
+)
+
+// The sessions of a listener that was killed are reset by the next one on its address,
+// if it has the same key.
+func TestRestartResetsSessions(t *testing.T) {
+	serverTLS, clientTLS := transporttest.Certificates(t)
+	server := Transport{TLS: serverTLS, StatelessResetKey: &quicgo.StatelessResetKey{1, 2, 3}}
+	killed, err := server.Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := Transport{TLS: clientTLS}.Dial(t.Context(), killed.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close(0, "")
+	stream, err := client.OpenStream(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed.(*listener).ep.conn.Close() // so that nothing more is sent, as by SIGKILL
+	killed.Close()
+	restarted, err := server.Listen(t.Context(), killed.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer restarted.Close()
+	if _, err := stream.Write(make([]byte, 100)); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, client.Context().Done())
+	if e := context.Cause(client.Context()).(*transport.CloseError); e.Origin != transport.Peer || !e.Reset {
+		t.Errorf("the session ended with %v", e)
+	}
+}
