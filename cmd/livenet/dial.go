@@ -208,11 +208,22 @@ func dial(ctx context.Context, p *process, o dialOptions) error {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	d := &dialled{conn: conn, framed: o.codec == "frame", sent: make(chan struct{})}
-	// This goroutine can't be waited for: nothing interrupts a read of stdin.
-	// It ends with its stdin, or with the process.
+	// Nothing interrupts a read of stdin or a write to stdout, so these goroutines can't
+	// be waited for. They end with it, or with the process.
 	go d.send(p.stdin)
+	received := make(chan error, 1)
+	go func() { received <- d.receive(p.stdout) }()
 	go d.heedDrain()
-	return d.receive(p, o.verbose)
+	select {
+	case err = <-received:
+	case <-ctx.Done():
+		select {
+		case err = <-received:
+		case <-time.After(p.waitAtMost()):
+			return errUnread
+		}
+	}
+	return d.end(p, err, o.verbose)
 }
 
 func connect(ctx context.Context, p *process, o dialOptions) (*liveness.Conn, error) {
@@ -298,13 +309,18 @@ func (d *dialled) send(stdin io.Reader) {
 	}
 }
 
-// receive is the way to stdout, until the end.
-func (d *dialled) receive(p *process, verbose bool) error {
-	var unwritten error
+// receive is the way to stdout, until the server has ended its data. It returns why
+// stdout can't be written.
+func (d *dialled) receive(stdout io.Writer) (unwritten error) {
 	readAll(d.conn, func(b []byte) error {
-		_, unwritten = p.stdout.Write(b)
+		_, unwritten = stdout.Write(b)
 		return unwritten
 	})
+	return unwritten
+}
+
+// end closes the connection, once our half is sent, and tells how it has ended.
+func (d *dialled) end(p *process, unwritten error, verbose bool) error {
 	if unwritten == nil {
 		d.awaitSent(p.typing())
 	}

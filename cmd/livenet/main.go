@@ -39,11 +39,14 @@ const quietQUIC = "QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING"
 // for one signals the process, and then the process's group.
 const repeats = 50 * time.Millisecond
 
-// interrupts returns a context that ends with the first signal to end, and a
-// channel that is closed by the second. Its goroutine is the process's.
+// interrupts returns a context that ends with the first signal to end (the terminal's
+// going away is one), and a channel that is closed by the second. Its goroutine is the process's.
 func interrupts() (context.Context, <-chan struct{}) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	hurry := make(chan struct{})
 	go func() {

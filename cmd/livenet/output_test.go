@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/livenet/livenet/internal/stack"
 )
 
 // A full disk takes nothing.
@@ -154,6 +156,29 @@ func TestNobodyReadsWhy(t *testing.T) {
 	p.stdin = stdin
 	if status := run(context.Background(), p, []string{"dial", "--codec", "raw", l.Addr().String()}); status != statusLost {
 		t.Errorf("of a connection: exit status %d", status)
+	}
+}
+
+// A signal ends dial, too, though nobody reads what it prints.
+func TestDialEndsThoughNobodyReads(t *testing.T) {
+	t.Parallel()
+	server := serveJSON(t, "--listener", "tcp://127.0.0.1:0?timeout=1h", "--listener", "yamux://127.0.0.1:0?timeout=1h", "--listener", "quic://127.0.0.1:0?timeout=1h")
+	for _, transport := range stack.Names {
+		tr := newTrial(t)
+		tr.env = server.env
+		reader := blocked{make(chan struct{}, 10), make(chan struct{})}
+		defer close(reader.let)
+		tr.out, tr.patience = reader, 100*time.Millisecond
+		stdin, typed := io.Pipe()
+		tr.stdin = stdin
+		tr.start("dial", "--transport", transport, server.addr(transport))
+		io.WriteString(typed, "x")
+		<-reader.began
+		tr.cancel()
+		if status, said := tr.wait(), tr.stderr.String(); status != statusFailed || said != "livenet dial: can't write: nobody reads stdout\n" {
+			t.Errorf("%s: exit status %d, and it said %q", transport, status, said)
+		}
+		server.event(1, line{"msg": "closed", "kind": "session", "transport": transport, "reason": "done"})
 	}
 }
 

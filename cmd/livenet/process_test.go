@@ -26,6 +26,11 @@ func spawn(t *testing.T, args ...string) (cmd *exec.Cmd, stderr *bufio.Scanner) 
 // spawnWith does so with these environment variables.
 func spawnWith(t *testing.T, env map[string]string, args ...string) (cmd *exec.Cmd, stderr *bufio.Scanner) {
 	t.Helper()
+	return start(t, nil, env, args...)
+}
+
+func start(t *testing.T, stdin io.Reader, env map[string]string, args ...string) (cmd *exec.Cmd, stderr *bufio.Scanner) {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -35,6 +40,7 @@ func spawnWith(t *testing.T, env map[string]string, args ...string) (cmd *exec.C
 	for name, value := range env {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
+	cmd.Stdin = stdin
 	pipe, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -43,6 +49,17 @@ func spawnWith(t *testing.T, env map[string]string, args ...string) (cmd *exec.C
 		t.Fatal(err)
 	}
 	return cmd, bufio.NewScanner(pipe)
+}
+
+// spawnStdin does so with a stdin that does not end.
+func spawnStdin(t *testing.T, env map[string]string, args ...string) (cmd *exec.Cmd, stderr *bufio.Scanner) {
+	t.Helper()
+	stdin, typed, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stdin.Close(); typed.Close() })
+	return start(t, stdin, env, args...)
 }
 
 // await reads JSON lines up to one of that message.
@@ -77,7 +94,7 @@ func TestSignals(t *testing.T) {
 		t.Skip("windows has no signals to send")
 	}
 	t.Parallel()
-	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
+	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt, syscall.SIGHUP} {
 		cmd, stderr := spawn(t, "serve", "--listen", "127.0.0.1:0", "--log-format", "json")
 		await(t, stderr, "listening")
 		// Whoever signals a process, and then its group, means it once.
@@ -108,6 +125,22 @@ func TestSignals(t *testing.T) {
 		}
 		conn.Close()
 	}
+}
+
+// A dial whose terminal goes away tells the server.
+func TestHangUpEndsDial(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("windows has no signals to send")
+	}
+	t.Parallel()
+	server := serveJSON(t, "--transport", "quic", "--listen", "127.0.0.1:0", "--timeout", "1h")
+	cmd, stderr := spawnStdin(t, server.env, "dial", "-v", "--transport", "quic", server.addr("quic"))
+	stderr.Scan() // that it is connected
+	cmd.Process.Signal(syscall.SIGHUP)
+	if status := exitStatus(cmd.Wait()); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	server.event(1, line{"msg": "closed", "reason": "done"})
 }
 
 // Clients of a server that was killed notice it when it is started again, well before

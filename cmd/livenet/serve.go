@@ -28,7 +28,7 @@ holds flags of the first three groups below by their names. The timeout must be
 among them: a URL inherits nothing from the flags. These describe a listener of
 their own if --listen is among them.
 
-The first SIGTERM or SIGINT stops accepting, tells the peers and waits for them
+The first SIGTERM, SIGINT or SIGHUP stops accepting, tells the peers and waits for them
 to leave; the second ends everything at once.`,
 		CustomHelpTemplate: `
 {{bold "Exit status"}}
