@@ -1,6 +1,7 @@
 package quic
 
 import (
+	"crypto/rand"
 	"net"
 	"sync"
 	"time"
@@ -27,13 +28,25 @@ type endpoint struct {
 // tens of thousands of connections.
 const idLen = 7
 
+// resetIDLen is the longest, for listeners that are to reset what an earlier one has
+// left: quic-go answers no packet of up to 42 bytes with a reset, and with shorter IDs a
+// heartbeat may be one.
+const resetIDLen = 20
+
 // newEndpoint returns an endpoint on conn that the caller holds.
 func newEndpoint(conn *net.UDPConn, key *quicgo.StatelessResetKey) *endpoint {
+	n := idLen
+	if key == nil {
+		key = new(quicgo.StatelessResetKey)
+		rand.Read(key[:])
+	} else {
+		n = resetIDLen
+	}
 	s := &socket{udpConn: conn}
 	return &endpoint{
 		conn:      conn,
 		socket:    s,
-		transport: &quicgo.Transport{Conn: s, ConnectionIDLength: idLen, StatelessResetKey: key},
+		transport: &quicgo.Transport{Conn: s, ConnectionIDLength: n, StatelessResetKey: key},
 		closed:    make(chan struct{}),
 		holders:   1,
 	}

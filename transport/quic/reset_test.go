@@ -28,6 +28,18 @@ func TestRestartResetsSessions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	accepted, err := killed.Accept(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := accepted.OpenStream(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Write([]byte("x"))
+	if _, err := client.AcceptStream(t.Context()); err != nil { // the handshake is complete
+		t.Fatal(err)
+	}
 	killed.(*listener).ep.conn.Close() // so that nothing more is sent, as by SIGKILL
 	killed.Close()
 	restarted, err := server.Listen(t.Context(), killed.Addr().String())
@@ -35,7 +47,8 @@ func TestRestartResetsSessions(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer restarted.Close()
-	if _, err := stream.Write(make([]byte, 100)); err != nil {
+	// As short as a heartbeat.
+	if _, err := stream.Write(make([]byte, 3)); err != nil {
 		t.Fatal(err)
 	}
 	wait(t, client.Context().Done())

@@ -2,7 +2,6 @@ package quic
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"net"
 
@@ -61,16 +60,11 @@ func (t Transport) Listen(ctx context.Context, addr string) (transport.Listener,
 	if err != nil {
 		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
 	}
-	key := t.StatelessResetKey
-	if key == nil {
-		key = new(quicgo.StatelessResetKey)
-		rand.Read(key[:])
-	}
 	udp, err := t.listenUDP(ctx, laddr)
 	if err != nil {
 		return nil, err // a *net.OpError already
 	}
-	ep := newEndpoint(udp, key)
+	ep := newEndpoint(udp, t.StatelessResetKey)
 	l, err := listen(ep, tlsConf, config(t.Config), t.MaxUnverified)
 	if err != nil {
 		ep.release(0)
