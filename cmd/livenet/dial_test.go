@@ -8,11 +8,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/livenet/livenet/codec"
+	"github.com/livenet/livenet/internal/stack"
 	"github.com/livenet/livenet/liveness"
 )
 
@@ -177,11 +179,33 @@ func TestLocal(t *testing.T) {
 		t.Fatal(err)
 	}
 	for addr, want := range map[string]bool{
-		"localhost:1": true, "LOCALHOST:1": true, "127.0.0.1:1": true, "127.9.9.9:1": true, "[::1]:1": true, ":1": true, host + ":1": true,
+		"localhost:1": true, "LOCALHOST:1": true, "127.0.0.1:1": true, "127.9.9.9:1": true, "[::1]:1": true, "[::1%lo]:1": true, ":1": true, host + ":1": true,
 		"example.net:1": false, "192.0.2.1:1": false, "[2001:db8::1]:1": false, "localhost.example.net:1": false,
 	} {
 		if got := local(addr); got != want {
 			t.Errorf("local(%q) = %v", addr, got)
+		}
+	}
+}
+
+// A zone is no part of the name that a certificate is for, on any transport.
+func TestDialZone(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("elsewhere ::1 has no zone, or the interface another name")
+	}
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("no IPv6 here: ", err)
+	}
+	l.Close()
+	server := serveJSON(t, "--listener", "tcp://[::1]:0?timeout=1h&tls", "--listener", "yamux://[::1]:0?timeout=1h&tls", "--listener", "quic://[::1]:0?timeout=1h")
+	for _, transport := range stack.Names {
+		_, port, _ := net.SplitHostPort(server.addr(transport))
+		for _, trust := range []string{"--ca=" + filepath.Join(server.env["LIVENET_DATA_DIR"], "cert.pem"), "--tls"} {
+			if status, _, stderr := try(t, server.env, "dial", "--tls", trust, "--transport", transport, "[::1%lo]:"+port); status != 0 {
+				t.Errorf("%s %s: exit status %d: %s", transport, trust, status, stderr)
+			}
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/tls"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 
@@ -82,6 +83,7 @@ func (t *trust) verification(p *process, addr string) (*tls.Config, error) {
 	}
 	if store, err := developmentStore(p); err == nil && local(addr) {
 		host, _, _ := net.SplitHostPort(addr)
+		host, _, _ = strings.Cut(host, "%")
 		return store.ClientConfig(cmp.Or(host, "localhost"))
 	}
 	return new(tls.Config), nil
@@ -94,8 +96,8 @@ func local(addr string) bool {
 	if err != nil {
 		return false
 	}
-	if ip := net.ParseIP(host); ip != nil {
-		return ip.IsLoopback()
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.Unmap().IsLoopback()
 	}
 	name, err := os.Hostname()
 	return host == "" || strings.EqualFold(host, "localhost") || err == nil && strings.EqualFold(host, name)

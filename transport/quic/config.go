@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"strings"
 	"time"
 
 	quicgo "github.com/quic-go/quic-go"
@@ -76,7 +77,8 @@ func clientTLS(c *tls.Config, addr string) *tls.Config {
 	if c.ServerName == "" {
 		// Left to itself quic-go would take the resolved IP, and so ask the
 		// server for a certificate that few have.
-		c.ServerName, _, _ = net.SplitHostPort(addr)
+		host, _, _ := net.SplitHostPort(addr)
+		c.ServerName, _, _ = strings.Cut(host, "%") // a zone is no part of a name
 	}
 	if c.ServerName == "" {
 		c.ServerName = "localhost"

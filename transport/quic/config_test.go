@@ -96,7 +96,7 @@ func TestResolve(t *testing.T) {
 		"localhost:1":    "127.0.0.1:1",
 	} {
 		got, err := resolve(t.Context(), addr)
-		if err != nil || got.String() != want {
+		if err != nil || toListen(got).String() != want {
 			t.Errorf("%s: %v, %v", addr, got, err)
 		}
 	}

@@ -8,9 +8,9 @@ import (
 // network is the name that this package's errors carry.
 const network = "quic"
 
-// resolve is net.ResolveUDPAddr with a context: of several addresses it takes
-// the first IPv4 one, as package net does for UDP.
-func resolve(ctx context.Context, addr string) (*net.UDPAddr, error) {
+// resolve returns the addresses of addr, at least one, in the system's order. Without a
+// host it is one without an IP.
+func resolve(ctx context.Context, addr string) ([]*net.UDPAddr, error) {
 	host, service, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
@@ -20,18 +20,40 @@ func resolve(ctx context.Context, addr string) (*net.UDPAddr, error) {
 		return nil, err
 	}
 	if host == "" {
-		return &net.UDPAddr{Port: port}, nil
+		return []*net.UDPAddr{{Port: port}}, nil
 	}
 	ips, err := net.DefaultResolver.LookupIPAddr(ctx, host) // literals included
 	if err != nil {
-		return nil, err
+		return nil, err // so is an answer without addresses
 	}
-	best := ips[0] // an answer without addresses is an error above
-	for _, ip := range ips {
-		if ip.IP.To4() != nil {
-			best = ip
-			break
+	addrs := make([]*net.UDPAddr, len(ips))
+	for i, ip := range ips {
+		addrs[i] = &net.UDPAddr{IP: ip.IP, Zone: ip.Zone, Port: port}
+	}
+	return addrs, nil
+}
+
+// toListen returns the one of addresses to listen at: the first IPv4 one, as in package
+// net.
+func toListen(addrs []*net.UDPAddr) *net.UDPAddr {
+	for _, a := range addrs {
+		if a.IP.To4() != nil {
+			return a
 		}
 	}
-	return &net.UDPAddr{IP: best.IP, Zone: best.Zone, Port: port}, nil
+	return addrs[0]
+}
+
+// toDial has an address that stands for all of this machine's mean this machine, as in
+// package net.
+func toDial(a *net.UDPAddr) *net.UDPAddr {
+	if len(a.IP) > 0 && !a.IP.IsUnspecified() {
+		return a
+	}
+	local := *a
+	local.IP = net.IPv4(127, 0, 0, 1)
+	if len(a.IP) == net.IPv6len && a.IP.To4() == nil {
+		local.IP = net.IPv6loopback
+	}
+	return &local
 }

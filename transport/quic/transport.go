@@ -56,11 +56,11 @@ func (t Transport) Listen(ctx context.Context, addr string) (transport.Listener,
 	if err != nil {
 		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
 	}
-	laddr, err := resolve(ctx, addr)
+	addrs, err := resolve(ctx, addr)
 	if err != nil {
 		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
 	}
-	udp, err := t.listenUDP(ctx, laddr)
+	udp, err := t.listenUDP(ctx, toListen(addrs))
 	if err != nil {
 		return nil, err // a *net.OpError already
 	}
@@ -85,18 +85,19 @@ func (t Transport) listenUDP(ctx context.Context, laddr *net.UDPAddr) (*net.UDPC
 	return conn.(*net.UDPConn), nil
 }
 
-// Dial opens a session from a UDP socket of its own, which goes with it.
+// Dial opens a session from a UDP socket of its own, which goes with it. Of a name with
+// several addresses it tries one after the other (RFC 8305), each before the last has
+// failed.
 func (t Transport) Dial(ctx context.Context, addr string) (transport.Session, error) {
-	raddr, err := resolve(ctx, addr)
+	addrs, err := resolve(ctx, addr)
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
-	if raddr.IP == nil { // ":port" means this machine, as it does in package net
-		raddr.IP = net.IPv4(127, 0, 0, 1)
-	}
-	if err := ctx.Err(); err != nil { // quic-go lets chance decide
-		return nil, &net.OpError{Op: "dial", Net: network, Addr: raddr, Err: err}
-	}
+	return t.dial(ctx, addr, interleave(addrs))
+}
+
+// dial dials addr at these addresses.
+func (t Transport) dial(ctx context.Context, addr string, addrs []*net.UDPAddr) (transport.Session, error) {
 	udp, err := net.ListenUDP("udp", nil) // any address and port
 	if err != nil {
 		return nil, err
@@ -104,12 +105,23 @@ func (t Transport) Dial(ctx context.Context, addr string) (transport.Session, er
 	ep := newEndpoint(udp, nil)
 	defer ep.release(0) // the session holds the endpoint from here on
 
-	conn, dialErr := ep.transport.Dial(ctx, raddr, clientTLS(t.TLS, addr), config(t.Config))
-	if dialErr != nil {
-		if err = ctx.Err(); err == nil {
-			err = opaque{dialErr}
+	tlsConf, conf := clientTLS(t.TLS, addr), config(t.Config)
+	conn, err := race(ctx, addrs, func(ctx context.Context, raddr *net.UDPAddr) (*quicgo.Conn, error) {
+		raddr = toDial(raddr)
+		err := ctx.Err() // of a context that has ended quic-go lets chance decide
+		if err == nil {
+			conn, dialErr := ep.transport.Dial(ctx, raddr, tlsConf, conf)
+			if dialErr == nil {
+				return conn, nil
+			}
+			if err = ctx.Err(); err == nil {
+				err = opaque{dialErr}
+			}
 		}
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: raddr, Err: err}
+	})
+	if err != nil {
+		return nil, err
 	}
 	return newSession(conn, ep), nil
 }

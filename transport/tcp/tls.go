@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,7 +46,7 @@ func tlsClient(ctx context.Context, conn net.Conn, config *tls.Config, addr stri
 			host = "localhost"
 		}
 		config = config.Clone()
-		config.ServerName = host
+		config.ServerName, _, _ = strings.Cut(host, "%") // a zone is no part of a name
 	}
 	w := newWire(conn)
 	c := &tlsConn{Conn: tls.Client(w, config), wire: w}
