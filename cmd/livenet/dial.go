@@ -419,6 +419,8 @@ func (d *dialled) epitaph(end *liveness.Error) string {
 	}
 	s := fmt.Sprintf("closed%s: %s after %s", by, end.Reason, eventlog.Short(after))
 	switch {
+	case refusal(end.Err) != "":
+		s += ": " + refusal(end.Err)
 	case end.Text != "":
 		s += ": " + end.Text
 	case end.Reason == liveness.TransportLost && end.Err != nil:

@@ -224,10 +224,22 @@ func TestDialClientCertificate(t *testing.T) {
 		if status := client.wait(); status != 0 || client.stdout.String() != "hello" {
 			t.Errorf("%s: exit status %d: %s", transport, status, client.stderr)
 		}
-		status, _, stderr := try(t, server.env, "dial", "--transport", transport, "--tls", addr)
-		if status == 0 || strings.Count(stderr, "\n") != 1 {
-			t.Errorf("%s without a certificate: exit status %d: %s", transport, status, stderr)
+		const cause = "the server refuses the TLS handshake: tls: certificate required"
+		for codec, want := range map[string]struct {
+			status int
+			text   string
+		}{
+			"frame": {statusFailed, "livenet dial: can't connect to " + transport + " " + addr + ": " + cause + ": if it wants a certificate of its clients, show one with --tls-cert and --tls-key\n"},
+			"raw":   {statusLost, ": " + cause + "\n"},
+		} {
+			status, _, stderr := try(t, server.env, "dial", "--transport", transport, "--codec", codec, "--tls", addr)
+			if status != want.status || strings.Count(stderr, "\n") != 1 || !strings.HasSuffix(stderr, want.text) {
+				t.Errorf("%s, %s without a certificate: exit status %d: %s", transport, codec, status, stderr)
+			}
 		}
+		server.event(2, line{"msg": "closed", "reason": "transport-lost", "error": "TLS handshake: tls: client didn't provide a certificate"})
+		try(t, nil, "dial", "--transport", transport, "--tls", addr) // which knows nothing of the server's certificate
+		server.event(1, line{"msg": "closed", "reason": "transport-lost", "error": "TLS handshake: remote error: tls: bad certificate"})
 	}
 }
 

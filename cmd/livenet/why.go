@@ -62,6 +62,9 @@ func whyNotReached(o dialOptions, err error) string {
 
 // whyNotGreeted is for a server that was reached, and then did not say Hello.
 func whyNotGreeted(err error) string {
+	if refused := refusal(err); refused != "" {
+		return refused + ": if it wants a certificate of its clients, show one with --tls-cert and --tls-key"
+	}
 	what := err.Error()
 	end, ended := errors.AsType[*liveness.Error](err)
 	switch {
@@ -75,6 +78,16 @@ func whyNotGreeted(err error) string {
 		what = end.Reason.String()
 	}
 	return what + ": is it a livenet server on this transport? For another one see --transport, --codec raw and --tls"
+}
+
+// refusal is why the peer refused the TLS handshake, or nothing if it did not. A client
+// finds out after its own handshake is complete.
+func refusal(err error) string {
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok || op.Op != "remote error" { // by an alert of TLS
+		return ""
+	}
+	return "the server refuses the TLS handshake: " + op.Err.Error()
 }
 
 // isNetwork reports whether the network failed, or the peer said why it did,

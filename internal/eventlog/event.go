@@ -2,11 +2,11 @@ package eventlog
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 
 	"github.com/livenet/livenet/liveness"
+	"github.com/livenet/livenet/transport"
 )
 
 // levelOf is how much an event matters. Streams come by the thousand; those
@@ -130,5 +130,8 @@ func detail(e *liveness.Error) string {
 	case e.Reason == liveness.PeerReset && errors.As(e.Err, &reset):
 		return ""
 	}
-	return fmt.Sprint(e.Err)
+	if lost, ok := errors.AsType[*transport.CloseError](e.Err); ok && lost.Err != nil {
+		return lost.Err.Error() // the reason has said the rest
+	}
+	return e.Err.Error()
 }

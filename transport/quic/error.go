@@ -1,10 +1,13 @@
 package quic
 
 import (
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 
 	quicgo "github.com/quic-go/quic-go"
@@ -23,15 +26,15 @@ func closeError(err error) *transport.CloseError {
 	}
 	if _, ok := errors.AsType[*quicgo.StatelessResetError](err); ok {
 		// The peer knows nothing of the connection: it has restarted.
-		return &transport.CloseError{Origin: transport.Peer, Reset: true, Err: opaque{err}}
+		return &transport.CloseError{Origin: transport.Peer, Reset: true, Err: beneath(err)}
 	}
 	if e, ok := errors.AsType[*quicgo.TransportError](err); ok && e.Remote {
 		// The peer's stack closed, and not its application.
-		return &transport.CloseError{Origin: transport.Peer, Reset: e.ErrorCode != quicgo.NoError, Err: opaque{err}}
+		return &transport.CloseError{Origin: transport.Peer, Reset: e.ErrorCode != quicgo.NoError, Err: beneath(err)}
 	}
 	// An idle timeout, a handshake that took too long, the peer's violation of
 	// the protocol, a broken socket.
-	return &transport.CloseError{Origin: transport.Lost, Fault: faultIn(err), Err: opaque{err}}
+	return &transport.CloseError{Origin: transport.Lost, Fault: faultIn(err), Err: beneath(err)}
 }
 
 func faultIn(err error) transport.Fault {
@@ -47,6 +50,28 @@ func faultIn(err error) transport.Fault {
 		return transport.Unknown
 	}
 	return transport.Violation
+}
+
+// beneath is what the library said. Of TLS it says what package tcp does.
+func beneath(err error) error {
+	e, ok := errors.AsType[*quicgo.TransportError](err)
+	switch {
+	case !ok || !e.ErrorCode.IsCryptoError():
+		return opaque{err}
+	case e.Remote:
+		return fmt.Errorf("TLS handshake: %w", &net.OpError{Op: "remote error", Err: tls.AlertError(e.ErrorCode & 0xff)})
+	}
+	return handshakeFailed{opaque{err}}
+}
+
+// handshakeFailed is an opaque error of TLS at this end.
+type handshakeFailed struct{ opaque }
+
+func (h handshakeFailed) Error() string {
+	if _, cause, ok := strings.Cut(h.opaque.Error(), ": "); ok { // behind QUIC's code
+		return "TLS handshake: " + cause
+	}
+	return h.opaque.Error()
 }
 
 // readError translates what Read returned.

@@ -139,7 +139,7 @@ var _ transport.Session = (*failedSession)(nil)
 
 func newFailedSession(local, remote net.Addr, cause error) *failedSession {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	cancel(&transport.CloseError{Origin: transport.Lost, Fault: faultIn(cause), Err: opaque{cause}})
+	cancel(&transport.CloseError{Origin: transport.Lost, Fault: faultIn(cause), Err: beneath(cause)})
 	return &failedSession{local, remote, ctx}
 }
 

@@ -115,7 +115,7 @@ func (t Transport) dial(ctx context.Context, addr string, addrs []*net.UDPAddr) 
 				return conn, nil
 			}
 			if err = ctx.Err(); err == nil {
-				err = opaque{dialErr}
+				err = beneath(dialErr)
 			}
 		}
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: raddr, Err: err}
