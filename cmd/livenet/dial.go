@@ -51,7 +51,7 @@ its pin, which serve shows.`,
 {{bold "Examples"}}
   livenet dial 127.0.0.1:7373
   livenet dial --transport quic --pin sha256:9f86… example.net
-  printf 'GET / HTTP/1.0\r\n\r\n' | livenet dial --codec raw 127.0.0.1:80
+  printf 'GET / HTTP/1.0\r\n\r\n' | livenet dial --codec raw --keep-open :80
 
 Every flag has a variable: --transport is LIVENET_DIAL_TRANSPORT.
 `,
@@ -82,6 +82,7 @@ type dialOptions struct {
 	noBeat         bool
 	timeout        time.Duration // 0: as patient as the server
 	connectTimeout time.Duration
+	keepOpen       bool
 	trust          trust
 	verbose        bool
 }
@@ -94,6 +95,7 @@ func dialFlags(o *dialOptions) []cli.Flag {
 		settings.OneOf(connection, "transport", settings.Enumerate(stack.Names, "or"), &o.transport, "tcp", stack.Names...),
 		settings.OneOf(connection, "codec", "frame, line, or raw for a server that knows nothing of livenet", &o.codec, "frame", "frame", "line", "raw"),
 		settings.Duration(connection, "connect-timeout", "how long connecting may take", &o.connectTimeout, 10*time.Second),
+		settings.Switch(connection, "keep-open", "keep our half open at the end of stdin, until the server ends, for servers that take a half-close for an abort", &o.keepOpen),
 		verbose,
 
 		settings.Duration(alive, "beat", "beat at least this often (default: as the server asks, and every 15s)", &o.beat, 0),
@@ -210,7 +212,7 @@ func dial(ctx context.Context, p *process, o dialOptions) error {
 	d := &dialled{conn: conn, framed: o.codec == "frame", sent: make(chan struct{})}
 	// Nothing interrupts a read of stdin or a write to stdout, so these goroutines can't
 	// be waited for. They end with it, or with the process.
-	go d.send(p.stdin)
+	go d.send(p.stdin, o.keepOpen)
 	received := make(chan error, 1)
 	go func() { received <- d.receive(p.stdout) }()
 	go d.heedDrain()
@@ -286,7 +288,7 @@ type dialled struct {
 
 // send is stdin's way. An error of writing is left to receive: it will find
 // why the connection has ended.
-func (d *dialled) send(stdin io.Reader) {
+func (d *dialled) send(stdin io.Reader, keepOpen bool) {
 	defer close(d.sent)
 	buf := make([]byte, largeBuffer)
 	for {
@@ -304,7 +306,9 @@ func (d *dialled) send(stdin io.Reader) {
 			d.unread.Store(&err)
 		}
 		d.finished.Store(true)
-		d.conn.CloseWrite()
+		if !keepOpen {
+			d.conn.CloseWrite()
+		}
 		return
 	}
 }
