@@ -46,10 +46,10 @@ func (e Event) String() string { return inLine(e.text()) }
 func inLine(s string) string {
 	s, _, _ = strings.Cut(s, "\n")
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return '?'
+		if unicode.IsGraphic(r) { // neither control characters nor such as can't be seen
+			return r
 		}
-		return r
+		return '?'
 	}, s)
 }
 

@@ -7,10 +7,10 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/livenet/livenet/internal/eventlog"
 	"github.com/livenet/livenet/internal/settings"
 )
 
@@ -193,21 +193,10 @@ func (p *process) lastWord(text string) {
 	said := make(chan struct{})
 	go func() {
 		defer close(said)
-		fmt.Fprintln(p.stderr, oneLine(text))
+		fmt.Fprintln(p.stderr, eventlog.Clean(text))
 	}()
 	select {
 	case <-said:
 	case <-time.After(p.waitAtMost()):
 	}
-}
-
-// oneLine keeps what comes from elsewhere (a file's name, a peer's words) on
-// one line.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, s)
 }

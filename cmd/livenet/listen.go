@@ -150,26 +150,25 @@ func developmentStore(p *process) (devtls.Store, error) {
 	return devtls.Store{Dir: dir}, err
 }
 
-// loadCertificate is an error of usage if the two files can't be used together.
 func loadCertificate(certFile, keyFile string) (tls.Certificate, error) {
 	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err == nil {
 		return cert, nil
 	}
 	if _, unreadable := errors.AsType[*fs.PathError](err); unreadable {
-		return cert, settings.Usage("can't read the certificate: %w", err)
+		return cert, fmt.Errorf("can't read the certificate: %w", err)
 	}
-	return cert, settings.Usage("can't use the certificate %s with the key %s: %w", certFile, keyFile, err)
+	return cert, fmt.Errorf("can't use the certificate %s with the key %s: %w", certFile, keyFile, err)
 }
 
 func loadAuthorities(file string) (*x509.CertPool, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, settings.Usage("can't read the authorities' certificates: %w", err)
+		return nil, fmt.Errorf("can't read the authorities' certificates: %w", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, settings.Usage("there is no certificate in %s", file)
+		return nil, fmt.Errorf("there is no certificate in %s", file)
 	}
 	return pool, nil
 }

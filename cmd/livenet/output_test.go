@@ -69,16 +69,6 @@ func (t then) Write(p []byte) (int, error) {
 	return t.Writer.Write(p)
 }
 
-func TestOneLine(t *testing.T) {
-	for text, want := range map[string]string{
-		"a\nb\tc": "a b c", "a\u009b31mb": "a 31mb", "a\x7fb": "a b", "zürich": "zürich",
-	} {
-		if got := oneLine(text); got != want {
-			t.Errorf("%q: %q, want %q", text, got, want)
-		}
-	}
-}
-
 // A blocked reader takes nothing until it is let go.
 type blocked struct {
 	began chan struct{} // gets a token for each Write

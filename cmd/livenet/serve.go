@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -82,13 +83,16 @@ func processFlags(o *serveOptions) []cli.Flag {
 		settings.Duration(group, "drain", "how long peers may take to leave when serve ends", &o.drain, liveness.DefaultDrain),
 		settings.OneOf(group, "log-format", "text or json, on stderr", &o.logFormat, string(eventlog.Text), string(eventlog.JSON), string(eventlog.Text)),
 		settings.OneOf(group, "log-level", "debug (all streams, too), info, warn or error", &o.logLevel, "info", "debug", "info", "warn", "error"),
-		settings.Number(group, "log-rate", "lines a second about sessions and streams, at most; the others are counted in one line; 0: no limit",
+		settings.Number(group, "log-rate", "lines a second about sessions, streams and failures to accept, at most; the others are counted in one line; 0: no limit",
 			&o.logRate, logRate, 0, mostLogRate),
 	}
 }
 
 // readListeners returns the listener that the flags describe, and those of URLs.
 func readListeners(c *cli.Context, own *settings.Listener) ([]*settings.Listener, error) {
+	if given(c, "listen") > 1 {
+		return nil, settings.Usage("--listen is given more than once: add a --listener URL for each further listener")
+	}
 	var list []*settings.Listener
 	urls := c.StringSlice(flagListener)
 	if len(urls) == 0 || c.IsSet("listen") {
@@ -114,6 +118,16 @@ func readListeners(c *cli.Context, own *settings.Listener) ([]*settings.Listener
 		list = append(list, l)
 	}
 	return list, nil
+}
+
+// given is how often a flag stands on the command line: the library takes the last.
+func given(c *cli.Context, name string) (n int) {
+	for _, arg := range c.Lineage()[1].Args().Slice() {
+		if arg, _, _ = strings.Cut(arg, "="); arg == "-"+name || arg == "--"+name {
+			n++
+		}
+	}
+	return n
 }
 
 // serve serves until ctx ends, and then drains. All listeners are bound before
@@ -151,7 +165,7 @@ func serveAll(ctx context.Context, p *process, o serveOptions, listeners []*boun
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	servers := make([]*liveness.Server, len(listeners))
-	ended := make(chan error, len(listeners))
+	returned := make(chan error, len(listeners))
 	out := newPrinter(p.stdout)
 	// That the log's reader has gone, which a signal would tell, ends no session.
 	signal.Ignore(syscall.SIGPIPE)
@@ -159,15 +173,16 @@ func serveAll(ctx context.Context, p *process, o serveOptions, listeners []*boun
 		servers[i] = l.server(o, out, log)
 	}
 	for i, l := range listeners {
-		go func() { ended <- servers[i].Serve(ctx, l.Listener) }()
+		go func() { returned <- servers[i].Serve(ctx, l.Listener) }()
 	}
+	defer func() { log.Stopped(ended(servers)) }()
 	patience := p.waitAtMost()
 	hurry, gone, draining := p.hurry, out.gone, ctx.Done()
 	var overdue <-chan time.Time
 	var errs []error
 	for left := len(listeners); left > 0; {
 		select {
-		case err := <-ended:
+		case err := <-returned:
 			left--
 			errs = append(errs, err)
 			stop()
@@ -191,4 +206,15 @@ func serveAll(ctx context.Context, p *process, o serveOptions, listeners []*boun
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// ended is how many sessions of all servers have ended, and for what.
+func ended(servers []*liveness.Server) map[liveness.Reason]uint64 {
+	sum := make(map[liveness.Reason]uint64)
+	for _, s := range servers {
+		for reason, n := range s.Counts(liveness.KindSession).Closed {
+			sum[reason] += n
+		}
+	}
+	return sum
 }

@@ -30,12 +30,7 @@ import (
 // nothing is served.
 func TestServeBadUsage(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	nothing := filepath.Join(dir, "nothing.pem")
-	if err := os.WriteFile(nothing, []byte("nothing"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cert, otherKey := certificateFiles(t), certificateFiles(t)
+	cert := certificateFiles(t)
 	for _, test := range []struct{ args, want string }{
 		{"--transport foo", `unknown transport "foo": there are quic, tcp and yamux`},
 		{"--policy foo", `unknown policy "foo": there are fixed and sliding`},
@@ -56,11 +51,6 @@ func TestServeBadUsage(t *testing.T) {
 		{"--transport quic --stream-policy fixed", "a policy needs a timeout: --stream-policy goes with --stream-timeout"},
 		{"--tls-cert " + cert.cert, "--tls-cert is without its key: add --tls-key"},
 		{"--tls-key " + cert.key, "--tls-key is without its certificate: add --tls-cert"},
-		{"--tls-cert " + cert.cert + " --tls-key " + otherKey.key,
-			"can't use the certificate " + cert.cert + " with the key " + otherKey.key + ": tls: private key does not match public key"},
-		{"--tls-cert " + dir + "/none --tls-key " + cert.key, "can't read the certificate: open " + dir + "/none: "},
-		{"--tls --client-ca " + nothing, "there is no certificate in " + nothing},
-		{"--tls --client-ca " + dir + "/none", "can't read the authorities' certificates: open " + dir + "/none: "},
 		{"--client-ca " + cert.cert, "--client-ca needs TLS: add --tls"},
 		{"--transport quic --tls=false", "--tls can't be false: quic always has TLS"},
 		{"--reset-key x", "--reset-key has no effect: over tcp the kernel resets the sessions of a server that was killed"},
@@ -68,11 +58,12 @@ func TestServeBadUsage(t *testing.T) {
 		{"--tls=perhaps", `--tls "perhaps": want true or false`},
 		{"--log-format xml", `unknown log format "xml": there are json and text`},
 		{"--log-level loud", `unknown log level "loud": there are debug, info, warn and error`},
-		{"--listen 127.0.0.1:70000", `--listen "127.0.0.1:70000": the port must be a number from 0 to 65535`},
+		{"--listen 127.0.0.1:70000", `--listen "127.0.0.1:70000": the port must be a number from 0 to 65535, or the name of a service`},
 		{"--listener tcp://127.0.0.1:0?policy=sliding", `--listener "tcp://127.0.0.1:0?policy=sliding": a policy needs a timeout: add timeout=30s, for instance`},
 		{"--listener foo://127.0.0.1:0?timeout=4s", `--listener "foo://127.0.0.1:0?timeout=4s": unknown transport "foo": there are quic, tcp and yamux`},
 		{"--listener tcp://127.0.0.1:0?timeout=4s&timeuot=3s", `--listener "tcp://127.0.0.1:0?timeout=4s&timeuot=3s": unknown setting "timeuot": did you mean timeout?`},
 		{"--listener tcp://127.0.0.1:0?timeout=4s --timeout 5s", "--timeout does not reach into a --listener URL: put it there, or add --listen for a listener that the flags describe"},
+		{"--listen 127.0.0.1:0 --listen=127.0.0.1:0", "--listen is given more than once: add a --listener URL for each further listener"},
 		{"--timeuot 4s", "unknown flag --timeuot: did you mean --timeout?"},
 		{"--colour red", "unknown flag --colour: see --help"},
 		{"--timeout", "--timeout needs a value"},
@@ -86,6 +77,48 @@ func TestServeBadUsage(t *testing.T) {
 		if !strings.HasPrefix(stderr, want) || strings.Count(stderr, "\n") != 1 {
 			t.Errorf("serve %s:\n got %swant %s", test.args, stderr, want)
 		}
+	}
+}
+
+// A file that can't be used is no fault of the command line.
+func TestServeUnusableFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	nothing := filepath.Join(dir, "nothing.pem")
+	if err := os.WriteFile(nothing, []byte("nothing"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cert, otherKey := certificateFiles(t), certificateFiles(t)
+	for _, test := range []struct{ args, want string }{
+		{"--tls-cert " + cert.cert + " --tls-key " + otherKey.key,
+			"can't use the certificate " + cert.cert + " with the key " + otherKey.key + ": tls: private key does not match public key"},
+		{"--tls-cert " + dir + "/none --tls-key " + cert.key, "can't read the certificate: open " + dir + "/none: "},
+		{"--tls --client-ca " + nothing, "there is no certificate in " + nothing},
+		{"--tls --client-ca " + dir + "/none", "can't read the authorities' certificates: open " + dir + "/none: "},
+	} {
+		status, _, stderr := try(t, nil, append([]string{"serve", "--listen", "127.0.0.1:0"}, strings.Fields(test.args)...)...)
+		if want := "livenet serve: " + test.want; status != statusFailed || !strings.HasPrefix(stderr, want) || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("serve %s: exit status %d:\n got %swant %s", test.args, status, stderr, want)
+		}
+	}
+}
+
+// The last line says that serving has ended, and how its sessions had.
+func TestServeSaysThatItStopped(t *testing.T) {
+	t.Parallel()
+	tr := serveJSON(t, "--listen", "127.0.0.1:0", "--listener", "yamux://127.0.0.1:0?timeout=100ms")
+	conn, err := net.Dial("tcp", tr.addr("yamux"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	tr.event(1, line{"msg": "closed", "kind": "session"})
+	tr.cancel()
+	tr.wait()
+	all := lines(t, tr.stderr.String())
+	last := all[len(all)-1]
+	if of, _ := last["of"].(map[string]any); last.text("msg") != "stopped" || last.number("sessions") != 1 || line(of).number("no-hello")+line(of).number("silent") != 1 {
+		t.Errorf("the last line is %v", last)
 	}
 }
 
@@ -299,6 +332,8 @@ func TestServeJSON(t *testing.T) {
 			}
 		case "draining":
 			want = always + "listener transport"
+		case "stopped":
+			want = always + "sessions of"
 		}
 		if l.text("kind") == "stream" {
 			want += " session"
@@ -310,7 +345,7 @@ func TestServeJSON(t *testing.T) {
 			t.Errorf("%s:\n got %v\nwant %v", l.text("msg"), keys, fields)
 		}
 	}
-	if want := map[string]int{"certificate": 1, "listening": 2, "opened": 3, "closed": 3, "draining": 2}; !maps.Equal(counts, want) {
+	if want := map[string]int{"certificate": 1, "listening": 2, "opened": 3, "closed": 3, "draining": 2, "stopped": 1}; !maps.Equal(counts, want) {
 		t.Errorf("got %v, want %v", counts, want)
 	}
 	closed := tr.event(1, line{"msg": "closed", "transport": "tcp"})

@@ -49,8 +49,9 @@ const (
 	keyMade   = "made"
 	keyLines  = "lines"
 
-	keySkipped = "skipped"
-	keyOf      = "of"
+	keySkipped  = "skipped"
+	keySessions = "sessions"
+	keyOf       = "of"
 )
 
 // attributes are what a line says of an event.
@@ -69,7 +70,7 @@ func attributes(e liveness.Event) []slog.Attr {
 		a = append(a, slog.String(keyPolicy, e.Policy))
 	}
 	if e.Err != nil {
-		a = append(a, slog.String(keyError, e.Err.Error()))
+		a = append(a, slog.String(keyError, Clean(e.Err.Error())))
 	}
 	return a
 }
@@ -113,7 +114,7 @@ func ending(e liveness.Event) []slog.Attr {
 		a = append(a, slog.Int64(keyRTT, e.RTT.Microseconds()))
 	}
 	if text := detail(e.End); text != "" {
-		a = append(a, slog.String(keyError, text))
+		a = append(a, slog.String(keyError, Clean(text)))
 	}
 	return a
 }

@@ -96,6 +96,22 @@ func (l *Log) Certificate(folder, pin string, made bool) {
 	l.put(r)
 }
 
+// Stopped writes that serving has ended, and how the sessions had ended by then.
+func (l *Log) Stopped(ended map[liveness.Reason]uint64) {
+	if l.level > slog.LevelInfo {
+		return
+	}
+	l.sample.flush()
+	of := make(map[string]int64, len(ended))
+	for reason, n := range ended {
+		of[reason.String()] = int64(n)
+	}
+	r := slog.NewRecord(time.Now(), slog.LevelInfo, "stopped", 0)
+	total, counts := tally(of)
+	r.AddAttrs(slog.Int64(keySessions, total), slog.Group(keyOf, counts...))
+	l.put(r)
+}
+
 func (l *Log) put(r slog.Record) {
 	select {
 	case l.queue <- r:

@@ -326,3 +326,34 @@ func TestFieldsAreDocumented(t *testing.T) {
 		}
 	}
 }
+
+// What a peer says does nothing to a terminal or to the line, in either format.
+func TestClean(t *testing.T) {
+	for text, want := range map[string]string{
+		"a\nb\tc": "a?b?c", "a\u009b31mb": "a?31mb", "a\x7fb": "a?b", "a\u202eb": "a?b", "a\u2066b": "a?b", "a\u200bb": "a?b",
+		"a\u2028b\u2029c": "a?b?c", "a\ufeffb": "a?b", "zürich 東京 🙂": "zürich 東京 🙂",
+	} {
+		failed := event(liveness.AcceptFailed)
+		failed.Err = errors.New(text)
+		for _, e := range []liveness.Event{closed(liveness.Error{Reason: liveness.Kicked, Text: text}), failed} {
+			for _, format := range []Format{Text, JSON} {
+				if got := write(t, Options{Format: format}, e); !strings.Contains(got, want) {
+					t.Errorf("%q as %s: %q", text, format, got)
+				}
+			}
+			if got := e.String(); e.Err == nil && !strings.ContainsAny(text, "\n") && !strings.Contains(got, want) {
+				t.Errorf("%q as an event: %q", text, got)
+			}
+		}
+	}
+}
+
+// Failures to accept have no more lines than --log-rate allows.
+func TestFailuresToAcceptAreSampled(t *testing.T) {
+	failed := event(liveness.AcceptFailed)
+	failed.Err = errors.New("too many open files")
+	got := write(t, Options{Rate: 1}, failed, failed, failed)
+	if strings.Count(got, "\n") != 2 || !strings.Contains(got, "2 lines within a second: 2 accept-failed") {
+		t.Errorf("got %q", got)
+	}
+}

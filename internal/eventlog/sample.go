@@ -11,8 +11,8 @@ import (
 	"github.com/livenet/livenet/liveness"
 )
 
-// A sampler bounds how many sessions and streams have lines of their own: when
-// ten thousand end at once, nobody reads ten thousand lines.
+// A sampler bounds how many sessions, streams and failures to accept have lines of
+// their own: when ten thousand end at once, nobody reads ten thousand lines.
 type sampler struct {
 	most int // lines a second; 0: all
 	tell func(map[string]int64)
@@ -26,7 +26,7 @@ type sampler struct {
 // pass reports whether e is to have a line. Those that have none are counted,
 // and told of in one line, within a second.
 func (s *sampler) pass(e liveness.Event) bool {
-	if s.most <= 0 || e.What != liveness.Opened && e.What != liveness.Closed {
+	if s.most <= 0 || e.What != liveness.Opened && e.What != liveness.Closed && e.What != liveness.AcceptFailed {
 		return true
 	}
 	s.mu.Lock()
@@ -70,14 +70,18 @@ func (s *sampler) flush() {
 // skippedLine says how many lines there were not, and of what.
 func (l *Log) skippedLine(skipped map[string]int64) {
 	r := slog.NewRecord(time.Now(), slog.LevelInfo, "skipped", 0)
-	names := slices.Collect(maps.Keys(skipped))
-	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(skipped[b], skipped[a]), cmp.Compare(a, b)) })
-	var counts []any
-	total := int64(0)
-	for _, name := range names {
-		total += skipped[name]
-		counts = append(counts, slog.Int64(name, skipped[name]))
-	}
+	total, counts := tally(skipped)
 	r.AddAttrs(slog.Int64(keySkipped, total), slog.Group(keyOf, counts...))
 	l.put(r)
+}
+
+// tally returns the sum of counts, and them as attributes, the largest first.
+func tally(of map[string]int64) (total int64, counts []any) {
+	names := slices.Collect(maps.Keys(of))
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(of[b], of[a]), cmp.Compare(a, b)) })
+	for _, name := range names {
+		total += of[name]
+		counts = append(counts, slog.Int64(name, of[name]))
+	}
+	return total, counts
 }

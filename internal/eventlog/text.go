@@ -47,11 +47,11 @@ func (t *text) rest(r slog.Record) string {
 	case has(v, keyPin):
 		return fmt.Sprintf("for development, found in %v, %v", v[keyFolder], v[keyPin])
 	case has(v, keySkipped):
-		var parts []string
-		for _, a := range v[keyOf].Group() {
-			parts = append(parts, fmt.Sprintf("%v %s", a.Value, a.Key))
-		}
-		return fmt.Sprintf("%v lines within a second: %s", v[keySkipped], strings.Join(parts, ", "))
+		return fmt.Sprintf("%v lines within a second%s", v[keySkipped], parts(v))
+	case has(v, keySessions) && v[keySessions].Int64() == 1:
+		return "after 1 session" + parts(v)
+	case has(v, keySessions):
+		return fmt.Sprintf("after %v sessions%s", v[keySessions], parts(v))
 	case has(v, keyLines):
 		return fmt.Sprintf("%v lines: whoever reads them is too slow", v[keyLines])
 	}
@@ -68,9 +68,21 @@ func (t *text) rest(r slog.Record) string {
 		words = append(words, v[keyPolicy].String())
 	}
 	if has(v, keyError) {
-		words = append(words, fmt.Sprintf("(%s)", clean(v[keyError].String())))
+		words = append(words, fmt.Sprintf("(%s)", v[keyError].String()))
 	}
 	return strings.Join(words, " ")
+}
+
+// parts are what a total is made of.
+func parts(v map[string]slog.Value) string {
+	if !has(v, keyOf) {
+		return ""
+	}
+	var list []string
+	for _, a := range v[keyOf].Group() {
+		list = append(list, fmt.Sprintf("%v %s", a.Value, a.Key))
+	}
+	return ": " + strings.Join(list, ", ")
 }
 
 // who is the address that a line is about: the peer's, or the listener's.
@@ -114,13 +126,15 @@ func has(v map[string]slog.Value, key string) bool {
 
 func millis(v slog.Value) time.Duration { return time.Duration(v.Int64()) * time.Millisecond }
 
-// clean keeps what a peer said from moving the cursor about.
-func clean(s string) string {
+// Clean keeps what a peer said on one line, and from moving a terminal's cursor or
+// the text around it about: control characters and those that can't be seen
+// (bidirectional overrides, zero widths, separators of lines) become question marks.
+func Clean(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return '?'
+		if unicode.IsGraphic(r) {
+			return r
 		}
-		return r
+		return '?'
 	}, s)
 }
 

@@ -26,9 +26,14 @@ func Address(text string) (string, error) {
 	if strings.Contains(host, ":") && net.ParseIP(strings.SplitN(host, "%", 2)[0]) == nil {
 		return "", fmt.Errorf("%q: want HOST:PORT; an IPv6 address goes in brackets, [::1]:%s", text, DefaultPort)
 	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
-		return "", fmt.Errorf("%q: the port must be a number from 0 to 65535", text)
+	if n, err := strconv.ParseUint(port, 10, 16); err == nil && strconv.FormatUint(n, 10) == port {
+		return net.JoinHostPort(host, port), nil
 	}
+	n, err := net.LookupPort("ip", port) // in the system's list of services
+	if err != nil || port == "" || strings.Trim(port, "+-0123456789") == "" {
+		return "", fmt.Errorf("%q: the port must be a number from 0 to 65535, or the name of a service", text)
+	}
+	port = strconv.Itoa(n)
 	return net.JoinHostPort(host, port), nil
 }
 

@@ -155,8 +155,8 @@ func TestBadSettings(t *testing.T) {
 
 		{"listen=", `--listen "": want HOST:PORT`},
 		{"listen=7373", `--listen "7373": want HOST:PORT; a port alone is written :7373`},
-		{"listen=127.0.0.1:65536", `--listen "127.0.0.1:65536": the port must be a number from 0 to 65535`},
-		{"listen=127.0.0.1:http", "the port must be a number"},
+		{"listen=127.0.0.1:65536", `--listen "127.0.0.1:65536": the port must be a number from 0 to 65535, or the name of a service`},
+		{"listen=127.0.0.1:no-such-service", "the port must be a number"},
 		{"listen=a:b:c", "an IPv6 address goes in brackets"},
 	} {
 		_, err := fromFlags(test.text)
@@ -212,6 +212,7 @@ func TestAddress(t *testing.T) {
 		"localhost":     "localhost:7373",
 		"example.net:0": "example.net:0",
 		":7373":         ":7373",
+		":http":         ":80",
 		"[::1]:80":      "[::1]:80",
 		"[::1]":         "[::1]:7373",
 		"::1":           "[::1]:7373",
