@@ -176,7 +176,7 @@ func (s *Server) codec() codec.Codec {
 	switch {
 	case s.Codec == nil:
 		return codec.Raw
-	case s.Codec == codec.Auto && s.Evidence != codec.Bytes:
+	case s.Codec == codec.Auto && s.Evidence > codec.Bytes:
 		return codec.Frame
 	}
 	return s.Codec

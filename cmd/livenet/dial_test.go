@@ -241,7 +241,7 @@ func TestDialClientCertificate(t *testing.T) {
 				t.Errorf("%s, %s without a certificate: exit status %d: %s", transport, codec, status, stderr)
 			}
 		}
-		server.event(2, line{"msg": "closed", "reason": "transport-lost", "error": "TLS handshake: tls: client didn't provide a certificate"})
+		server.event(2, line{"msg": "closed", "reason": "protocol-error", "error": "TLS handshake: tls: client didn't provide a certificate"})
 		try(t, nil, "dial", "--transport", transport, "--tls", addr) // which knows nothing of the server's certificate
 		server.event(1, line{"msg": "closed", "reason": "transport-lost", "error": "TLS handshake: remote error: tls: bad certificate"})
 	}
