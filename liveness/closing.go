@@ -196,10 +196,8 @@ func (c *Conn) aside(do func()) {
 // the peer may be waiting for that before it reads what this end has to send.
 func (c *Conn) linger(e *ending, sent, flushed bool) {
 	limit := c.lingerLimit(e)
-	c.readLock.Lock()   // until the application's read has returned, which was interrupted
-	c.readLock.Unlock() // later ones don't reach the stream
-	if c.framed != nil && c.framed.in.beats != nil {
-		<-c.framed.in.beats.c
+	if beats := c.awaitRead(); beats != nil {
+		<-beats.c
 	}
 	c.stream.SetReadDeadline(time.Now().Add(limit.time))
 	read, failed := make(chan struct{}), make(chan struct{})
@@ -225,6 +223,17 @@ func (c *Conn) linger(e *ending, sent, flushed bool) {
 	}
 	<-read
 	c.close(e)
+}
+
+// awaitRead waits until the application's read has returned, which was interrupted: later
+// ones don't reach the stream. It returns the latch of the reader of beats, if there is one.
+func (c *Conn) awaitRead() *latch {
+	c.readLock.Lock()
+	defer c.readLock.Unlock()
+	if c.framed == nil {
+		return nil
+	}
+	return c.framed.in.beats
 }
 
 // awaitAcknowledged waits until the peer's system has acknowledged all that was sent, or

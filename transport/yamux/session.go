@@ -37,6 +37,7 @@ type session struct {
 	unanswered chan struct{} // a token for each stream opened here that the peer has not answered
 
 	mu        sync.Mutex         // guards what follows, and the streams
+	noPings   bool               // Close waits for the one that is under way
 	streams   map[uint32]*stream // those that are open on the wire, or have input to read
 	lingering []uint32           // by age
 	budget    int                // bytes of memory that unread input may take
@@ -122,7 +123,8 @@ func (s *session) NetConn() net.Conn { return s.wire.conn }
 func (s *session) Close(code uint64, text string) error {
 	s.cancel(&transport.CloseError{Origin: transport.Local, Coded: true, Code: code, Text: text})
 	s.mux.Close() // which closes the wire, once, and waits for its goroutines
-	s.mu.Lock()   // no ping begins from here on
+	s.mu.Lock()
+	s.noPings = true
 	s.mu.Unlock()
 	s.tasks.Wait()
 	return nil
@@ -132,7 +134,7 @@ func (s *session) Close(code uint64, text string) error {
 // answered since the last call. An unanswered ping ends with the session.
 func (s *session) Answered() bool {
 	s.mu.Lock()
-	if s.ctx.Err() == nil && s.pinging.CompareAndSwap(false, true) {
+	if !s.noPings && s.pinging.CompareAndSwap(false, true) {
 		s.tasks.Go(s.ping)
 	}
 	s.mu.Unlock()
