@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/livenet/livenet/internal/eventlog"
 	"github.com/livenet/livenet/liveness"
 )
 
@@ -26,7 +27,7 @@ type handler struct {
 var handlers = map[string]handler{
 	"discard": {data: discard},
 	"echo":    {data: echo},
-	"log":     {data: (*printer).log},
+	"log":     {data: (*printer).logLine},
 }
 
 func handlerNames() []string { return slices.Sorted(maps.Keys(handlers)) }
@@ -49,39 +50,86 @@ func echo(_ *printer, c *liveness.Conn, p []byte) error {
 // discard forgets it.
 func discard(*printer, *liveness.Conn, []byte) error { return nil }
 
-// A printer is what many handlers write to, a line at a time.
+// A printer is what many handlers write to, a line at a time. It holds mostWaiting lines
+// at most; further ones wait with their connections, which are not read from meanwhile.
 type printer struct {
-	w    io.Writer
-	gone chan struct{} // closed when its reader has gone
-
-	mu    sync.Mutex
-	once  sync.Once
-	began atomic.Pointer[time.Time] // when the write that is under way was begun; nil: none is
+	w     io.Writer
+	log   *eventlog.Log
+	slots chan struct{} // holds a token for each line in the queue or being written
+	queue chan string
+	lost  atomic.Int64  // lines that were not written, and not told of
+	gone  chan struct{} // closed when its reader has gone
+	ended chan struct{} // closed by the writing goroutine
 }
 
-func newPrinter(w io.Writer) *printer { return &printer{w: w, gone: make(chan struct{})} }
+const mostWaiting = 64
 
-func (p *printer) print(line string) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := time.Now()
-	p.began.Store(&now)
-	defer p.began.Store(nil)
-	_, err := io.WriteString(p.w, line)
-	if errors.Is(err, syscall.EPIPE) {
-		p.once.Do(func() { close(p.gone) })
+// newPrinter starts a printer. It must be closed.
+func newPrinter(w io.Writer, log *eventlog.Log) *printer {
+	p := &printer{
+		w: &eventlog.Writer{W: w}, log: log,
+		slots: make(chan struct{}, mostWaiting), queue: make(chan string, mostWaiting),
+		gone: make(chan struct{}), ended: make(chan struct{}),
 	}
+	go p.write()
+	return p
+}
+
+// write is the goroutine that writes.
+func (p *printer) write() {
+	defer close(p.ended)
+	var gone sync.Once
+	for line := range p.queue {
+		_, err := io.WriteString(p.w, line)
+		<-p.slots
+		switch {
+		case err == nil:
+			p.tellLost()
+			continue
+		case errors.Is(err, syscall.EPIPE):
+			gone.Do(func() { close(p.gone) })
+		}
+		p.lost.Add(1)
+	}
+}
+
+func (p *printer) tellLost() {
+	if n := p.lost.Swap(0); n > 0 {
+		p.log.Lost("stdout", n)
+	}
+}
+
+// close waits until all is written, but no longer than d. No line may come any more.
+func (p *printer) close(d time.Duration) (err error) {
+	close(p.queue)
+	select {
+	case <-p.ended:
+	case <-time.After(d):
+		p.lost.Add(int64(len(p.slots)))
+		err = errUnread
+	}
+	p.tellLost()
 	return err
 }
 
-// stuck reports whether its reader has taken nothing for d, though there is something.
-func (p *printer) stuck(d time.Duration) bool {
-	began := p.began.Load()
-	return began != nil && time.Since(*began) >= d
+// print writes line for c. If there is no room before c ends, it is lost.
+func (p *printer) print(c *liveness.Conn, line func() string) {
+	select {
+	case p.slots <- struct{}{}:
+	default:
+		select {
+		case p.slots <- struct{}{}:
+		case <-c.Done():
+			p.lost.Add(1)
+			return
+		}
+	}
+	p.queue <- line()
 }
 
-// log writes what comes, one line for each piece, quoted, so that a peer can't
+// logLine writes what comes, one line for each piece, quoted, so that a peer can't
 // forge lines or reach the terminal.
-func (p *printer) log(c *liveness.Conn, b []byte) error {
-	return p.print(fmt.Sprintf("#%d %s %q\n", c.ID(), c.RemoteAddr(), b))
+func (p *printer) logLine(c *liveness.Conn, b []byte) error {
+	p.print(c, func() string { return fmt.Sprintf("#%d %s %q\n", c.ID(), c.RemoteAddr(), b) })
+	return nil
 }

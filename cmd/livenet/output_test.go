@@ -114,6 +114,52 @@ func TestServeEndsThoughNobodyReads(t *testing.T) {
 	}
 }
 
+// While nobody reads what it prints, sessions end as ever and keep nothing, and what was
+// not written is counted.
+func TestServeCountsWhatNobodyReads(t *testing.T) {
+	t.Parallel()
+	tr := newTrial(t)
+	reader := blocked{make(chan struct{}, 1000), make(chan struct{})}
+	defer close(reader.let)
+	tr.out, tr.patience = reader, 100*time.Millisecond
+	tr.start("serve", "--listen", "127.0.0.1:0", "--handler", "log", "--timeout", "500ms", "--log-format", "json")
+	const n = mostWaiting + 40
+	for range n {
+		defer tellOne(t, tr).Close()
+	}
+	tr.event(n, line{"msg": "closed", "reason": "silent"})
+	tr.cancel()
+	if status := tr.wait(); status != statusFailed {
+		t.Errorf("exit status %d", status)
+	}
+	text, _, _ := strings.Cut(tr.stderr.String(), "livenet serve: ")
+	lost := 0
+	for _, l := range lines(t, text) {
+		if l.text("msg") == "lost" && l.text("output") == "stdout" {
+			lost += l.number("lines")
+		}
+	}
+	if lost != n {
+		t.Errorf("%d lines of %d were counted", lost, n)
+	}
+}
+
+// A disk that is full for a while ends nobody's session.
+func TestServeGoesOnWithAFullDisk(t *testing.T) {
+	t.Parallel()
+	tr := newTrial(t)
+	tr.out = full{}
+	tr.start("serve", "--listen", "127.0.0.1:0", "--handler", "log", "--timeout", "1h", "--log-format", "json")
+	conn := tellOne(t, tr)
+	conn.Close()
+	tr.event(1, line{"msg": "closed", "reason": "peer-closed"})
+	tr.cancel()
+	tr.wait()
+	if !strings.Contains(tr.stderr.String(), `"msg":"lost","lines":1,"output":"stdout"`) {
+		t.Errorf("nothing was lost: %s", tr.stderr)
+	}
+}
+
 // Nor does anything that ends wait for who has stopped to read why.
 func TestNobodyReadsWhy(t *testing.T) {
 	t.Parallel()

@@ -156,17 +156,17 @@ func closeLog(p *process, log *eventlog.Log) {
 	log.Close(ctx)
 }
 
-// errUnread is why handlers that print can't be waited for.
+// errUnread is why what is left to be printed is not waited for.
 var errUnread = errors.New("can't write: nobody reads stdout")
 
 // serveAll serves each listener with a server of its own. When one of them
 // fails, or nobody is left to read what handlers print, all end.
-func serveAll(ctx context.Context, p *process, o serveOptions, listeners []*bound, log *eventlog.Log) error {
+func serveAll(ctx context.Context, p *process, o serveOptions, listeners []*bound, log *eventlog.Log) (err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	servers := make([]*liveness.Server, len(listeners))
 	returned := make(chan error, len(listeners))
-	out := newPrinter(p.stdout)
+	out := newPrinter(p.stdout, log)
 	// That the log's reader has gone, which a signal would tell, ends no session.
 	signal.Ignore(syscall.SIGPIPE)
 	for i, l := range listeners {
@@ -175,10 +175,11 @@ func serveAll(ctx context.Context, p *process, o serveOptions, listeners []*boun
 	for i, l := range listeners {
 		go func() { returned <- servers[i].Serve(ctx, l.Listener) }()
 	}
-	defer func() { log.Stopped(ended(servers)) }()
-	patience := p.waitAtMost()
-	hurry, gone, draining := p.hurry, out.gone, ctx.Done()
-	var overdue <-chan time.Time
+	defer func() {
+		err = errors.Join(err, out.close(p.waitAtMost()))
+		log.Stopped(ended(servers))
+	}()
+	hurry, gone := p.hurry, out.gone
 	var errs []error
 	for left := len(listeners); left > 0; {
 		select {
@@ -189,14 +190,6 @@ func serveAll(ctx context.Context, p *process, o serveOptions, listeners []*boun
 		case <-gone:
 			gone = nil // it is said in the end that something was not written
 			stop()
-		case <-draining:
-			draining = nil
-			overdue = time.After(o.drain + patience)
-		case <-overdue:
-			if out.stuck(patience) {
-				return errors.Join(append(errs, errUnread)...)
-			}
-			overdue = time.After(patience)
 		case <-hurry:
 			hurry = nil
 			errs = append(errs, quietly(statusHurried))

@@ -48,6 +48,7 @@ const (
 	keyPin    = "pin"
 	keyMade   = "made"
 	keyLines  = "lines"
+	keyOutput = "output"
 
 	keySkipped  = "skipped"
 	keySessions = "sessions"

@@ -58,6 +58,7 @@ func New(w io.Writer, o Options) *Log {
 }
 
 func sinkFor(w io.Writer, o Options) sink {
+	w = &Writer{W: w}
 	if o.Format == JSON {
 		return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: o.Level})
 	}
@@ -142,20 +143,39 @@ func (l *Log) rest() {
 		case r := <-l.queue:
 			l.line(r)
 		default:
+			l.tellLost()
 			return
 		}
 	}
 }
 
-// line writes r, and what there is to say of lines that were lost meanwhile.
-// An error has nowhere to go.
+// line writes r, and what there is to say of lines that were lost meanwhile. A line
+// that can't be written is one of them.
 func (l *Log) line(r slog.Record) {
-	l.sink.Handle(context.Background(), r)
-	if n := l.lost.Swap(0); n > 0 {
-		r := slog.NewRecord(time.Now(), slog.LevelWarn, "lost", 0)
-		r.AddAttrs(slog.Int64(keyLines, n))
-		l.sink.Handle(context.Background(), r)
+	if l.sink.Handle(context.Background(), r) != nil {
+		l.lost.Add(1)
+		return
 	}
+	l.tellLost()
+}
+
+func (l *Log) tellLost() {
+	if n := l.lost.Swap(0); n > 0 && l.sink.Handle(context.Background(), lostLine(n)) != nil {
+		l.lost.Add(n)
+	}
+}
+
+func lostLine(n int64) slog.Record {
+	r := slog.NewRecord(time.Now(), slog.LevelWarn, "lost", 0)
+	r.AddAttrs(slog.Int64(keyLines, n))
+	return r
+}
+
+// Lost writes that n lines to another output were lost.
+func (l *Log) Lost(output string, n int64) {
+	r := lostLine(n)
+	r.AddAttrs(slog.String(keyOutput, output))
+	l.put(r)
 }
 
 // Close writes what is left and ends the log. If the reader takes nothing any

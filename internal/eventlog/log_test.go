@@ -5,12 +5,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -355,5 +358,64 @@ func TestFailuresToAcceptAreSampled(t *testing.T) {
 	got := write(t, Options{Rate: 1}, failed, failed, failed)
 	if strings.Count(got, "\n") != 2 || !strings.Contains(got, "2 lines within a second: 2 accept-failed") {
 		t.Errorf("got %q", got)
+	}
+}
+
+// A faulty writer takes what its answers say: so many bytes, and an error.
+type faulty struct {
+	bytes.Buffer
+	answers []answer // after the last all is well
+}
+
+type answer struct {
+	n   int
+	err error
+}
+
+func (f *faulty) Write(p []byte) (int, error) {
+	if len(f.answers) == 0 {
+		return f.Buffer.Write(p)
+	}
+	a := f.answers[0]
+	f.answers = f.answers[1:]
+	n, _ := f.Buffer.Write(p[:a.n])
+	return n, a.err
+}
+
+// A line that can't be written is counted, one that there is no room for at the moment
+// is written, and none is joined to a part of another.
+func TestUnwrittenLinesAreCounted(t *testing.T) {
+	for _, format := range []Format{Text, JSON} {
+		for _, test := range []struct {
+			answers []answer
+			whole   int // lines, of 3
+			lost    bool
+		}{
+			{[]answer{{0, syscall.EAGAIN}, {5, syscall.EAGAIN}, {0, syscall.EAGAIN}}, 3, false},
+			{[]answer{{0, syscall.ENOSPC}}, 2, true},
+			{[]answer{{5, syscall.ENOSPC}}, 2, true},
+			{[]answer{{0, syscall.ENOSPC}, {0, syscall.ENOSPC}, {0, syscall.ENOSPC}}, 0, true},
+		} {
+			w := &faulty{answers: test.answers}
+			l := New(w, Options{Format: format})
+			for range 3 {
+				l.Event(session(liveness.Opened))
+			}
+			if err := l.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			whole, lost := 0, false
+			for line := range strings.Lines(w.String()) {
+				if strings.Count(line, "opened") == 1 && strings.Contains(line, "12") {
+					whole++
+				}
+				if strings.Contains(line, "lost") {
+					lost = strings.Contains(line, strconv.Itoa(3-test.whole)+" lines") || strings.Contains(line, fmt.Sprintf(`"lines":%d}`, 3-test.whole))
+				}
+			}
+			if whole != test.whole || lost != test.lost {
+				t.Errorf("%s, %v: %d whole lines, lost told: %v\n%s", format, test.answers, whole, lost, w)
+			}
+		}
 	}
 }

@@ -52,6 +52,8 @@ func (t *text) rest(r slog.Record) string {
 		return "after 1 session" + parts(v)
 	case has(v, keySessions):
 		return fmt.Sprintf("after %v sessions%s", v[keySessions], parts(v))
+	case has(v, keyOutput):
+		return fmt.Sprintf("%v lines to %v", v[keyLines], v[keyOutput])
 	case has(v, keyLines):
 		return fmt.Sprintf("%v lines: whoever reads them is too slow", v[keyLines])
 	}
