@@ -44,6 +44,15 @@ func dataHome(system string, getenv func(string) string) string {
 	return filepath.Join(home, ".local", "share")
 }
 
+// checkFolder refuses a folder that isn't the user's alone. One that is not there is none.
+func checkFolder(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	return checkOwner(dir, info)
+}
+
 const (
 	folderMode = 0o700
 	fileMode   = 0o600

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 const resetKeyFile = "reset.key"
@@ -20,6 +21,9 @@ func (s Store) ResetKeyFile() string { return s.file(resetKeyFile) }
 // there is none. Two sockets must not share a key (RFC 9000, section 21.11), so that of
 // each address is another one.
 func ResetKey(file, addr string) (key [32]byte, err error) {
+	if err := checkFolder(filepath.Dir(file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return key, err
+	}
 	secret, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		secret = make([]byte, len(key))

@@ -132,6 +132,9 @@ func (s Store) keep(key crypto.Signer, place func(name string, content []byte) (
 
 // load returns the key and the certificate in the folder.
 func (s Store) load() (tls.Certificate, error) {
+	if err := checkFolder(s.Dir); err != nil {
+		return tls.Certificate{}, err
+	}
 	pair, err := tls.LoadX509KeyPair(s.file(keyFile), s.file(keyFile))
 	if _, unreadable := errors.AsType[*fs.PathError](err); err != nil && !unreadable {
 		err = fmt.Errorf("%s is damaged (%w): remove the folder, and it will be made anew", s.file(keyFile), err)
