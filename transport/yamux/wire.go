@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"time"
 
 	"github.com/livenet/livenet/transport"
@@ -58,6 +59,9 @@ func (w *wire) Read(p []byte) (int, error) {
 			w.body -= uint32(len(piece))
 			w.deliver(piece)
 		case w.body > 0 || !w.in.header():
+			if w.in.full {
+				runtime.Gosched() // a flood of headers would use up the time slice of each session
+			}
 			if err := w.in.fill(p); err == io.EOF || w.goingAway && lost(err).Origin == transport.Peer {
 				// A reset is the kernel's, since something came in after they had closed.
 				return 0, w.fail(&transport.CloseError{Origin: transport.Peer, Coded: w.goingAway})
