@@ -208,7 +208,7 @@ func (c *Conn) SetPolicy(p Policy) error {
 	return s.setPolicy(p)
 }
 
-// ID is the number by which events know the connection.
+// ID is the number by which events know the session, or the stream of one of several.
 func (c *Conn) ID() uint64 { return c.state.id }
 
 // End is why the connection ended, or nil while it lives.

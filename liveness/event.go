@@ -10,7 +10,8 @@ import (
 )
 
 // An Event is one thing that happened to a listener, a session or a stream.
-// Each session and each stream has one Opened event and one Closed event.
+// Each session and each stream has one Opened event and one Closed event, in this order;
+// those of a session enclose those of its streams.
 type Event struct {
 	What EventKind
 	Time time.Time
@@ -19,7 +20,7 @@ type Event struct {
 	Transport string   // as it was named in the Config
 	Addr      net.Addr // of a listener
 
-	ID      uint64 // of the session or stream, from 1
+	ID      uint64 // of the session, or of the stream: both are counted from 1
 	Session uint64 // of a stream: the session that it belongs to
 	Kind    Kind
 	Local   net.Addr

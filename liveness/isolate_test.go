@@ -195,10 +195,9 @@ func (s slowDials) Dial(ctx context.Context, addr string) (transport.Session, er
 
 // Silent peers of yamux over TLS, with which a handshake would have to be done first.
 func TestRule14SilentPeersOfYamuxOverTLSEndTogether(t *testing.T) {
-	t.Parallel()
-	const peers = 10 * more
+	const peers = 2 * more
 	undisturbed(t, 50*ms, func(p *pulse) error {
-		w := serve(t, &Server{Config: Config{Policy: Fixed(time.Hour), Opening: 2 * sec}}, networks(t)["yamux-tls"])
+		w := serve(t, &Server{Config: Config{Policy: Fixed(time.Hour), Opening: sec}}, networks(t)["yamux-tls"])
 		defer w.end()
 		for range peers {
 			c, err := net.Dial("tcp", w.addr)
