@@ -347,7 +347,7 @@ func (c *Conn) tcpSocket() *tcpSocket {
 	}
 	s := tcpSocketOf(c.stream)
 	if s != nil {
-		s.dialed = c.dialed != nil
+		s.dialed, s.unread, s.writing = c.dialed != nil, !c.reads(), c.writes()
 	}
 	return s
 }
@@ -375,6 +375,21 @@ func (c *Conn) lastHeard() (ago time.Duration, sure, ok bool) {
 	}
 	return c.tcpSocket().lastHeard(c.state.cfg.Evidence, c.state.in.Load() > 0)
 }
+
+// reads reports whether somebody is reading, or nobody needs to any more.
+func (c *Conn) reads() bool {
+	if c.srv != nil && c.srv.Data != nil {
+		return c.bits.Load()&handling == 0
+	}
+	if !c.readLock.TryLock() {
+		return true
+	}
+	defer c.readLock.Unlock()
+	return c.framed != nil && c.framed.in.over != nil
+}
+
+// writes reports whether somebody is writing. Without a codec it isn't known.
+func (c *Conn) writes() bool { return c.framed == nil || c.framed.out.writing.Load() }
 
 func (c *Conn) ledger() *ledger {
 	switch {

@@ -52,9 +52,16 @@ func (c *Conn) pingPossible(can bool) {
 }
 
 // pingable returns how long a Ping has been possible again after a time in which
-// none could be sent; false: it was all the time, or it does not matter.
+// none could be sent, or its answer not be heard since nobody reads; false: it was all the
+// time, or it does not matter.
 func (c *Conn) pingable() (since time.Duration, limited bool) {
-	if c.dialed == nil || !c.dialed.implied {
+	if c.dialed == nil {
+		return 0, false
+	}
+	if c.mayHoldAnswer() && !c.reads() {
+		return 0, true
+	}
+	if !c.dialed.implied {
 		return 0, false
 	}
 	switch until := c.dialed.noPing.Load(); until {
@@ -65,6 +72,16 @@ func (c *Conn) pingable() (since time.Duration, limited bool) {
 	default:
 		return c.state.cfg.engine().time() - time.Duration(until), true
 	}
+}
+
+// mayHoldAnswer reports whether an answer may lie unread in a place that can't be asked.
+func (c *Conn) mayHoldAnswer() bool {
+	if c.muxed {
+		return true
+	}
+	w := c.witness()
+	_, known := w.ask()
+	return w != nil && !known
 }
 
 // exchangingHellos reports whether the connection is still being dialled.

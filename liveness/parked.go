@@ -30,6 +30,7 @@ const (
 	peerEnded                // EOF was read
 	renewedByApp             // see Renew
 	acksCount                // what the peer's kernel acknowledges is evidence
+	handling                 // Data has been called
 )
 
 func (c *Conn) isParked() bool { return c.bits.Load()&parkable != 0 }
@@ -164,7 +165,10 @@ func (c *Conn) ready() bool {
 func (c *Conn) feedPiece(b []byte, read func([]byte) (int, error)) (fed bool, err error) {
 	n, err := c.readOnce(b, read)
 	if n > 0 {
-		if err := c.srv.Data(c, b[:n]); err != nil {
+		c.bits.Or(handling)
+		err := c.srv.Data(c, b[:n])
+		c.bits.And(^uint32(handling))
+		if err != nil {
 			c.failed(err)
 			return false, nil
 		}

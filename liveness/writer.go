@@ -18,10 +18,11 @@ type writer struct {
 	conn   *Conn
 	framed *framed
 
-	mu    sync.Mutex
-	rest  *[]byte // of frames that a deadline cut short: it is sent before anything else; nil: nothing
-	ended bool    // CloseWrite was called
-	seq   uint32  // of the latest Ping
+	mu      sync.Mutex
+	rest    *[]byte     // of frames that a deadline cut short: it is sent before anything else; nil: nothing
+	ended   bool        // CloseWrite was called
+	writing atomic.Bool // the application is
+	seq     uint32      // of the latest Ping
 
 	queue      atomic.Uint32            // the control frames to be sent, beside the coder's own
 	blocked    atomic.Bool              // the peer took nothing when last tried
@@ -70,6 +71,8 @@ func (w *writer) write(p []byte) (n int, err error) {
 	if err := w.sendRest(); err != nil {
 		return 0, w.conn.writeError(err)
 	}
+	w.writing.Store(true)
+	defer w.writing.Store(false)
 	w.framed.coder.Begin()
 	b := buffers.Get().(*[]byte)
 	defer buffers.Put(b)
