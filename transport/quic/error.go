@@ -32,7 +32,10 @@ func closeError(err error) *transport.CloseError {
 		// The peer's stack closed, and not its application.
 		return &transport.CloseError{Origin: transport.Peer, Reset: e.ErrorCode != quicgo.NoError, Err: beneath(err)}
 	}
-	// An idle timeout, a handshake that took too long, the peer's violation of
+	if _, ok := errors.AsType[*quicgo.IdleTimeoutError](err); ok {
+		return &transport.CloseError{Origin: transport.Lost, Err: idled{opaque{err}}}
+	}
+	// A handshake that took too long, the peer's violation of
 	// the protocol, a broken socket.
 	return &transport.CloseError{Origin: transport.Lost, Fault: faultIn(err), Err: beneath(err)}
 }
@@ -118,6 +121,15 @@ func (o opaque) As(target any) bool { return errors.As(o.err, target) }
 func (o opaque) Is(target error) bool {
 	e, ok := errors.AsType[*quicgo.TransportError](o.err)
 	return ok && e.Remote && e.ErrorCode == quicgo.ConnectionRefused && target == syscall.ECONNREFUSED
+}
+
+// idled is the end by QUIC's idle timeout. It says whose that may have been: a peer that
+// asks for a short one ends its sessions before any policy of ours, and quic-go doesn't
+// tell what it asked for.
+type idled struct{ opaque }
+
+func (i idled) Error() string {
+	return i.opaque.Error() + ": the shorter of both ends' QUIC idle timeouts has passed"
 }
 
 // gone is why a listener that nobody closed will never accept again.

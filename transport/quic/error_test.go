@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -61,6 +62,17 @@ func TestCloseError(t *testing.T) {
 				t.Error("errors.As finds a net.Error that is a timeout")
 			}
 		})
+	}
+}
+
+// A peer's short idle timeout pre-empts the policy: the error says that it may be that.
+func TestAnIdleTimeoutNamesBothEnds(t *testing.T) {
+	err := closeError(&quicgo.IdleTimeoutError{})
+	if !strings.Contains(err.Error(), "the shorter of both ends' QUIC idle timeouts") {
+		t.Errorf("%v", err)
+	}
+	if _, ok := errors.AsType[*quicgo.IdleTimeoutError](err); !ok {
+		t.Errorf("%v has lost its type", err)
 	}
 }
 
