@@ -124,7 +124,8 @@ func (c *Conn) yield(n int) {
 // Write sends p to the peer. It never counts as a sign of the peer's life.
 func (c *Conn) Write(p []byte) (int, error) {
 	if c.framed != nil {
-		return c.framed.out.write(p)
+		n, err := c.framed.out.write(p)
+		return n, c.awaitReason(err)
 	}
 	n, err := c.stream.Write(p)
 	c.state.addOut(n)
@@ -132,6 +133,24 @@ func (c *Conn) Write(p []byte) (int, error) {
 		err = c.writeError(err)
 	}
 	return n, err
+}
+
+// awaitReason returns the end that a Read under way finds in a moment, in place of what a
+// Write saw of it: over QUIC the Close frame and the end of the peer's reading come at once.
+func (c *Conn) awaitReason(err error) error {
+	const moment = 100 * time.Millisecond
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Initiator != Peer || !e.Reason.observed() || c.End() != nil || !c.reads() {
+		return err
+	}
+	timer := time.NewTimer(moment)
+	defer timer.Stop()
+	select {
+	case <-c.Done():
+		return c.End()
+	case <-timer.C:
+		return err
+	}
 }
 
 // readError is what an error of reading from the stream means to the application.

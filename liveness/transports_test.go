@@ -259,6 +259,36 @@ func TestRule5AWriterIsTold(t *testing.T) {
 	}
 }
 
+// A Write that fails while a Read is pending gives the reason that End does.
+func TestRule8WriteSaysWhatEndSays(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"quic", "yamux"} {
+		n := networks(t)[name]
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for range 10 {
+				w := serve(t, &Server{
+					Config: Config{Policy: Sliding(time.Minute)}, Streams: Fixed(100 * ms), Codec: codec.Frame,
+					Handler: func(_ context.Context, c *Conn) { io.Copy(io.Discard, c) },
+				}, n)
+				c := w.client(Client{})
+				var reading sync.WaitGroup
+				reading.Go(func() { io.Copy(io.Discard, c) })
+				var err error
+				for b := make([]byte, 1<<10); err == nil; {
+					_, err = c.Write(b)
+				}
+				reading.Wait()
+				if !errors.Is(err, FixedDeadline) || !errors.Is(c.End(), FixedDeadline) {
+					t.Errorf("Write: %v; End: %v", err, c.End())
+				}
+				c.Close()
+				w.end()
+			}
+		})
+	}
+}
+
 func TestDrainOnEveryTransport(t *testing.T) {
 	t.Parallel()
 	eitherHandler(t, func(t *testing.T, n network) {
