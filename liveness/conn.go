@@ -366,7 +366,7 @@ func (c *Conn) tcpSocket() *tcpSocket {
 	}
 	s := tcpSocketOf(c.stream)
 	if s != nil {
-		s.dialed, s.unread, s.writing = c.dialed != nil, !c.reads(), c.writes()
+		s.dialed, s.idle, s.writing = c.dialed != nil, !c.reads(), c.writes()
 	}
 	return s
 }

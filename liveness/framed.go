@@ -79,9 +79,9 @@ func (c *Conn) mayHoldAnswer() bool {
 	if c.muxed {
 		return true
 	}
-	w := c.witness()
-	_, known := w.ask()
-	return w != nil && !known
+	s := c.tcpSocket()
+	_, known := s.info()
+	return s != nil && !known
 }
 
 // exchangingHellos reports whether the connection is still being dialled.

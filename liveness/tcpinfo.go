@@ -13,10 +13,12 @@ import (
 // acknowledgement last arrived, even if the program has not read it. The nil socket
 // knows nothing.
 type tcpSocket struct {
-	raw    syscall.RawConn
-	shared bool // the connection carries more than what is judged
-	tls    bool // a handshake comes before the data
-	dialed bool // the peer was dialled: what it sends is mostly an answer
+	raw     syscall.RawConn
+	shared  bool // the connection carries more than what is judged
+	tls     bool // a handshake comes before the data
+	dialed  bool // the peer was dialled: what it sends is mostly an answer
+	idle    bool // no one is reading from it
+	writing bool // someone may be writing to it
 }
 
 // tcpInfo is what the kernel says. Durations are too short by the precision of its
@@ -27,6 +29,8 @@ type tcpInfo struct {
 	rtt       time.Duration
 	received  bool // data has arrived at all: until then sinceData is the connection's age
 	unread    bool // data has arrived that the program has not read
+	full      bool // so much that the peer may have had no room for more
+	unsent    bool // data to be sent waits for room in the peer's window
 
 	waiting    bool // for an acknowledgement that the kernel asked for, more than once
 	windowShut bool // the peer has no room, and the latest question whether it has was answered
@@ -80,6 +84,14 @@ func (s *tcpSocket) lastHeard(kind codec.Evidence, begun bool) (ago time.Duratio
 	i, ok := s.info()
 	if !ok || !i.received {
 		return 0, false, false
+	}
+	stuck := i.unsent && s.writing // the peer doesn't take what is written to it
+	switch {
+	case !i.unread:
+	case i.full && s.idle && (s.dialed || !stuck):
+		return 0, false, true // who doesn't read can't judge
+	case kind > codec.Bytes && stuck:
+		return 0, false, false // it may be anything, and will not be read
 	}
 	// The kernel sees bytes, not messages, and on a shared connection not
 	// whose. What has been read has been judged for what it was; what has not

@@ -31,12 +31,18 @@ func (s *tcpSocket) info() (i tcpInfo, ok bool) {
 		if err != nil {
 			return
 		}
+		room, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF)
+		if err != nil {
+			return
+		}
 		i = tcpInfo{
 			sinceData: max(0, time.Duration(info.Last_data_recv)*time.Millisecond-jiffy()),
 			sinceAck:  max(0, time.Duration(min(info.Last_data_recv, info.Last_ack_recv))*time.Millisecond-jiffy()),
 			rtt:       time.Duration(info.Rtt) * time.Microsecond,
 			received:  info.Bytes_received > 0,
 			unread:    queued > 0,
+			full:      queued >= room/4, // the window is half of it, and not opened by less than half of that
+			unsent:    info.Notsent_bytes > 0,
 			waiting:   info.Probes > 1 || info.Retransmits > 1,
 			// Keepalive rests while data is queued, and the kernel asks for room ever
 			// more seldom: the latest question may have been sent just now.
