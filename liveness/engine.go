@@ -42,13 +42,11 @@ type Engine struct {
 	asleep  atomic.Int64  // the tick that the clock has fallen asleep for; 0: it hasn't
 
 	// Owned by the clock's goroutine:
-	woke    time.Duration // when it last woke
-	due     time.Duration // when it is to wake next
-	swept   int           // the shard at which to go on
-	asking  []*Lease      // that are to be probed
-	resumed time.Duration // when the latest stall ended
-	stalled time.Duration // how long it was
-	behind  time.Duration // since when the program may read what came during it, or during one just before
+	woke   time.Duration // when it last woke
+	due    time.Duration // when it is to wake next
+	swept  int           // the shard at which to go on
+	asking []*Lease      // that are to be probed
+	stall  stall         // the latest
 
 	expiries pool
 	probes   pool

@@ -373,9 +373,9 @@ func TestRule1AnEpochThatEndsDuringAJudgementLosesNoRenewal(t *testing.T) {
 			lo.Renew() // opens the next
 			return 0, false
 		}
-		e.behind, e.resumed, e.stalled = 1, e.now(), sec // so that the witness is asked
+		e.stall = stall{behind: 1, resumed: e.now(), length: sec} // so that the witness is asked
 		e.judge(l, e.now())
-		w.arrived, e.stalled = nil, 0
+		w.arrived, e.stall.length = nil, 0
 		for w.expired.Load() == nil {
 			time.Sleep(e.sleep())
 			e.turn()
@@ -407,7 +407,7 @@ func TestRule7ARenewalDuringTheTestimonyCounts(t *testing.T) {
 		}
 		time.Sleep(1005 * ms)
 		l.Renew()
-		e.behind, e.resumed, e.stalled = 1, e.now(), sec
+		e.stall = stall{behind: 1, resumed: e.now(), length: sec}
 		e.judge(l, e.now())
 		synctest.Wait()
 		if !renewed || w.expired.Load() != nil {

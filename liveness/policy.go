@@ -249,7 +249,7 @@ func patience(p Policy) (time.Duration, bool) {
 	if at == Never {
 		return 0, false
 	}
-	return at - heard, helps(p, Evidence{Age: at, Heard: heard})
+	return at - heard, !ifHeardNow(p, Evidence{Age: at, Heard: heard}).Dead
 }
 
 // bears is the longest silence that a peer may keep under p, whatever for.
@@ -291,13 +291,8 @@ func probes(p Policy, e Evidence, deadline time.Duration) bool {
 	return p.Judge(e).Probe
 }
 
-// helps reports whether a sign of life at this very moment would change p's
-// verdict that the peer is dead: whether it is a matter of silence at all.
-func helps(p Policy, e Evidence) bool { return !hopeFor(p, e).Dead }
-
-// hopeFor is what p's verdict would be if there was a sign of life at this very
-// moment.
-func hopeFor(p Policy, e Evidence) Verdict {
+// ifHeardNow is what p's verdict would be if the peer was heard at this very moment.
+func ifHeardNow(p Policy, e Evidence) Verdict {
 	e.Heard, e.Probes = e.Age, 0
 	return p.Judge(e)
 }

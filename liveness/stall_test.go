@@ -122,8 +122,8 @@ func TestRule10AStallBeforeASleepCounts(t *testing.T) {
 		time.Sleep(10 * sec)
 		time.Sleep(e.sleep())
 		e.turn()
-		if e.stalled < 10*sec-DefaultTick {
-			t.Errorf("a stall of %v, want 10 s", e.stalled)
+		if e.stall.length < 10*sec-DefaultTick {
+			t.Errorf("a stall of %v, want 10 s", e.stall.length)
 		}
 	})
 }
@@ -135,13 +135,13 @@ func TestRule10AStallDuringASleepCountsFromItsBeginning(t *testing.T) {
 		e.once.Do(e.init)
 		e.woke, e.due = e.now(), e.now()+5*sec
 		time.Sleep(5*sec + (stallTicks-1)*DefaultTick)
-		if e.wake(e.now()); e.stalled != 0 {
-			t.Errorf("a stall of %v, though it woke in time", e.stalled)
+		if e.wake(e.now()); e.stall.length != 0 {
+			t.Errorf("a stall of %v, though it woke in time", e.stall.length)
 		}
 		e.due = e.now() + 5*sec
 		time.Sleep(5*sec + stallTicks*DefaultTick)
-		if e.wake(e.now()); e.stalled < 5*sec {
-			t.Errorf("a stall of %v, want all of its sleep", e.stalled)
+		if e.wake(e.now()); e.stall.length < 5*sec {
+			t.Errorf("a stall of %v, want all of its sleep", e.stall.length)
 		}
 	})
 }
