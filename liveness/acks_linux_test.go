@@ -100,7 +100,7 @@ func TestRule9KeepaliveFollowsThePolicy(t *testing.T) {
 		}
 	}
 	check(30 * sec)
-	if err := c.SetPolicy(Sliding(6 * sec)); err != nil {
+	if err := c.Session().SetPolicy(Sliding(6 * sec)); err != nil {
 		t.Fatal(err)
 	}
 	check(6 * sec)

@@ -67,13 +67,14 @@ func (c *Conn) shut(e *ending) {
 	case e.session: // closing it ends its streams, and tells the peer the reason for all of them
 	default:
 		c.interrupt()
+		c.endStreams(e)
 		sent, flushed := c.sendClose(e, controlTime)
 		c.endWrite(e, sent, flushed)
 	}
 }
 
 // own reports whether the stream is a transport's, not one that was given to NewConn.
-func (c *Conn) own() bool { return c.srv != nil || c.dialed != nil }
+func (c *Conn) own() bool { return c.bits.Load()&foreign == 0 }
 
 func (c *Conn) shutForeign(e *ending) {
 	cut := c.truncates(e)

@@ -48,15 +48,17 @@ func NewConn(conn net.Conn, cfg *Config) *Conn {
 	if err := cfg.checkAcks(cfg.Policy); err != nil {
 		panic(err)
 	}
-	return newConn(conn, cfg, cfg.policy(cfg.Policy))
+	return newConn(conn, cfg, cfg.policy(cfg.Policy), nil)
 }
 
 // newConn puts conn under a policy that has an opening phase already.
-func newConn(conn net.Conn, cfg *Config, policy *connPolicy) *Conn {
-	c := &Conn{stream: conn}
+func newConn(conn net.Conn, cfg *Config, policy *connPolicy, srv *Server) *Conn {
+	c := &Conn{stream: conn, srv: srv}
+	c.bits.Store(foreign | unserved)
 	c.state.cfg, c.state.owner = cfg, c
 	c.state.judgeBy(policy)
 	c.state.begin()
+	c.enter()
 	c.state.announceThen(func() {})
 	return c
 }
@@ -215,28 +217,11 @@ func (c *Conn) Renew() bool {
 	return c.End() == nil
 }
 
-// SetPolicy judges the connection by p from now on, with the opening phase as it was;
-// of a stream without a policy of its own it is the session's that changes. The peer
-// isn't told: a client beats as the first policy asked. It fails for a nil p, for
-// evidence that p has no use for, and where there is no policy.
-func (c *Conn) SetPolicy(p Policy) error {
-	s := &c.state
-	if !s.judged() && s.parent != nil {
-		s = s.parent
-	}
-	return s.setPolicy(p)
-}
-
 // ID is the number by which events know the session, or the stream of one of several.
 func (c *Conn) ID() uint64 { return c.state.id }
 
 // End is why the connection ended, or nil while it lives.
-func (c *Conn) End() *Error {
-	if e := c.state.ended.Load(); e != nil {
-		return &e.Error
-	}
-	return nil
-}
+func (c *Conn) End() *Error { return c.state.endError() }
 
 // Draining is closed when either end is going away: the other one is to finish what is
 // under way, and begin nothing new. Reading and writing go on. It is closed, too, once
@@ -248,18 +233,7 @@ func (c *Conn) Done() <-chan struct{} { return c.state.signal().closed.c }
 
 // Deadline is when the connection is closed if the peer is not heard again;
 // the zero time if nothing ever closes it.
-func (c *Conn) Deadline() time.Time {
-	var first time.Time
-	for s := &c.state; s != nil; s = s.parent {
-		if !s.judged() {
-			continue
-		}
-		if d := s.lease.Deadline(); first.IsZero() || !d.IsZero() && d.Before(first) {
-			first = d
-		}
-	}
-	return first
-}
+func (c *Conn) Deadline() time.Time { return c.state.deadline() }
 
 // RTT is the latest round-trip time measured by heartbeats; 0: none yet.
 func (c *Conn) RTT() time.Duration { return time.Duration(c.state.rtt.Load()) }
@@ -371,6 +345,15 @@ func (c *Conn) tcpSocket() *tcpSocket {
 	return s
 }
 
+func (c *Conn) wire() any { return c.stream }
+
+func (c *Conn) session() transport.Session {
+	if c.dialed == nil {
+		return nil
+	}
+	return c.dialed.sess
+}
+
 func (c *Conn) judgedBy(p Policy) (sample time.Duration) {
 	evidence := c.state.cfg.Evidence
 	switch {
@@ -445,6 +428,14 @@ func (c *Conn) drain() {
 	if !c.askToFinish() {
 		c.state.end(ending{Error: Error{Reason: Draining}})
 	}
+}
+
+// retryAfter is when the peer may connect again.
+func (c *Conn) retryAfter() time.Duration {
+	if c.srv == nil {
+		return 0
+	}
+	return c.srv.RetryAfter
 }
 
 // askToFinish reports false if there is nothing to wait for.

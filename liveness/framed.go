@@ -1,6 +1,9 @@
 package liveness
 
 import (
+	"maps"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,6 +38,42 @@ type dialed struct {
 	noPing atomic.Int64
 
 	gone latch // opened when the session is closed
+
+	mu      sync.Mutex
+	streams map[*Conn]struct{} // beside the one that is the Conn's
+}
+
+// addConn counts a stream among those of the session, and ends it if that is ending.
+func (c *Conn) addConn(stream *Conn) {
+	d := c.dialed
+	d.mu.Lock()
+	if d.streams == nil {
+		d.streams = make(map[*Conn]struct{})
+	}
+	d.streams[stream] = struct{}{}
+	d.mu.Unlock()
+	if e := c.state.ended.Load(); e != nil {
+		stream.state.end(e.ofStream())
+	}
+}
+
+func (c *Conn) removeConn(stream *Conn) {
+	c.dialed.mu.Lock()
+	defer c.dialed.mu.Unlock()
+	delete(c.dialed.streams, stream)
+}
+
+// endStreams ends the other streams of a dialled session with it.
+func (c *Conn) endStreams(e *ending) {
+	if c.dialed == nil {
+		return
+	}
+	c.dialed.mu.Lock()
+	streams := slices.Collect(maps.Keys(c.dialed.streams))
+	c.dialed.mu.Unlock()
+	for _, s := range streams {
+		s.state.end(e.ofStream())
+	}
 }
 
 // stillNoPing stands for now in noPing.

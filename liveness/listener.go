@@ -1,6 +1,17 @@
 package liveness
 
-import "net"
+import (
+	"context"
+	"iter"
+	"net"
+)
+
+// A Listener puts every connection that it accepts under a policy.
+type Listener struct {
+	net.Listener
+	srv *Server // keeps the list; it does not serve
+	err error   // Accept's, if the Config can't be used
+}
 
 // NewListener puts every connection that inner accepts under cfg's policy, from
 // its accept on. The connections are of type [*Conn]. Without a policy, Accept
@@ -9,31 +20,45 @@ import "net"
 // With TLS the policy belongs beneath it: give this listener to ServeTLS of
 // net/http, or to [crypto/tls.NewListener]. The handshake is then part of the
 // opening phase, and what looks for a *tls.Conn finds one.
-func NewListener(inner net.Listener, cfg *Config) net.Listener {
-	l := &listener{Listener: inner, cfg: cfg}
-	if cfg != nil && cfg.Policy != nil {
-		l.policy = cfg.policy(cfg.Policy)
-		cfg.emit(Event{What: Listening, Addr: inner.Addr(), Policy: describe(cfg.Policy)})
+func NewListener(inner net.Listener, cfg *Config) *Listener {
+	l := &Listener{Listener: inner, srv: new(Server), err: ErrNoPolicy}
+	if cfg == nil || cfg.Policy == nil {
+		return l
 	}
+	l.srv.Config = *cfg
+	l.srv.begin()
+	l.err = cfg.checkAcks(cfg.Policy)
+	cfg.emit(Event{What: Listening, Addr: inner.Addr(), Policy: describe(cfg.Policy)})
 	return l
 }
 
-type listener struct {
-	net.Listener
-	cfg    *Config
-	policy *connPolicy
-}
-
-func (l *listener) Accept() (net.Conn, error) {
-	if l.policy == nil {
-		return nil, ErrNoPolicy
-	}
-	if err := l.cfg.checkAcks(l.cfg.Policy); err != nil {
-		return nil, err
+// Accept waits for the next connection.
+func (l *Listener) Accept() (net.Conn, error) {
+	if l.err != nil {
+		return nil, l.err
 	}
 	conn, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return newConn(conn, l.cfg, l.policy), nil
+	return newConn(conn, &l.srv.Config, l.srv.sessionPolicy.Load(), l.srv), nil
+}
+
+// Sessions are the connections that live now.
+func (l *Listener) Sessions() iter.Seq[*Session] { return l.srv.Sessions() }
+
+// Session is the connection of that number, or nil if it has ended.
+func (l *Listener) Session(id uint64) *Session { return l.srv.Session(id) }
+
+// Counts are the connections since the listener began.
+func (l *Listener) Counts() Counts { return l.srv.Counts(KindSession) }
+
+// SetPolicy is [Server.SetPolicy].
+func (l *Listener) SetPolicy(p Policy) error { return l.srv.SetPolicy(p) }
+
+// Shutdown stops accepting and waits for the connections to end. If ctx ends first, it
+// ends those that are left, for [Draining], and returns ctx's error.
+func (l *Listener) Shutdown(ctx context.Context) error {
+	l.Close()
+	return l.srv.drainConns(ctx)
 }

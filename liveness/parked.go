@@ -31,32 +31,39 @@ const (
 	renewedByApp             // see Renew
 	acksCount                // what the peer's kernel acknowledges is evidence
 	handling                 // Data has been called
+	foreign                  // the stream was given to NewConn or NewListener
+	unserved                 // no server's handler has it: it leaves its list at its end
 )
 
 func (c *Conn) isParked() bool { return c.bits.Load()&parkable != 0 }
 
-// session is the one of which c is a stream, or nil.
-func (c *Conn) session() *session {
-	if c.state.parent == nil {
-		return nil
+// A container has connections that end with it.
+type container interface {
+	addConn(c *Conn)
+	removeConn(c *Conn)
+}
+
+// container is what c is listed in, or nil.
+func (c *Conn) container() container {
+	switch {
+	case c.state.parent != nil:
+		return c.state.parent.owner.(container)
+	case c.srv != nil:
+		return c.srv
 	}
-	return c.state.parent.owner.(*session)
+	return nil
 }
 
 func (c *Conn) enter() {
-	if x := c.session(); x != nil {
-		x.enter(c)
-		return
+	if l := c.container(); l != nil {
+		l.addConn(c)
 	}
-	c.srv.enter(&c.state)
 }
 
 func (c *Conn) leave() {
-	if x := c.session(); x != nil {
-		x.leave(c)
-		return
+	if l := c.container(); l != nil {
+		l.removeConn(c)
 	}
-	c.srv.leave(&c.state)
 }
 
 // park lets go of a connection that has nothing to read until it has, or until
@@ -80,6 +87,9 @@ func (c *Conn) pause() bool {
 
 // released is the other way to the end of a parked connection.
 func (c *Conn) released() {
+	if c.bits.Load()&unserved != 0 {
+		c.leave()
+	}
 	if c.isParked() && c.bits.Or(hasEnded)&feeding == 0 {
 		c.leave()
 	}

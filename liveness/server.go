@@ -57,20 +57,26 @@ type Server struct {
 	// context has ended; 0 means [DefaultDrain].
 	Drain time.Duration
 
+	// RetryAfter is when peers that are asked to leave may connect again, where the
+	// codec can say so; 0 says nothing of that.
+	RetryAfter time.Duration
+
 	sessionPolicy, streamPolicy atomic.Pointer[connPolicy] // set by Serve; of streams, nil: the session's
 	sessionCounts, streamCounts ledger
 	lingers                     lingers
 
-	mu       sync.Mutex
-	sessions list
-	served   bool
-	draining bool
-	closed   bool
-	changed  bool // the policy
-	listener transport.Listener
-	idle     chan struct{} // closed when draining and the last session has gone
-	closeAll context.CancelFunc
-	serving  sync.WaitGroup
+	mu        sync.Mutex
+	sessions  list
+	served    bool
+	draining  bool
+	closed    bool
+	changed   bool // the policy
+	listeners []transport.Listener
+	idle      chan struct{}      // closed when draining and the last session has gone
+	done      chan struct{}      // closed when Serve has returned
+	stop      context.CancelFunc // accepting
+	patient   bool               // Shutdown, and not Drain, says how long the peers may take
+	serving   sync.WaitGroup
 }
 
 const (
@@ -93,14 +99,14 @@ func (s *Server) Counts(k Kind) Counts {
 	return s.sessionCounts.read()
 }
 
-// Serve accepts and serves sessions of l until ctx ends. Then it closes l,
-// tells the peers that it is draining, waits up to s.Drain for them to leave,
-// ends those that have not, and returns nil. It returns early, and after the
-// same farewell, with the error of a listener that fails for good. A server
-// serves once.
-func (s *Server) Serve(ctx context.Context, l transport.Listener) error {
-	defer l.Close()
-	if err := s.check(l); err != nil {
+// Serve accepts and serves the sessions of listeners until ctx ends or [Server.Shutdown]
+// is called. Then it closes the listeners, asks the peers to finish, waits for up to
+// s.Drain, or as Shutdown says, ends the sessions that are left, waits for their handlers
+// and returns nil. If a listener fails for good, Serve does the same, and returns the
+// error. A server serves once.
+func (s *Server) Serve(ctx context.Context, listeners ...transport.Listener) error {
+	defer closeListeners(listeners)
+	if err := s.check(listeners); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -108,30 +114,55 @@ func (s *Server) Serve(ctx context.Context, l transport.Listener) error {
 		s.mu.Unlock()
 		return errors.New("liveness: this Server has served before")
 	}
-	s.served, s.listener = true, l
-	s.idle = make(chan struct{})
-	s.sessionPolicy.Store(s.policy(s.Policy))
-	if s.Streams != nil {
-		s.streamPolicy.Store(s.policy(s.Streams))
-	}
+	s.begin()
+	s.listeners = listeners
 	accepting, cancel := context.WithCancel(ctx)
-	s.closeAll = cancel
-	closed := s.closed
-	s.mu.Unlock()
-	defer cancel()
-	if closed {
+	s.stop = cancel
+	if s.closed {
 		cancel()
 	}
+	s.mu.Unlock()
+	defer close(s.done)
+	defer cancel()
 
-	s.emit(Event{What: Listening, Addr: l.Addr(), Policy: describe(s.Policy)})
-	err := s.accept(accepting, context.WithoutCancel(ctx), l)
-	l.Close()
+	failed := make(chan error, len(listeners))
+	for _, l := range listeners {
+		s.emit(Event{What: Listening, Addr: l.Addr(), Policy: describe(s.Policy)})
+		go func() {
+			err := s.accept(accepting, context.WithoutCancel(ctx), l)
+			if err != nil {
+				cancel() // one server, one life
+			}
+			failed <- err
+		}()
+	}
+	var err error
+	for range listeners {
+		err = cmp.Or(err, <-failed)
+	}
+	closeListeners(listeners)
 	s.drain()
 	return err
 }
 
+// begin prepares for sessions. The lock is held, or nobody knows of s yet.
+func (s *Server) begin() {
+	s.served = true
+	s.idle, s.done = make(chan struct{}), make(chan struct{})
+	s.sessionPolicy.Store(s.policy(s.Policy))
+	if s.Streams != nil {
+		s.streamPolicy.Store(s.policy(s.Streams))
+	}
+}
+
+func closeListeners(listeners []transport.Listener) {
+	for _, l := range listeners {
+		l.Close()
+	}
+}
+
 // check finds what contradicts itself.
-func (s *Server) check(l transport.Listener) error {
+func (s *Server) check(listeners []transport.Listener) error {
 	switch {
 	case s.Policy == nil:
 		return ErrNoPolicy
@@ -147,31 +178,31 @@ func (s *Server) check(l transport.Listener) error {
 			return err
 		}
 	}
-	return s.checkPolicy(l, s.Policy)
+	return s.checkPolicy(listeners, s.Policy)
 }
 
-// checkPolicy refuses a policy that the transport would pre-empt, ending sessions for a
+// checkPolicy refuses a policy that a transport would pre-empt, ending sessions for a
 // reason of its own, or for which it asks too seldom.
-func (s *Server) checkPolicy(l transport.Listener, p Policy) error {
+func (s *Server) checkPolicy(listeners []transport.Listener, p Policy) error {
 	if p == nil {
 		return ErrNoPolicy
 	}
-	if err := cmp.Or(s.checkAcks(p), s.checkKeepAlive(l, p)); err != nil {
+	if err := s.checkAcks(p); err != nil {
 		return err
 	}
-	i, ok := transport.As[transport.Impatient](l)
-	if !ok || i.Patience() <= 0 {
-		return nil
-	}
-	if most := bears(p); most >= i.Patience() {
-		return fmt.Errorf("liveness: the transport gives up a silent session after %v, before the policy (%v) does: give it more time than %v",
-			i.Patience(), describe(p), most)
+	for _, l := range listeners {
+		if err := s.checkKeepAlive(l, p); err != nil {
+			return err
+		}
+		i, ok := transport.As[transport.Impatient](l)
+		if most := bears(p); ok && i.Patience() > 0 && most >= i.Patience() {
+			return fmt.Errorf("liveness: the transport gives up a silent session after %v, before the policy (%v) does: give it more time than %v",
+				i.Patience(), describe(p), most)
+		}
 	}
 	return nil
 }
 
-// codec returns what the streams are read by. Where bytes are not enough, auto is frame:
-// a peer without frames has nothing that counts, and breaks the protocol.
 func (s *Server) codec() codec.Codec {
 	switch {
 	case s.Codec == nil:
@@ -223,9 +254,9 @@ func (s *Server) accept(ctx, sessions context.Context, l transport.Listener) err
 // session.
 func (s *Server) admit(ctx context.Context, sess transport.Session) {
 	if sess.Multiplexed() {
-		x := newSession(ctx, s, sess)
+		x := newMultiSession(ctx, s, sess)
 		x.state.begin()
-		s.enter(&x.state)
+		s.add(&x.state)
 		x.state.announceThen(x.start)
 		return
 	}
@@ -330,9 +361,9 @@ func (p *panicked) Error() string {
 	return fmt.Sprintf("the handler panicked: %v\n%s", p.value, p.stack)
 }
 
-// enter counts a session among those that are served. If the server was closed
+// add counts a session among those that are served. If the server was closed
 // meanwhile, drain is still to come, and ends it.
-func (s *Server) enter(st *state) {
+func (s *Server) add(st *state) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sessions.add(st)
@@ -343,7 +374,7 @@ func (s *Server) enter(st *state) {
 }
 
 // SetPolicy judges the sessions by p from now on: those that there are, whatever
-// [Conn.SetPolicy] has said of them, and those to come. Clients that are there are not
+// [Session.SetPolicy] has said of them, and those to come. Clients that are there are not
 // told. It fails for a p that Serve would refuse.
 func (s *Server) SetPolicy(p Policy) error {
 	s.mu.Lock()
@@ -352,7 +383,7 @@ func (s *Server) SetPolicy(p Policy) error {
 		s.Policy = p
 		return nil
 	}
-	if err := s.checkPolicy(s.listener, p); err != nil {
+	if err := s.checkPolicy(s.listeners, p); err != nil {
 		s.mu.Unlock()
 		return err
 	}
@@ -366,8 +397,11 @@ func (s *Server) SetPolicy(p Policy) error {
 	return nil
 }
 
-// leave is for a session that has ended, and is served no more.
-func (s *Server) leave(st *state) {
+func (s *Server) addConn(c *Conn)    { s.add(&c.state) }
+func (s *Server) removeConn(c *Conn) { s.remove(&c.state) }
+
+// remove is for a session that has ended, and is served no more.
+func (s *Server) remove(st *state) {
 	defer s.serving.Done()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -403,17 +437,83 @@ func (s *Server) drain() {
 	s.emit(Event{What: DrainBegan})
 	until := time.Now().Add(wait)
 	if wait > 0 {
-		timer := time.NewTimer(wait)
-		defer timer.Stop()
 		each(left, func(st *state) { st.owner.drain() })
-		select {
-		case <-s.idle:
-		case <-timer.C:
-		}
+		s.awaitIdle(until)
 	}
 	s.endAll()
 	s.serving.Wait()
 	s.lingers.wait(max(time.Until(until), lingerShort.time))
+}
+
+// awaitIdle waits until the last session has gone, or until is past and no Shutdown gives
+// them longer.
+func (s *Server) awaitIdle(until time.Time) {
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	select {
+	case <-s.idle:
+		return
+	case <-timer.C:
+	}
+	s.mu.Lock()
+	patient := s.patient
+	s.mu.Unlock()
+	if patient {
+		<-s.idle // Shutdown ends the sessions if they take too long
+	}
+}
+
+// Shutdown makes Serve stop accepting, asks the peers to finish, and waits until all
+// sessions have ended and Serve has returned. If ctx ends first, it ends the sessions that
+// are left, for [Draining], waits a second at most for their handlers, and returns ctx's
+// error.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.patient = true
+	served, stop := s.served, s.stop
+	if !served {
+		s.closed = true // Serve, if it comes, ends at once
+	}
+	s.mu.Unlock()
+	if !served {
+		return nil
+	}
+	stop()
+	select { // done beats a context that has ended as well
+	case <-s.done:
+		return nil
+	default:
+	}
+	select {
+	case <-s.done:
+		return nil
+	case <-ctx.Done():
+	}
+	s.Close()
+	select {
+	case <-s.done:
+	case <-time.After(lingerShort.time):
+	}
+	return ctx.Err()
+}
+
+// drainConns is Shutdown for the connections of a [Listener], which have no handlers that
+// could be waited for.
+func (s *Server) drainConns(ctx context.Context) error {
+	s.mu.Lock()
+	s.draining = true
+	if s.idle == nil {
+		s.idle = make(chan struct{})
+	}
+	s.checkIdle()
+	s.mu.Unlock()
+	select {
+	case <-s.idle:
+		return nil
+	case <-ctx.Done():
+	}
+	s.endAll()
+	return ctx.Err()
 }
 
 func (s *Server) endAll() {
@@ -447,7 +547,7 @@ func each(list []*state, f func(*state)) {
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true
-	stop := s.closeAll
+	stop := s.stop
 	s.mu.Unlock()
 	if stop != nil {
 		stop()

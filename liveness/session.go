@@ -2,251 +2,190 @@ package liveness
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
-	"io"
+	"iter"
 	"net"
-	"sync"
 	"time"
 
 	"github.com/livenet/livenet/codec"
 	"github.com/livenet/livenet/transport"
 )
 
-// session is a server's side of a session that carries several streams: its
-// state, and its streams.
-type session struct {
-	srv   *Server
-	sess  transport.Session
-	state state
-	ctx   context.Context // has its handlers' values, and does not end
+// A Session is one peer, from its accept or dial to its end: over TCP one connection,
+// over QUIC and yamux a connection with all its streams. Its methods may be called by any
+// goroutine, also after its end.
+type Session state
 
-	mu    sync.Mutex
-	conns map[*Conn]struct{}
-	left  time.Duration // when a stream ended last, on the engine's clock; 0: none has
-	full  func() bool   // stops looking for the session's end while no more streams are accepted; nil: they are
-	holds int           // its state, accepting, closing, and each stream; without any the server is done with it
+// SessionStats are a session's figures at one moment.
+type SessionStats struct {
+	Age      time.Duration // since the accept, or the dial
+	Silence  time.Duration // since the peer was last heard, to a tick
+	Deadline time.Time     // of the session, if the peer is not heard again; zero: it has none
+	RTT      time.Duration // 0: not known
+	Beats    int64         // received
+	BytesIn  int64         // of the application and of framing
+	BytesOut int64
 }
 
-func newSession(ctx context.Context, s *Server, sess transport.Session) *session {
-	x := &session{srv: s, sess: sess, ctx: ctx, conns: make(map[*Conn]struct{}), holds: 2}
-	x.state.cfg, x.state.owner = &s.Config, x
-	x.state.judgeBy(s.sessionPolicy.Load())
-	return x
+func (s *Session) state() *state { return (*state)(s) }
+
+// ID is the number by which events know the session. Numbers are not used again in one
+// process.
+func (s *Session) ID() uint64 { return s.id }
+
+// Transport is the transport's name, as it was given in the Config.
+func (s *Session) Transport() string { return s.cfg.Transport }
+
+// Listener is the listener's name, as it was given in the Config; empty if the session was
+// dialled.
+func (s *Session) Listener() string { return s.cfg.Name }
+
+// LocalAddr and RemoteAddr are the addresses in use now: a QUIC client's may change.
+func (s *Session) LocalAddr() net.Addr {
+	local, _ := s.owner.addrs()
+	return local
 }
 
-// start has streams accepted until the session ends: without a goroutine, while
-// there are none, if the transport can do that.
-func (x *session) start() {
-	if a, ok := transport.As[transport.Acceptor](x.sess); ok {
-		a.WakeOnStream((*acceptor)(x))
-		return
+func (s *Session) RemoteAddr() net.Addr {
+	_, remote := s.owner.addrs()
+	return remote
+}
+
+// Policy names the policy that judges the session; empty if none does.
+func (s *Session) Policy() string {
+	if p := s.policy.Load(); p != nil {
+		return describe(p)
 	}
-	go x.accept(x.ctx)
+	return ""
 }
 
-// An acceptor is a session as whoever wakes it sees it.
-type acceptor session
+// Stats reads the session's figures.
+func (s *Session) Stats() SessionStats {
+	st := s.state()
+	return SessionStats{
+		Age: st.age(), Silence: st.silence(), Deadline: st.deadline(), RTT: time.Duration(st.rtt.Load()),
+		Beats: st.beats.Load(), BytesIn: st.in.Load(), BytesOut: st.out.Load(),
+	}
+}
 
-func (a *acceptor) Wake() { go (*session)(a).accept(passed) }
+// PeerHello is what the peer stated of itself; nil if it did not, or did so on a stream
+// of several.
+func (s *Session) PeerHello() *codec.Hello {
+	if c, ok := s.owner.(*Conn); ok {
+		return c.PeerHello()
+	}
+	return nil
+}
 
-// passed is a context that waits for nothing.
-var passed = func() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
-}()
-
-// accept serves the streams that there are until ctx ends.
-func (x *session) accept(ctx context.Context) {
-	for x.hasRoom() {
-		stream, err := x.sess.AcceptStream(ctx)
-		switch {
-		case err == nil:
-			x.serve(stream)
-		case ctx == passed && errors.Is(err, context.Canceled) && x.sess.Context().Err() == nil:
-			x.start()
-			return
-		default:
-			x.broken(err)
-			x.release()
-			return
+// TLS is the state of the session's TLS; nil if it has none, or the peer was not heard yet.
+func (s *Session) TLS() *tls.ConnectionState {
+	if s.in.Load() == 0 { // the handshake may be under way, and would be waited for
+		return nil
+	}
+	for conn := s.owner.wire(); conn != nil; {
+		if t, ok := conn.(interface{ ConnectionState() tls.ConnectionState }); ok {
+			state := t.ConnectionState()
+			return &state
 		}
+		wrapped, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		conn = wrapped.NetConn()
 	}
+	return nil
 }
 
-// hasRoom reports whether the session may have one more stream. If not, accepting
-// goes on when one has ended. Until then nobody would see the session's end.
-func (x *session) hasRoom() bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if len(x.conns) < x.srv.maxStreams() {
-		return true
-	}
-	x.full = context.AfterFunc(x.sess.Context(), func() { x.broken(nil) })
-	return false
+// SetPolicy judges the session by p from now on, with the opening phase as it was. The
+// peer isn't told: a client beats as the first policy asked. It fails for a nil p, for
+// evidence that p has no use for, and where there is no policy.
+func (s *Session) SetPolicy(p Policy) error { return s.state().setPolicy(p) }
+
+// CloseWith ends the session and its streams for a reason of the caller's. The peer is
+// told, with a few words if text isn't empty, where codec or transport can. It does not
+// wait for the peer.
+func (s *Session) CloseWith(r Reason, text string) {
+	s.state().end(ending{Error: Error{Reason: r, Text: text}, abrupt: r.abrupt()})
 }
 
-// release lets go of one of the holds.
-func (x *session) release() {
-	x.mu.Lock()
-	x.holds--
-	last := x.holds == 0
-	x.mu.Unlock()
-	if last {
-		x.srv.leave(&x.state)
-	}
+// Done is closed when the session has ended: End says why.
+func (s *Session) Done() <-chan struct{} { return s.state().signal().closed.c }
+
+// End is why the session ended, or nil while it lives.
+func (s *Session) End() *Error { return s.state().endError() }
+
+// OpenStream opens one more stream to the peer, whose bytes are the application's as they
+// are: it has no codec. It lives as long as the session at most. On a transport whose
+// session is one stream it fails with [transport.ErrSingleStream].
+func (s *Session) OpenStream(ctx context.Context) (*Conn, error) {
+	return s.stream(ctx, transport.Session.OpenStream)
 }
 
-// serve begins to serve a stream.
-func (x *session) serve(stream transport.Stream) {
-	c := x.srv.newConn(stream)
-	c.muxed = true
-	c.state.parent = &x.state
-	if p := x.srv.streamPolicy.Load(); p != nil {
-		c.state.judgeBy(p)
+// AcceptStream is OpenStream for a stream that the peer opens. A server's Handler gets
+// those of its sessions: there AcceptStream fails.
+func (s *Session) AcceptStream(ctx context.Context) (*Conn, error) {
+	if _, ok := s.owner.(*multiSession); ok {
+		return nil, errors.New("liveness: the server's handler gets the streams of its sessions")
 	}
-	if !c.serve(x.ctx) {
+	return s.stream(ctx, transport.Session.AcceptStream)
+}
+
+func (s *Session) stream(ctx context.Context, get func(transport.Session, context.Context) (transport.Stream, error)) (*Conn, error) {
+	sess := s.owner.session()
+	if sess == nil || !sess.Multiplexed() {
+		return nil, transport.ErrSingleStream
+	}
+	stream, err := get(sess, ctx)
+	if err != nil {
+		if e := s.End(); e != nil {
+			return nil, e
+		}
+		return nil, err
+	}
+	c := &Conn{stream: stream, muxed: true}
+	c.bits.Store(unserved)
+	c.state.cfg, c.state.owner, c.state.parent = s.cfg, c, s.state()
+	if x, ok := s.owner.(*multiSession); ok {
+		c.srv = x.srv
+	}
+	if !c.state.begin() {
 		stream.Close()
+		return nil, s.End()
 	}
+	c.enter()
+	c.state.announceThen(func() {})
+	return c, nil
 }
 
-// enter counts c among the session's connections, and ends it if the session is ending.
-func (x *session) enter(c *Conn) {
-	x.mu.Lock()
-	x.conns[c] = struct{}{}
-	x.holds++
-	refused := x.state.phase.Load() != open
-	x.mu.Unlock()
-	if !refused {
-		return
-	}
-	e := ending{Error: Error{Reason: Draining}}
-	if end := x.state.ended.Load(); end != nil {
-		e = end.ofStream()
-	}
-	c.state.end(e)
-}
-
-// leave is for a connection that has ended, and is served no more.
-func (x *session) leave(c *Conn) {
-	defer x.release()
-	x.mu.Lock()
-	delete(x.conns, c)
-	x.left = x.srv.engine().time()
-	wasFull := x.full
-	x.full = nil
-	x.mu.Unlock()
-	if wasFull != nil {
-		wasFull()
-		x.start()
-	}
-}
-
-// broken is the session's own end, seen by accepting.
-func (x *session) broken(err error) {
-	if cause := context.Cause(x.sess.Context()); cause != nil {
-		err = cause
-	}
-	// An EOF that a transport found beneath is the peer's end, and not an orderly one.
-	_, explained := errors.AsType[*transport.CloseError](err)
-	if explained || !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
-		x.state.note(explain(err))
-	}
-	x.state.finish()
-}
-
-// list is the session's connections.
-func (x *session) list() []*Conn {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	list := make([]*Conn, 0, len(x.conns))
-	for c := range x.conns {
-		list = append(list, c)
-	}
-	return list
-}
-
-// drain asks the peer to finish on each stream. It then closes the session: what is
-// still under way would be dropped if this end did, and nothing tells when the peer
-// has taken it. A session that has nothing under way is ended at once.
-func (x *session) drain() {
-	x.mu.Lock() // no stream enters from here on
-	x.state.reach(draining)
-	last := x.left
-	x.mu.Unlock()
-	busy := last != 0 && x.srv.engine().time()-last < lingerWhole.time
-	for _, c := range x.list() {
-		busy = c.askToFinish() || busy
-	}
-	if !busy {
-		x.state.end(ending{Error: Error{Reason: Draining}})
-	}
-}
-
-func (x *session) addrs() (local, remote net.Addr) { return x.sess.LocalAddr(), x.sess.RemoteAddr() }
-
-func (x *session) judgedBy(p Policy) (sample time.Duration) {
-	if x.srv.Evidence != codec.Acks {
-		return 0
-	}
-	return sampleEvery(x.sess, p)
-}
-
-// tcpSocket is that of the connection which carries all the streams, if it is TCP.
-func (x *session) tcpSocket() *tcpSocket {
-	s := tcpSocketOf(x.sess)
-	if s != nil {
-		s.shared = true
-	}
-	return s
-}
-
-func (x *session) lastHeard() (ago time.Duration, sure, ok bool) {
-	if x.srv.Evidence == codec.Acks && x.state.sample(x.sess, x.state.in.Load() > 0) {
-		return 0, false, true
-	}
-	return x.tcpSocket().lastHeard(x.srv.Evidence, x.state.in.Load() > 0)
-}
-
-func (x *session) ledger() *ledger { return &x.srv.sessionCounts }
-
-func (x *session) pingable() (time.Duration, bool) { return 0, false } // it judges by what the client does by itself
-
-// probe asks the peer over whichever stream can. Where its stack is asked, that does.
-func (x *session) probe() bool {
-	if x.srv.Evidence == codec.Acks {
-		if _, ok := transport.As[transport.Answerer](x.sess); ok {
-			x.state.sample(x.sess, x.state.in.Load() > 0)
-			return true
+// Sessions are the sessions that live now.
+func (s *Server) Sessions() iter.Seq[*Session] {
+	return func(yield func(*Session) bool) {
+		s.mu.Lock()
+		all := s.sessions.all()
+		s.mu.Unlock()
+		for _, st := range all {
+			if st.phase.Load() < closing && !yield((*Session)(st)) {
+				return
+			}
 		}
 	}
-	for _, c := range x.list() {
-		if c.ping() {
-			return true
-		}
-		// A stream whose window is full may have cost its time; the next one is not
-		// worth the same again, since this is asked for many sessions.
-		if c.framed != nil && c.framed.out.blocked.Load() {
-			return false
-		}
-	}
-	return true
 }
 
-// shut ends the session, and its streams with it: the transport tells the peer the
-// reason for all of them. That may wait for the peer, for as long as the transport lets
-// it: the server waits for it, and whoever ends the session does not.
-func (x *session) shut(e *ending) {
-	for _, c := range x.list() {
-		c.state.end(e.ofStream())
+// Session is the session of that number, or nil if it has ended.
+func (s *Server) Session(id uint64) *Session {
+	for x := range s.Sessions() {
+		if x.ID() == id {
+			return x
+		}
 	}
-	x.mu.Lock()
-	x.holds++
-	x.mu.Unlock()
-	go func() {
-		defer x.release()
-		closeSession(x.sess, e.Reason.Code(), e.Text, e.abrupt)
-	}()
+	return nil
 }
 
-func (x *session) released() { x.release() }
+// Session is the session that the connection is, or is a stream of.
+func (c *Conn) Session() *Session {
+	if c.state.parent != nil {
+		return (*Session)(c.state.parent)
+	}
+	return (*Session)(&c.state)
+}

@@ -24,10 +24,10 @@ func TestSetPolicyJudgesLiveLeases(t *testing.T) {
 		}
 		short, long := conn(Sliding(time.Hour)), conn(Sliding(4*sec))
 		time.Sleep(3 * sec)
-		if err := short.SetPolicy(Sliding(2 * sec)); err != nil {
+		if err := short.Session().SetPolicy(Sliding(2 * sec)); err != nil {
 			t.Error(err)
 		}
-		if err := long.SetPolicy(Sliding(10 * sec)); err != nil {
+		if err := long.Session().SetPolicy(Sliding(10 * sec)); err != nil {
 			t.Error(err)
 		}
 		began := time.Now()

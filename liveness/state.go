@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/livenet/livenet/transport"
 )
 
 // A state is that of one session or stream, from its grant to its one end. It only
@@ -56,6 +58,8 @@ type owner interface {
 	probe() bool                              // asks the peer for a sign of life
 	pingable() (since time.Duration, ok bool) // how long a Ping has been possible again; not ok: it always was
 	drain()                                   // asks the peer to finish
+	session() transport.Session               // nil: there is none
+	wire() any                                // what carries it
 	shut(*ending)                             // closes the stream, or the session
 	released()                                // the end was reported
 }
@@ -87,10 +91,7 @@ func (s *state) begin() bool {
 	if s.parent != nil && !s.parent.hold() {
 		return false
 	}
-	s.before.Store(1)
-	if s.cfg.Events != nil {
-		s.before.Store(2)
-	}
+	s.before.Store(2)
 	s.id = lastID[s.kind()].Add(1)
 	s.began = s.cfg.engine().time()
 	if l := s.owner.ledger(); l != nil {
@@ -108,13 +109,14 @@ func (s *state) begin() bool {
 func (s *state) announce() {
 	if s.cfg.Events != nil {
 		s.cfg.emit(s.event(Opened))
-		s.settle()
 	}
+	s.settle()
 }
 
 // announceThen calls announce and next, without waiting for them if they may block.
 func (s *state) announceThen(next func()) {
 	if s.cfg.Events == nil {
+		s.announce()
 		next()
 		return
 	}
@@ -261,6 +263,27 @@ func (s *state) setPolicy(p Policy) error {
 
 // describe is a policy's name.
 func describe(p Policy) string { return fmt.Sprint(p) }
+
+// deadline is when the state ends if the peer is not heard again; zero if it does not.
+func (s *state) deadline() (first time.Time) {
+	for ; s != nil; s = s.parent {
+		if !s.judged() {
+			continue
+		}
+		if d := s.lease.Deadline(); first.IsZero() || !d.IsZero() && d.Before(first) {
+			first = d
+		}
+	}
+	return first
+}
+
+// endError is why the state ended, or nil.
+func (s *state) endError() *Error {
+	if e := s.ended.Load(); e != nil {
+		return &e.Error
+	}
+	return nil
+}
 
 // judged reports whether the state has a lease of its own.
 func (s *state) judged() bool { return s.policy.Load() != nil }

@@ -194,7 +194,7 @@ func (w *writer) appendPending(b []byte) []byte {
 	queue := w.queue.Load()
 	if queue&goAwayFrame != 0 {
 		w.queue.And(^uint32(goAwayFrame))
-		b, _ = w.framed.coder.AppendGoAway(b, 0)
+		b, _ = w.framed.coder.AppendGoAway(b, w.conn.retryAfter())
 	}
 	if queue&pingFrame != 0 {
 		b = w.appendPing(b)
