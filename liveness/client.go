@@ -40,6 +40,10 @@ type Client struct {
 	// third of the policy's timeout.
 	Evidence codec.Evidence
 
+	// MinBackoff and MaxBackoff bound the wait before Reconnect dials again; 0 means
+	// [DefaultMinBackoff] and [DefaultMaxBackoff].
+	MinBackoff, MaxBackoff time.Duration
+
 	// Engine grants the leases; nil means one that the process shares.
 	Engine *Engine
 

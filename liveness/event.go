@@ -35,7 +35,8 @@ type Event struct {
 	BytesOut int64
 	RTT      time.Duration // the latest measured; 0: not known
 
-	Err error // of AcceptFailed
+	Err  error         // of AcceptFailed and Retrying
+	Wait time.Duration // of Retrying: until the next attempt
 }
 
 // String is the event in one line, for a log: what happened to whom, and of an
@@ -128,9 +129,10 @@ const (
 	Closed                        // it ended
 	AcceptFailed                  // accepting failed, and is tried again
 	DrainBegan                    // a listener stopped accepting and tells its peers
+	Retrying                      // a client's session ended or could not be had; it dials again after a wait
 )
 
-var eventNames = [...]string{"listening", "opened", "closed", "accept-failed", "draining"}
+var eventNames = [...]string{"listening", "opened", "closed", "accept-failed", "draining", "retrying"}
 
 func (k EventKind) String() string {
 	if int(k) >= len(eventNames) {

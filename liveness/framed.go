@@ -15,6 +15,7 @@ import (
 type framed struct {
 	coder codec.Coder
 	hello atomic.Pointer[codec.Hello] // the peer's
+	retry atomic.Int64                // when the peer, which is going away, wants to be dialled again
 	in    reader
 	out   writer
 }
@@ -24,6 +25,15 @@ func newFramed(c *Conn, coder codec.Coder, maxBeats int32) *framed {
 	f.in = reader{conn: c, framed: f, allowed: allowance{rate: maxBeats}}
 	f.out = writer{conn: c, framed: f}
 	return f
+}
+
+// peerRetryAfter is how long the peer, which is going away, asked to wait before it is
+// dialled again; 0: it did not.
+func (c *Conn) peerRetryAfter() time.Duration {
+	if c.framed == nil {
+		return 0
+	}
+	return time.Duration(c.framed.retry.Load())
 }
 
 // dialed is what a Conn holds beyond its stream if this end dialled it.

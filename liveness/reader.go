@@ -199,6 +199,7 @@ func (r *reader) hear(seen codec.Seen) error {
 		r.framed.hello.Store(seen.Hello)
 	}
 	if seen.GoAway != nil {
+		r.framed.retry.Store(int64(seen.GoAway.RetryAfter))
 		c.state.reach(draining)
 	}
 	out.sendPending()
