@@ -57,7 +57,7 @@ func (b *beater) sent(beat bool) {
 	}
 }
 
-func (b *beater) Policy() Policy                        { return beating(b.every) }
+func (b *beater) Policy() Policy                        { return periodic(b.every) }
 func (b *beater) Heard() (ago time.Duration, _, _ bool) { return 0, false, false }
 func (b *beater) Arrived() (time.Duration, bool)        { return 0, false }
 func (b *beater) Expire(Expiry)                         {}
@@ -65,12 +65,12 @@ func (b *beater) Expire(Expiry)                         {}
 // Probe beats. Its policy does not mind whether it could.
 func (b *beater) Probe() bool { return b.conn.ping() }
 
-// beating asks for a probe whenever nothing was sent for an interval, or a
+// periodic asks for a probe whenever the lease was not renewed for an interval, or a
 // little less: up to a tenth is taken off at random, so that many who began
-// together do not beat together.
-type beating time.Duration
+// together do not probe together.
+type periodic time.Duration
 
-func (b beating) Judge(e Evidence) Verdict {
+func (b periodic) Judge(e Evidence) Verdict {
 	every := time.Duration(b)
 	spread := mix(e.Seed + uint64(e.Heard))
 	due := after(e.Heard, every-time.Duration(spread%uint64(every/10+1)))
@@ -80,7 +80,7 @@ func (b beating) Judge(e Evidence) Verdict {
 	return JudgeAgain(due)
 }
 
-func (b beating) String() string { return fmt.Sprintf("beat every %v", time.Duration(b)) }
+func (b periodic) String() string { return fmt.Sprintf("probe every %v", time.Duration(b)) }
 
 // An allowance meters a peer's heartbeats, by the second. It saves up for as
 // long as nothing was read: after a stall of this process, or while a handler did

@@ -34,6 +34,13 @@ type Config struct {
 	// [math.MaxInt32] is as much as that.
 	MaxBeats int
 
+	// MinPace is how many bytes a second a peer must take of those that wait for it;
+	// 0 means any. It is judged over the timeout of a sliding policy, or as long as
+	// 1 KiB takes, if that is longer; and a peer that has taken less is ended with
+	// [TooSlow], within one and a half times that. What waits is what TCP has not got
+	// acknowledged, on Linux, and elsewhere what a Write has not handed over yet.
+	MinPace int
+
 	// Engine grants the leases; nil means one that the process shares. To read
 	// [Engine.Stats], set one.
 	Engine *Engine

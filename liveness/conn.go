@@ -1,6 +1,7 @@
 package liveness
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -33,6 +34,7 @@ type Conn struct {
 	srv      *Server         // nil: no server's
 	ctx      *handlerContext // nil: it has no handler
 	foreign  *[2]net.Addr    // the addresses of a NewConn's stream, once they are known
+	pacer    *pacer          // nil: the peer may be as slow as it likes
 
 	// deadlines is held to set one of the stream's: the application's calls stop when
 	// the connection ends, since from then on the closing sets them.
@@ -45,7 +47,7 @@ func NewConn(conn net.Conn, cfg *Config) *Conn {
 	if cfg == nil || cfg.Policy == nil {
 		panic("liveness: NewConn without a policy")
 	}
-	if err := cfg.checkAcks(cfg.Policy); err != nil {
+	if err := cmp.Or(cfg.checkAcks(cfg.Policy), cfg.checkPace(cfg.Policy)); err != nil {
 		panic(err)
 	}
 	return newConn(conn, cfg, cfg.policy(cfg.Policy), nil)
@@ -57,10 +59,20 @@ func newConn(conn net.Conn, cfg *Config, policy *connPolicy, srv *Server) *Conn 
 	c.bits.Store(foreign | unserved)
 	c.state.cfg, c.state.owner = cfg, c
 	c.state.judgeBy(policy)
-	c.state.begin()
+	c.begin()
 	c.enter()
 	c.state.announceThen(func() {})
 	return c
+}
+
+// begin grants the lease. False: the connection's session has ended.
+func (c *Conn) begin() bool {
+	c.pacer = newPacer(c)
+	if !c.state.begin() {
+		return false
+	}
+	c.pacer.start()
+	return true
 }
 
 // Read reads what the peer sent. It is io.EOF when the peer has ended its
@@ -129,8 +141,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 		n, err := c.framed.out.write(p)
 		return n, c.awaitReason(err)
 	}
-	n, err := c.stream.Write(p)
-	c.state.addOut(n)
+	n, err := c.send(p)
 	if err != nil {
 		err = c.writeError(err)
 	}
@@ -153,6 +164,16 @@ func (c *Conn) awaitReason(err error) error {
 	case <-timer.C:
 		return err
 	}
+}
+
+// send writes b to the stream.
+func (c *Conn) send(b []byte) (int, error) {
+	if c.pacer != nil && c.pacer.socket == nil {
+		return c.pacer.write(b)
+	}
+	n, err := c.stream.Write(b)
+	c.state.addOut(n)
+	return n, err
 }
 
 // readError is what an error of reading from the stream means to the application.

@@ -1,6 +1,7 @@
 package liveness
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"net"
@@ -27,7 +28,7 @@ func NewListener(inner net.Listener, cfg *Config) *Listener {
 	}
 	l.srv.Config = *cfg
 	l.srv.begin()
-	l.err = cfg.checkAcks(cfg.Policy)
+	l.err = cmp.Or(cfg.checkAcks(cfg.Policy), cfg.checkPace(cfg.Policy))
 	cfg.emit(Event{What: Listening, Addr: inner.Addr(), Policy: describe(cfg.Policy)})
 	return l
 }

@@ -149,7 +149,7 @@ func TestBears(t *testing.T) {
 func TestPoliciesOnlyMoveForward(t *testing.T) {
 	policies := []Policy{
 		Fixed(7 * ms), Sliding(5 * ms), Sliding(5*ms, ProbeAfter(2*ms)), Within(3 * ms), MaxAge(9*ms, 4*ms),
-		Earliest(Sliding(5*ms, ProbeAfter(2*ms)), MaxAge(9*ms, 4*ms), Within(3*ms)), beating(4 * ms),
+		Earliest(Sliding(5*ms, ProbeAfter(2*ms)), MaxAge(9*ms, 4*ms), Within(3*ms)), periodic(4 * ms),
 	}
 	for _, p := range policies {
 		for heard := time.Duration(0); heard < 12*ms; heard += ms {

@@ -187,7 +187,7 @@ func (s *Server) checkPolicy(listeners []transport.Listener, p Policy) error {
 	if p == nil {
 		return ErrNoPolicy
 	}
-	if err := s.checkAcks(p); err != nil {
+	if err := cmp.Or(s.checkAcks(p), s.checkPace(p, s.Streams)); err != nil {
 		return err
 	}
 	for _, l := range listeners {
@@ -280,7 +280,7 @@ func (c *Conn) serve(ctx context.Context) bool {
 	} else {
 		c.handled(ctx)
 	}
-	if !c.state.begin() {
+	if !c.begin() {
 		return false
 	}
 	c.enter()

@@ -149,7 +149,7 @@ func (s *Session) stream(ctx context.Context, get func(transport.Session, contex
 	if x, ok := s.owner.(*multiSession); ok {
 		c.srv = x.srv
 	}
-	if !c.state.begin() {
+	if !c.begin() {
 		stream.Close()
 		return nil, s.End()
 	}

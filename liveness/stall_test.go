@@ -2,6 +2,8 @@ package liveness
 
 import (
 	"fmt"
+	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -376,6 +378,32 @@ func TestRule10WhoHadNoRoomHasTimeToGoOn(t *testing.T) {
 				t.Errorf("killed: %+v", uploading[i].expired.Load())
 			}
 			l.Release()
+		}
+	})
+}
+
+// A peer takes nothing while this process doesn't send: its time begins again after a
+// stall.
+func TestRule10AStallIsNoPace(t *testing.T) {
+	bubble(t, func(t *testing.T, e *Engine) {
+		const timeout, stall = 4 * sec, 3 * sec
+		a, b := net.Pipe()
+		defer b.Close()
+		c := NewConn(a, &Config{Policy: Sliding(timeout), MinPace: 1000, Engine: e})
+		var renewing sync.WaitGroup
+		defer renewing.Wait()
+		renewing.Go(func() {
+			for c.Renew() {
+				time.Sleep(timeout / 8)
+			}
+		})
+		go c.Write(make([]byte, 1<<20))
+		time.Sleep(timeout / 2)
+		stopClock(e, stall)
+		resumed := time.Now()
+		<-c.Done()
+		if d := time.Since(resumed); c.End().Reason != TooSlow || d < timeout || d > timeout*3/2+5*DefaultTick {
+			t.Errorf("%v after %v", c.End(), d)
 		}
 	})
 }

@@ -53,6 +53,23 @@ func (s *tcpSocket) info() (i tcpInfo, ok bool) {
 	return i, ok && err == nil
 }
 
+// sendQueue returns how many bytes the peer's kernel has acknowledged, and how many
+// that were written it has not.
+func (s *tcpSocket) sendQueue() (acked, queued int64, ok bool) {
+	err := s.raw.Control(func(fd uintptr) {
+		if p, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL); err != nil || p != unix.IPPROTO_TCP {
+			return
+		}
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err != nil {
+			return
+		}
+		n, err := unix.IoctlGetInt(int(fd), unix.TIOCOUTQ) // later: the sum is never more than was written
+		acked, queued, ok = int64(info.Bytes_acked), int64(n), err == nil
+	})
+	return acked, queued, ok && err == nil
+}
+
 // jiffy is the step of the clock by which the kernel dates what arrives.
 var jiffy = sync.OnceValue(func() time.Duration {
 	var ts unix.Timespec

@@ -11,4 +11,6 @@ const tellsAcks = false
 // program has read must do.
 func (s *tcpSocket) info() (tcpInfo, bool) { return tcpInfo{}, false }
 
+func (s *tcpSocket) sendQueue() (acked, queued int64, ok bool) { return 0, 0, false }
+
 func (s *tcpSocket) limitBackoff(time.Duration) {}

@@ -134,8 +134,7 @@ func (w *writer) writeFrame(buf, p []byte) (int, error) {
 
 // send writes b to the stream.
 func (w *writer) send(b []byte) (int, error) {
-	n, err := w.conn.stream.Write(b)
-	w.conn.state.addOut(n)
+	n, err := w.conn.send(b)
 	w.blocked.Store(err != nil)
 	return n, err
 }

@@ -1,0 +1,49 @@
+package liveness
+
+import (
+	"runtime"
+	"testing"
+	"time"
+)
+
+// While there is more to judge than a tick has time for, the epochs keep their
+// length: what is heard meanwhile is dated as exactly as ever, and the engine
+// does not take its own work for a stall.
+func TestRule11EpochsKeepTheirLengthInAMassExpiry(t *testing.T) {
+	bubble(t, func(t *testing.T, e *Engine) {
+		n := int64(4000 * runtime.GOMAXPROCS(0)) // several batches in every shard
+		for range n {
+			e.Grant(slow{Fixed(sec), 50 * time.Microsecond}, func(Expiry) {})
+		}
+		neighbour := e.Grant(Sliding(time.Hour), func(Expiry) {})
+		time.Sleep(sec)
+		const silence = 100 * ms
+		for e.Stats().Expired < n {
+			time.Sleep(DefaultTick / 2)
+			neighbour.Renew()
+			time.Sleep(silence)
+			if d := silence - neighbour.Silence(); d > 3*DefaultTick {
+				t.Errorf("%d of %d judged: a silence is given as %v too short", e.Stats().Expired, n, d)
+			}
+		}
+		time.Sleep(2 * DefaultTick)
+		if n := e.Stats().Stalls; n != 0 {
+			t.Errorf("%d stalls", n)
+		}
+		neighbour.Release()
+	})
+}
+
+// slow is a policy that takes its time to find a peer dead.
+type slow struct {
+	Policy
+	takes time.Duration
+}
+
+func (s slow) Judge(e Evidence) Verdict {
+	v := s.Policy.Judge(e)
+	if v.Dead {
+		time.Sleep(s.takes)
+	}
+	return v
+}

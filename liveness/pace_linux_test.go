@@ -1,0 +1,44 @@
+package liveness_test
+
+import (
+	"testing"
+	"time"
+
+	. "github.com/livenet/livenet/liveness"
+)
+
+// A peer whose window stays shut is alive by what its kernel acknowledges, and too slow;
+// one for which nothing waits is neither.
+func TestMinPaceEndsAShutWindowThatAcks(t *testing.T) {
+	t.Parallel()
+	const timeout = LeastAckTimeout
+	open := func() *Conn {
+		a, d := kernelPair(t)
+		c := NewConn(a, &Config{Policy: Sliding(timeout), MinPace: 1000, Engine: new(Engine)})
+		t.Cleanup(func() { c.Close() })
+		d.Write([]byte("x"))
+		if _, err := c.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	shut, idle := open(), open()
+	began := time.Now()
+	writing := make(chan struct{})
+	go func() {
+		defer close(writing)
+		for {
+			if _, err := shut.Write(make([]byte, 1<<20)); err != nil {
+				return
+			}
+		}
+	}()
+	<-shut.Done()
+	if d := time.Since(began); shut.End().Reason != TooSlow || d < timeout || d > 2*timeout {
+		t.Errorf("the one whose window is shut: %v after %v", shut.End(), d)
+	}
+	if idle.End() != nil {
+		t.Errorf("the idle one: %v", idle.End())
+	}
+	<-writing
+}
