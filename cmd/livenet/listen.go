@@ -100,6 +100,7 @@ func (b *bound) server(o serveOptions, out *printer, log *eventlog.Log) *livenes
 			Opening:   l.Opening,
 			Evidence:  l.Counts(),
 			MaxBeats:  l.MaxBeats,
+			MinPace:   l.MinPace,
 			Events:    log.Event,
 			Name:      b.name(),
 			Transport: l.Transport,

@@ -68,6 +68,9 @@ func (l *Listener) checkPolicy(c *cli.Context) error {
 	case l.Counts() == codec.Acks && min(l.Timeout, cmp.Or(l.StreamTimeout, l.Timeout)) < liveness.LeastAckTimeout:
 		return Usage("%s needs a timeout of at least %v: kernels ask by the second", With(c, "evidence"), liveness.LeastAckTimeout)
 
+	case l.MinPace > 0 && l.Policy == Fixed && l.StreamPolicy != Sliding:
+		return Usage("%s is judged over a sliding policy's timeout: there is none", With(c, "min-pace"))
+
 	case l.MaxBeats > 0 && l.MaxBeats < l.beatsAsked(): // who does what it is asked to is not ended for it
 		return Usage("%s is too few: with this timeout clients are asked for up to %d a second", With(c, "max-beats"), l.beatsAsked())
 	}

@@ -59,6 +59,36 @@ func Number(group, name, usage string, to *int, value, least, most int) cli.Flag
 	}
 }
 
+// Size is a flag whose value is a number of bytes, such as 500, 64K, 2M or 1G, of which
+// K is 1024. Without a value it is 0.
+func Size(group, name, usage string, to *int) cli.Flag {
+	return &cli.StringFlag{
+		Name: name, Category: group, Usage: "`SIZE` " + usage,
+		Action: func(c *cli.Context, text string) (err error) {
+			if *to, err = parseSize(text); err != nil {
+				return Usage("%s %q: want a size from 0 to %dG, such as 500, 64K or 2M", Spell(c, name), text, mostSize>>30)
+			}
+			return nil
+		},
+	}
+}
+
+const mostSize = 1 << 30
+
+func parseSize(text string) (int, error) {
+	unit := 0
+	for i, suffix := range []string{"K", "M", "G"} {
+		if digits, ok := strings.CutSuffix(strings.ToUpper(text), suffix); ok {
+			text, unit = digits, 10*(i+1)
+		}
+	}
+	n, err := strconv.ParseUint(text, 10, 62)
+	if err != nil || n > mostSize>>unit {
+		return 0, strconv.ErrRange
+	}
+	return int(n << unit), nil
+}
+
 // File is a flag whose value is the name of a file.
 func File(group, name, usage string, to *string) cli.Flag {
 	return &cli.PathFlag{

@@ -32,6 +32,7 @@ type Listener struct {
 	ProbeAfter    time.Duration // 0: never
 	Evidence      string
 	MaxBeats      int
+	MinPace       int    // bytes a second; 0: any
 	StreamPolicy  string // empty: the session's policy answers for its streams
 	StreamTimeout time.Duration
 
@@ -97,6 +98,7 @@ func Flags(l *Listener, handlers []string) []cli.Flag {
 		Duration(policy, "probe-after", "ping a peer that has been silent for this long", &l.ProbeAfter, 0),
 		OneOf(policy, "evidence", "what shows that a peer lives: acks of its kernel or transport, bytes, messages or beats", &l.Evidence, evidence[codec.Bytes], evidence[codec.Acks:]...),
 		Number(policy, "max-beats", "heartbeats a second that a peer may send (default: 100, or more if the timeout asks for more)", &l.MaxBeats, 0, 1, mostBeats),
+		Size(policy, "min-pace", "bytes a second that a peer must take of those that wait for it, over the sliding policy's timeout", &l.MinPace),
 		OneOf(policy, "stream-policy", "a policy for each stream as well ("+many+")", &l.StreamPolicy, "", policies...),
 		timeout(policy, "stream-timeout", "the stream policy's timeout", &l.StreamTimeout, 0),
 

@@ -81,6 +81,10 @@ func TestSettings(t *testing.T) {
 		{"codec=line evidence=messages", func(l *Listener) bool { return l.Codec == "line" && l.Counts() == codec.Messages }},
 		{"evidence=beats", func(l *Listener) bool { return l.Counts() == codec.Beats }},
 		{"transport=yamux max-streams=7", func(l *Listener) bool { return l.MaxStreams == 7 }},
+		{"min-pace=64k", func(l *Listener) bool { return l.MinPace == 64<<10 }},
+		{"min-pace=500", func(l *Listener) bool { return l.MinPace == 500 }},
+		{"min-pace=0 policy=fixed", func(l *Listener) bool { return l.MinPace == 0 }},
+		{"min-pace=2M transport=quic policy=fixed stream-policy=sliding stream-timeout=9s", func(l *Listener) bool { return l.MinPace == 2<<20 }},
 		{"max-beats=7", func(l *Listener) bool { return l.MaxBeats == 7 }},
 		// A client that beats as it is asked to must not be ended for it.
 		{"timeout=20ms", func(l *Listener) bool { return l.MaxBeats > 3*50 }},
@@ -132,6 +136,11 @@ func TestBadSettings(t *testing.T) {
 		{"codec=raw evidence=beats", "--evidence beats makes no sense with the raw codec"},
 		{"transport=quic max-streams=0", `--max-streams "0": want a number from 1 to 1000000`},
 		{"max-streams=7", "--max-streams 7 has no effect: a session over tcp is one stream"},
+		{"min-pace=-1", `--min-pace "-1": want a size from 0 to 1G, such as 500, 64K or 2M`},
+		{"min-pace=", `--min-pace "": want a size`},
+		{"min-pace=1KB", `--min-pace "1KB": want a size`},
+		{"min-pace=1025M", `--min-pace "1025M": want a size`},
+		{"min-pace=1k policy=fixed", "--min-pace 1k is judged over a sliding policy's timeout: there is none"},
 		{"max-beats=0", `--max-beats "0": want a number from 1 to 1000000`},
 		{"max-beats=x", `--max-beats "x": want a number`},
 		{"max-beats=2 timeout=1s", "--max-beats 2 is too few"},
@@ -293,7 +302,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s has no help or no group", name)
 		}
 	}
-	const names = "listen transport policy timeout opening max-age max-age-jitter probe-after evidence stream-policy stream-timeout codec handler tls tls-cert tls-key client-ca max-beats max-streams reuse-port io reset-key"
+	const names = "listen transport policy timeout opening max-age max-age-jitter probe-after evidence stream-policy stream-timeout codec handler tls tls-cert tls-key client-ca max-beats min-pace max-streams reuse-port io reset-key"
 	want := make(map[string]bool)
 	for _, name := range strings.Fields(names) {
 		want[name] = true
