@@ -34,8 +34,8 @@
 // session is closed may be lost.
 //
 // A peer cannot be asked to stop sending on one stream. After Stream.Close it may
-// go on until it has sent half a window; then the stream is reset, and with that
-// the peer loses what it had not read.
+// go on until it has sent half a window; then the stream is reset. A peer that is this
+// package loses nothing by that; the library, as a peer, loses what it had not read.
 //
 // Cancelling: Dial, Accept, OpenStream and AcceptStream obey their context,
 // Read and Write their deadlines, and everything obeys Close. A stream that the

@@ -3,6 +3,7 @@ package yamux
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"time"
@@ -198,9 +199,10 @@ func (s *stream) end(e event, cause *transport.CloseError) {
 }
 
 // stop ends, for those who use the stream, the halves that e is the end of. The
-// first cause counts, but this end's counts above all.
+// first cause counts, but this end's counts above all. A peer that has sent its FIN and
+// then resets only wants no more: its data is complete.
 func (s *stream) stop(e event, cause error) {
-	drop := e == closeBoth || e == reset || e == peerReset || e == sessionEnd && isLocal(cause)
+	drop := e == closeBoth || e == reset || e == peerReset && s.r.err != io.EOF || e == sessionEnd && isLocal(cause)
 	if e != closeWrite && (s.r.err == nil || drop && !isLocal(s.r.err)) {
 		s.r.err = cause
 	}
