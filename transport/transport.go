@@ -88,7 +88,9 @@ type Session interface {
 // A Stream is one byte stream of a session.
 type Stream interface {
 	// Close ends both directions: what was written still reaches the peer,
-	// followed by EOF; blocked calls return at once.
+	// followed by EOF; blocked calls return at once. Where the session is this one
+	// stream, input that comes later may still cost the peer what it has not read: to a
+	// peer that goes on sending, end with CloseWrite, and read to EOF first.
 	net.Conn
 
 	// CloseWrite ends this direction: the peer reads EOF. Reading goes on.

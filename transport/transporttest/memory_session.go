@@ -20,6 +20,7 @@ type memorySession struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	cause  *transport.CloseError // how it ended; nil while it lives
+	cut    bool
 
 	streams  map[*memoryStream]struct{} // those that hold a slot
 	opened   int                        // how many of them this end opened
@@ -59,7 +60,7 @@ func Cut(s transport.Session) {
 // sever puts in the place of the peer one that never stirs.
 func (s *memorySession) sever() {
 	ghost := newMemorySession(s.memory, s.mu, s.remote, s.local)
-	ghost.peer, s.peer = s, ghost
+	ghost.peer, s.peer, s.cut = s, ghost, true
 	for st := range s.streams {
 		into := &half{fin: st.out.fin, refused: st.out.refused}
 		st.peer = &memoryStream{session: ghost, peer: st, in: into, out: st.in}
@@ -112,6 +113,13 @@ func (s *memorySession) AcceptStream(ctx context.Context) (transport.Stream, err
 		}
 		s.changed.wait(s.mu, ctx.Done(), time.Time{})
 	}
+}
+
+// Answered asks the peer, which answers at once.
+func (s *memorySession) Answered() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cause == nil && !s.cut
 }
 
 func (s *memorySession) Multiplexed() bool        { return true }

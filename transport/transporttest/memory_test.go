@@ -30,6 +30,7 @@ func TestMemory(t *testing.T) {
 		Resets:       true,
 		SessionCodes: true,
 		StreamCodes:  true,
+		Cut:          func(client, _ transport.Session) { transporttest.Cut(client) },
 	})
 }
 

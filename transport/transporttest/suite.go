@@ -29,12 +29,19 @@ type Config struct {
 
 	// StreamCodes says that the code of Stream.Reset reaches the peer.
 	StreamCodes bool
+
+	// Cut makes the link between the two ends of a session go dead silent, as [Cut]
+	// does; nil: there is no way to. Without it a peer that closes its session has to
+	// do for one that has gone.
+	Cut func(client, server transport.Session)
 }
 
 // Run runs the suite, one subtest for each promise. A subtest fails too if it
 // leaves a goroutine or, where /proc tells, a descriptor behind; so nothing
 // else may run at the same time in the process. Streams that are a
-// [transport.Waiter] or [transport.Pollable] are held to that, too.
+// [transport.Waiter] or [transport.Pollable], and sessions that are a
+// [transport.Answerer], are held to that, too. Of TCP connections nothing may be left in
+// the kernel after a reset, which /proc tells as well.
 func Run(t *testing.T, c Config) {
 	startPoller()
 	for _, test := range []struct {
@@ -47,6 +54,7 @@ func Run(t *testing.T, c Config) {
 		{name: "HalfClose", run: testHalfClose, only: true},
 		{name: "EOF", run: testEOF, only: true},
 		{name: "CloseDelivers", run: testCloseDelivers, only: true},
+		{name: "PoliteEnd", run: testPoliteEnd, only: true},
 		{name: "SingleStream", run: testSingleStream, only: !c.Multiplexes},
 		{name: "ManyStreams", run: testManyStreams, only: c.Multiplexes},
 		{name: "CancelAccept", run: testCancelAccept, only: true},
@@ -57,11 +65,14 @@ func Run(t *testing.T, c Config) {
 		{name: "SessionClose", run: testSessionClose, only: true},
 		{name: "SessionCloseEndsStreams", run: testSessionCloseEndsStreams, only: true},
 		{name: "Reset", run: testReset, only: true},
+		{name: "ResetDrops", run: testResetDrops, only: true},
 		{name: "Unblocks", run: testUnblocks, only: true},
 		{name: "PeerVanishes", run: testPeerVanishes, only: true},
 		{name: "WaitRead", run: testWaitRead, only: true},
 		{name: "Poll", run: testPoll, only: true},
 		{name: "Slots", run: testSlots, only: true},
+		{name: "Answerer", run: testAnswerer, only: true},
+		{name: "KeepAlive", run: testKeepAlive, only: true},
 		{name: "ListenerClose", run: testListenerClose, only: true},
 		{name: "Idempotent", run: testIdempotent, only: true},
 	} {
