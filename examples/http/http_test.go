@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"log"
@@ -21,6 +22,7 @@ import (
 
 func TestMain(m *testing.M) {
 	log.SetOutput(io.Discard)
+	flag.Set("test.parallel", "16") // the parallel ones wait more than they work
 	goleak.VerifyTestMain(m)
 }
 
