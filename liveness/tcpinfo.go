@@ -33,7 +33,7 @@ type tcpInfo struct {
 	unsent    bool // data to be sent waits for room in the peer's window
 
 	waiting    bool // for an acknowledgement that the kernel asked for, more than once
-	windowShut bool // the peer has no room, and the latest question whether it has was answered
+	seldomAsks bool // the peer has no room, and this kernel asks whether it has ever more seldom
 }
 
 // tcpSocketOf finds the TCP connection beneath conn, through the NetConn methods
@@ -114,9 +114,9 @@ func (s *tcpSocket) lastAcked(begun bool) (ago time.Duration, sure, ok bool) {
 	switch {
 	case !known:
 		return 0, true, begun
-	case !i.received && !begun:
+	case !begun && (!i.received || s.tls && !i.unread):
 		return 0, false, false
-	case i.windowShut:
+	case i.seldomAsks && !i.waiting: // it may have been asked just now
 		return 0, true, true
 	}
 	return i.sinceAck, i.waiting, true

@@ -44,9 +44,8 @@ func (s *tcpSocket) info() (i tcpInfo, ok bool) {
 			full:      queued >= room/4, // the window is half of it, and not opened by less than half of that
 			unsent:    info.Notsent_bytes > 0,
 			waiting:   info.Probes > 1 || info.Retransmits > 1,
-			// Keepalive rests while data is queued, and the kernel asks for room ever
-			// more seldom: the latest question may have been sent just now.
-			windowShut: info.Notsent_bytes > 0 && info.Unacked == 0 && info.Probes < 2,
+			// Keepalive rests while data is queued.
+			seldomAsks: info.Notsent_bytes > 0 && info.Unacked == 0 && !limitsBackoff(int(fd)),
 		}
 		ok = true
 	})
@@ -89,4 +88,10 @@ func (s *tcpSocket) limitBackoff(d time.Duration) {
 	s.raw.Control(func(fd uintptr) {
 		unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, tcpRTOMaxMS, int(min(max(d, least), most)/time.Millisecond))
 	})
+}
+
+// limitsBackoff reports whether the kernel has what limitBackoff sets.
+func limitsBackoff(fd int) bool {
+	_, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, tcpRTOMaxMS)
+	return err == nil
 }

@@ -287,17 +287,20 @@ func TestRule10AServerThatWasNotAskedIsNotSilent(t *testing.T) {
 // Under TLS, what the kernel has seen is a handshake, until something has been read.
 func TestRule4AHandshakeIsNoEvidence(t *testing.T) {
 	t.Parallel()
-	for _, parked := range []bool{true, false} {
-		t.Run(fmt.Sprintf("parked %v", parked), func(t *testing.T) {
+	for _, test := range []struct {
+		parked   bool
+		evidence codec.Evidence
+	}{{true, codec.Bytes}, {false, codec.Bytes}, {true, codec.Acks}, {false, codec.Acks}} {
+		t.Run(fmt.Sprintf("parked %v, evidence %d", test.parked, test.evidence), func(t *testing.T) {
 			t.Parallel()
 			serverTLS, _ := transporttest.Certificates(t)
-			srv := &Server{Config: Config{Policy: Sliding(5 * sec), Opening: sec}}
-			if parked {
+			srv := &Server{Config: Config{Policy: Sliding(5 * sec), Opening: sec, Evidence: test.evidence}}
+			if test.parked {
 				srv.Data = echoData
 			} else {
 				srv.Handler = echo
 			}
-			w := serve(t, srv, tcp.Transport{TLS: serverTLS, Parked: parked})
+			w := serve(t, srv, tcp.Transport{TLS: serverTLS, Parked: test.parked})
 			defer w.end()
 			conn, err := net.Dial("tcp", w.addr)
 			if err != nil {
