@@ -19,9 +19,10 @@ import (
 // A crew is the workers of an experiment, as the coordinator sees them. They die
 // with ctx.
 type crew struct {
-	ctx     context.Context
-	stderr  io.Writer
-	workers []*worker
+	ctx      context.Context
+	stderr   io.Writer
+	isolated bool // each worker has a network namespace of its own, which goes with it
+	workers  []*worker
 }
 
 // A worker is one process. One goroutine at a time gives it orders.
@@ -61,6 +62,9 @@ func (c *crew) start(name string, o order) (*worker, error) {
 	cmd.WaitDelay = time.Second
 	// A worker that is stopped does not read that its stdin has ended.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if c.isolated {
+		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWNET
+	}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err

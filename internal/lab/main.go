@@ -22,6 +22,8 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/livenet/livenet/liveness"
 )
 
 func main() {
@@ -57,7 +59,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	app := &cli.App{
 		Name:           "lab",
 		Usage:          "measure what livenet costs and what it withstands",
-		Commands:       []*cli.Command{renewCommand(), echoCommand(), holdCommand(), churnCommand(), stallCommand(), failCommand(), peersCommand()},
+		Commands:       []*cli.Command{renewCommand(), echoCommand(), holdCommand(), churnCommand(), stallCommand(), failCommand(), detectCommand(), peersCommand()},
 		Writer:         stdout,
 		ErrWriter:      stderr,
 		Metadata:       map[string]any{"stdout": stdout, "stderr": stderr},
@@ -369,6 +371,30 @@ func failCommand() *cli.Command {
 			return none, err
 		}
 		return l.fail(c.Context, s)
+	})
+}
+
+func detectCommand() *cli.Command {
+	return experiment(cli.Command{
+		Name: "detect", Usage: "lose peers in every way, in network namespaces (root): when does the server find out?",
+		Flags: []cli.Flag{
+			span("timeout", 3*time.Second, "the servers' sliding policy; 3s at least"),
+			span("hold", 9*time.Second, "how long the peers live before"),
+		},
+	}, func(c *cli.Context, l *lab) (output, error) {
+		s := detectSettings{Timeout: c.Duration("timeout")}
+		s.Hold, s.Watch = spanOf(c, "hold", s.Timeout), 2*s.Timeout
+		if s.Timeout < liveness.LeastAckTimeout {
+			return none, fmt.Errorf("--timeout %v: acks need %v", s.Timeout, liveness.LeastAckTimeout)
+		}
+		if c.Bool("small") {
+			s.Watch = s.Timeout * 3 / 2
+		}
+		if why := cannotIsolate(); why != "" {
+			fmt.Fprintln(l.stderr, "detect is skipped:", why)
+			return none, nil
+		}
+		return l.detect(c.Context, s)
 	})
 }
 

@@ -30,6 +30,10 @@ type order struct {
 	Dial  *dialTask  `json:",omitempty"`
 	Churn *churnTask `json:",omitempty"`
 
+	Detect  *detectTask  `json:",omitempty"`
+	IP      []string     `json:",omitempty"` // of a detection: what command ip is to do in the worker's network
+	Connect *connectTask `json:",omitempty"` // a detection's peers
+
 	Open    int      `json:",omitempty"` // client: open so many more sessions
 	Await   int      `json:",omitempty"` // server: wait until so many sessions live
 	Silence *silence `json:",omitempty"` // client
@@ -56,6 +60,7 @@ type answer struct {
 	Server *serverState `json:",omitempty"`
 	Client *clientState `json:",omitempty"`
 	Churn  *churnState  `json:",omitempty"`
+	Detect *detectState `json:",omitempty"`
 }
 
 // A role is what a worker is. obey is called for one order at a time.
@@ -110,6 +115,8 @@ func newRole(o order, a *answer) (role, error) {
 		return newClient(*o.Dial)
 	case o.Churn != nil:
 		return newChurner(*o.Churn)
+	case o.Detect != nil:
+		return newDetector(*o.Detect, a)
 	}
 	return nil, errors.New("the first order makes nothing of the worker")
 }
