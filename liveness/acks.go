@@ -32,24 +32,26 @@ func (c *Conn) watchAcks(p Policy) {
 		return
 	}
 	tcp, _ := unwrapTCP(c.stream)
-	if tcp == nil || tcp.SetKeepAliveConfig(keepAlive(d)) != nil {
+	socket := tcpSocketOf(c.stream)
+	_, known := socket.info()
+	if socket == nil || tcp.SetKeepAliveConfig(keepAlive(d, !known)) != nil {
 		return
 	}
-	tcpSocketOf(c.stream).limitBackoff(d / 3)
+	socket.limitBackoff(d / 3)
 	c.bits.Or(acksCount)
 }
 
-// keepAlive asks an idle peer after a third of timeout, and then every sixth. Where
-// this end can't see the answers the kernel gives the peer up at the timeout;
-// elsewhere long after it, so as not to pre-empt the policy.
-func keepAlive(timeout time.Duration) net.KeepAliveConfig {
+// keepAlive asks an idle peer after a third of timeout, and then every sixth. The kernel
+// gives the peer up at the timeout if it judges, since this end can't see the answers;
+// otherwise long after it, so as not to pre-empt the policy.
+func keepAlive(timeout time.Duration, kernelJudges bool) net.KeepAliveConfig {
 	k := net.KeepAliveConfig{
 		Enable:   true,
 		Idle:     max(timeout/3, time.Second).Truncate(time.Second),
 		Interval: max(timeout/6, time.Second).Truncate(time.Second),
 	}
 	k.Count = int((timeout - k.Idle + k.Interval - 1) / k.Interval)
-	if tellsAcks {
+	if !kernelJudges {
 		k.Count = min(4*k.Count, 127)
 	}
 	return k

@@ -3,6 +3,11 @@ package liveness
 import (
 	"net"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/livenet/livenet/codec"
 )
 
 // What came on a connection that several streams share may be of any of them: it
@@ -63,5 +68,33 @@ func TestRule10APathIsNoWitness(t *testing.T) {
 		if _, ok := tcpSocketOf(conn).info(); ok == several {
 			t.Errorf("over several paths: %v; a witness: %v", several, ok)
 		}
+		checkKeepAliveJudges(t, conn, several)
+	}
+}
+
+// Where the kernel judges by keepalive, it does so at the timeout; elsewhere not before
+// the policy has.
+func checkKeepAliveJudges(t *testing.T, conn net.Conn, judges bool) {
+	t.Helper()
+	const timeout = 6 * time.Second
+	c := NewConn(conn, &Config{Policy: Sliding(timeout), Evidence: codec.Acks, Engine: new(Engine)})
+	defer c.Close()
+	if c.bits.Load()&acksCount == 0 {
+		t.Skip("this kernel has no keepalive for multipath TCP")
+	}
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := func(option int) (n int) {
+		raw.Control(func(fd uintptr) { n, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, option) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	gives := time.Duration(get(unix.TCP_KEEPIDLE)+get(unix.TCP_KEEPINTVL)*get(unix.TCP_KEEPCNT)) * time.Second
+	if judges && gives != timeout || !judges && gives < 2*timeout {
+		t.Errorf("the kernel judges: %v; it gives up after %v", judges, gives)
 	}
 }

@@ -7,9 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tellsAcks says that info knows when the peer last acknowledged something.
-const tellsAcks = true
-
 // info reads TCP_INFO, and whether input is queued.
 //
 // The kernel dates what arrives in jiffies, so an age is known to a jiffy only: one is

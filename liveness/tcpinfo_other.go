@@ -4,9 +4,6 @@ package liveness
 
 import "time"
 
-// tellsAcks says that info knows when the peer last acknowledged something.
-const tellsAcks = false
-
 // info has no answer: other systems don't tell when data last arrived. What the
 // program has read must do.
 func (s *tcpSocket) info() (tcpInfo, bool) { return tcpInfo{}, false }
