@@ -1,8 +1,11 @@
 package liveness
 
 import (
+	"net"
 	"testing"
 	"time"
+
+	"github.com/livenet/livenet/codec"
 )
 
 // BenchmarkRenew compares what a sign of life costs: with a lease, and with
@@ -65,4 +68,33 @@ func BenchmarkGrantRelease(b *testing.B) {
 			}
 		})
 	})
+}
+
+// BenchmarkAcked is what a judgement under acks costs beyond one under bytes: to ask the
+// kernel when the peer last answered.
+func BenchmarkAcked(b *testing.B) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	d, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer d.Close()
+	a, err := l.Accept()
+	if err != nil {
+		b.Fatal(err)
+	}
+	c := NewConn(a, &Config{Policy: Sliding(time.Hour), Evidence: codec.Acks, Engine: new(Engine)})
+	defer c.Close()
+	d.Write([]byte("x"))
+	c.Read(make([]byte, 1))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, ok := c.lastHeard(); !ok {
+			b.Fatal("the kernel knows nothing")
+		}
+	}
 }

@@ -2,7 +2,6 @@ package liveness_test
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
 	"strconv"

@@ -28,8 +28,6 @@ type tcpInfo struct {
 	sinceAck  time.Duration // since anything did: data, or an acknowledgement
 	rtt       time.Duration
 	received  bool // data has arrived at all: until then sinceData is the connection's age
-	unread    bool // data has arrived that the program has not read
-	full      bool // so much that the peer may have had no room for more
 	unsent    bool // data to be sent waits for room in the peer's window
 
 	waiting    bool // for an acknowledgement that the kernel asked for, more than once
@@ -86,9 +84,10 @@ func (s *tcpSocket) lastHeard(kind codec.Evidence, begun bool) (ago time.Duratio
 		return 0, false, false
 	}
 	stuck := i.unsent && s.writing // the peer doesn't take what is written to it
+	unread, full := s.unread()
 	switch {
-	case !i.unread:
-	case i.full && s.idle && (s.dialed || !stuck):
+	case !unread:
+	case full && s.idle && (s.dialed || !stuck):
 		return 0, false, true // who doesn't read can't judge
 	case kind > codec.Bytes && stuck:
 		return 0, false, false // it may be anything, and will not be read
@@ -96,10 +95,10 @@ func (s *tcpSocket) lastHeard(kind codec.Evidence, begun bool) (ago time.Duratio
 	// The kernel sees bytes, not messages, and on a shared connection not
 	// whose. What has been read has been judged for what it was; what has not
 	// been read is taken for the best that it may be.
-	if (kind > codec.Bytes || s.shared || s.tls && !begun) && !i.unread {
+	if (kind > codec.Bytes || s.shared || s.tls && !begun) && !unread {
 		return 0, false, false
 	}
-	return i.sinceData, !i.unread && !s.dialed, true
+	return i.sinceData, !unread && !s.dialed, true
 }
 
 // lastAcked is lastHeard where every answer of the peer's kernel counts, once the peer
@@ -114,8 +113,13 @@ func (s *tcpSocket) lastAcked(begun bool) (ago time.Duration, sure, ok bool) {
 	switch {
 	case !known:
 		return 0, true, begun
-	case !begun && (!i.received || s.tls && !i.unread):
+	case !begun && !i.received:
 		return 0, false, false
+	case !begun && s.tls:
+		if unread, _ := s.unread(); !unread {
+			return 0, false, false
+		}
+		return i.sinceAck, i.waiting, true
 	case i.seldomAsks && !i.waiting: // it may have been asked just now
 		return 0, true, true
 	}

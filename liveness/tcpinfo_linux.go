@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// info reads TCP_INFO, and whether input is queued.
+// info reads TCP_INFO.
 //
 // The kernel dates what arrives in jiffies, so an age is known to a jiffy only: one is
 // taken off. Of a multipath connection it tells of the first path only, which says
@@ -24,21 +24,11 @@ func (s *tcpSocket) info() (i tcpInfo, ok bool) {
 		if err != nil {
 			return
 		}
-		queued, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
-		if err != nil {
-			return
-		}
-		room, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF)
-		if err != nil {
-			return
-		}
 		i = tcpInfo{
 			sinceData: max(0, time.Duration(info.Last_data_recv)*time.Millisecond-jiffy()),
 			sinceAck:  max(0, time.Duration(min(info.Last_data_recv, info.Last_ack_recv))*time.Millisecond-jiffy()),
 			rtt:       time.Duration(info.Rtt) * time.Microsecond,
 			received:  info.Bytes_received > 0,
-			unread:    queued > 0,
-			full:      queued >= room/4, // the window is half of it, and not opened by less than half of that
 			unsent:    info.Notsent_bytes > 0,
 			waiting:   info.Probes > 1 || info.Retransmits > 1,
 			// Keepalive rests while data is queued.
@@ -64,6 +54,18 @@ func (s *tcpSocket) sendQueue() (acked, queued int64, ok bool) {
 		acked, queued, ok = int64(info.Bytes_acked), int64(n), err == nil
 	})
 	return acked, queued, ok && err == nil
+}
+
+// unread reports whether data has arrived that the program has not read, and whether it
+// is so much that the peer may have had no room for more.
+func (s *tcpSocket) unread() (some, full bool) {
+	s.raw.Control(func(fd uintptr) {
+		queued, _ := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
+		room, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF)
+		// The window is half of the room, and not opened by less than half of that.
+		some, full = queued > 0, err == nil && queued >= room/4
+	})
+	return some, full
 }
 
 // jiffy is the step of the clock by which the kernel dates what arrives.
