@@ -21,6 +21,7 @@ type holdSettings struct {
 	For       time.Duration `json:"for_ns"`
 	Settle    time.Duration `json:"settle_ns"` // before each measurement
 	NoStream  bool          `json:"no_stream,omitempty"`
+	Acks      bool          `json:"acks,omitempty"` // are what keeps sessions alive
 	Echo      bool          `json:"echo,omitempty"`
 	Buffer    int           `json:"-"` // of a handler
 	Sockets   bool          `json:"-"` // raw clients, where the protocol allows for them
@@ -180,7 +181,7 @@ func (c *crew) startPairs(n int, s holdSettings) ([]pair, error) {
 		p := pair{sessions: s.Sessions*(i+1)/n - s.Sessions*i/n}
 		var err error
 		p.server, err = c.start(fmt.Sprintf("server %d", i+1), order{Serve: &serveTask{
-			Rival: s.Rival, Beat: s.Beat, Transport: s.Transport, Codec: s.Codec, IO: s.IO, Buffer: s.Buffer, Timeout: s.Timeout, Echo: s.Echo,
+			Rival: s.Rival, Beat: s.Beat, Transport: s.Transport, Codec: s.Codec, IO: s.IO, Buffer: s.Buffer, Timeout: s.Timeout, Echo: s.Echo, Acks: s.Acks,
 		}})
 		if err != nil {
 			return nil, err

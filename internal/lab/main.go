@@ -243,6 +243,7 @@ func holdCommand() *cli.Command {
 			count("sessions", 10_000, 2, 1_000_000, "how many"),
 			span("beat", 10*time.Second, "each session beats once in it"),
 			span("timeout", 30*time.Second, "the servers' sliding policy"),
+			choice("evidence", "what keeps a session alive; with acks of its kernel it sends nothing (tcp)", "bytes", "acks"),
 			span("for", 10*time.Second, "how long they are held"),
 			&cli.BoolFlag{Name: "no-stream", Usage: "yamux: sessions without a stream, which do not beat"},
 			&cli.StringFlag{Name: "profile", Usage: "write the first server's cpu.pprof and heap.pprof to this `FOLDER`"},
@@ -259,13 +260,19 @@ func holdCommand() *cli.Command {
 			}
 			s.Timeout = max(s.Timeout, longest)
 		}
+		if c.String("evidence") == "acks" {
+			if s.Transport != "tcp" {
+				return none, errors.New("--evidence acks is for tcp")
+			}
+			s.Acks, s.Beat = true, longest
+		}
 		if c.Bool("small") {
 			s.Settle = 10 * time.Millisecond
 		}
 		if err := bounded(s.Transport, s.Codec, s.Sessions); err != nil {
 			return none, err
 		}
-		if s.Timeout <= s.Beat {
+		if s.Timeout <= s.Beat && !s.Acks {
 			return none, fmt.Errorf("a timeout of %v must be longer than a beat of %v", s.Timeout, s.Beat)
 		}
 		return l.hold(c.Context, s)

@@ -45,6 +45,7 @@ func TestExperiments(t *testing.T) {
 		"hold --codec raw",
 		"hold --codec raw --io goroutine",
 		"hold --io handler",
+		"hold --evidence acks --timeout 3s --for 4s",
 		"hold --transport tls",
 		"hold --transport yamux",
 		"hold --transport yamux --no-stream",
@@ -61,6 +62,7 @@ func TestExperiments(t *testing.T) {
 		"stall --by clients --timeout 1s --transport quic",
 		"stall --by repeat",
 		"stall --by cgroup",
+		"detect",
 		"fail",
 		"fail --transport yamux",
 		"fail --transport quic",
@@ -72,6 +74,11 @@ func TestExperiments(t *testing.T) {
 			if strings.Contains(line, byCgroup) {
 				if _, _, err := cgroupRoot(); err != nil {
 					t.Skip(err)
+				}
+			}
+			if strings.HasPrefix(line, "detect") {
+				if why := cannotIsolate(); why != "" {
+					t.Skip(why)
 				}
 			}
 			out, err := runLab(t, line+" --small --json")
@@ -198,6 +205,8 @@ func TestBadUsage(t *testing.T) {
 		"hold --codec raw --transport yamux":     "--codec raw is for tcp: other clients beat in frames",
 		"hold --timeout 1s":                      "a timeout of 1s must be longer than a beat of 10s",
 		"hold --no-stream":                       "--no-stream is for yamux",
+		"hold --evidence acks --transport tls":   "--evidence acks is for tcp",
+		"detect --timeout 2s":                    "--timeout 2s: acks need 3s",
 		"stall --dead 10 --sessions 10":          "of 10 sessions 10 are to be silent: none would beat",
 		"stall --stops 0":                        "--stops 0: want more than 0, and 1h0m0s at most",
 		"echo --for 2h":                          "--for 2h0m0s: want 10ms to 1h0m0s",

@@ -25,6 +25,7 @@ type serveTask struct {
 	Timeout     time.Duration // of its sliding policy
 	Borne       time.Duration // longest silence that the transport must bear, if longer
 	Echo        bool          // data is sent back
+	Acks        bool          // of its peers are evidence
 	Unprotected bool          // it takes its own stalls for its peers' silence
 	Slow        time.Duration // what whoever is told of an end takes over it
 }
@@ -90,6 +91,9 @@ func newServer(t serveTask) (*liveness.Server, error) {
 		policy = &unprotected{Policy: policy}
 	}
 	srv := &liveness.Server{Config: liveness.Config{Policy: policy, Engine: new(liveness.Engine)}, Codec: code}
+	if t.Acks {
+		srv.Evidence = codec.Acks
+	}
 	data := func(*liveness.Conn, []byte) error { return nil }
 	if t.Echo {
 		data = func(c *liveness.Conn, p []byte) error { _, err := c.Write(p); return err }
