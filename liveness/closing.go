@@ -126,7 +126,7 @@ func (c *Conn) interrupt() {
 // should be sent. A peer that was never heard may be in the middle of a handshake,
 // which is not waited for.
 func (c *Conn) sendClose(e *ending, d time.Duration) (sent, flushed bool) {
-	if c.framed == nil || e.Initiator == Peer && e.Reason != PeerClosed || c.state.in.Load() == 0 {
+	if c.framed == nil || e.heard || c.state.in.Load() == 0 {
 		return false, true
 	}
 	w := &c.framed.out
@@ -152,7 +152,7 @@ func (c *Conn) endWrite(e *ending, sent, flushed bool) {
 	switch {
 	case c.muxed && c.dialed == nil:
 		switch {
-		case sent || flushed && e.whole() || e.Initiator == Peer:
+		case sent || flushed && e.whole() || e.heard:
 			c.close(e)
 		case flushed || e.abrupt:
 			s.Reset(e.Reason.Code()) // which tells the reason
@@ -269,7 +269,7 @@ func (c *Conn) close(e *ending) {
 		return
 	}
 	code, text := e.Reason.Code(), e.Text
-	if c.muxed && e.Initiator == Peer { // it has ended the stream; the session ends because it is not needed any more
+	if c.muxed && e.heard { // it has ended the stream; the session ends because it is not needed any more
 		code, text = Done.Code(), ""
 	}
 	end := func() {

@@ -189,7 +189,7 @@ func (c *Conn) readError(err error) error {
 	case e == nil:
 		return err
 	case c.exchangingHellos():
-		return c.state.note(e)
+		return &c.state.note(heard(e)).Error
 	}
 	return c.state.fail(e)
 }
@@ -203,7 +203,7 @@ func (c *Conn) writeError(err error) error {
 	case e == nil:
 		return err
 	}
-	return c.state.note(e)
+	return &c.state.note(heard(e)).Error
 }
 
 // found is how a connection that has not ended ends by an error of the stream; nil: it
@@ -212,11 +212,14 @@ func (c *Conn) found(err error) *Error {
 	var closed *transport.CloseError
 	switch {
 	case err == io.EOF:
-		r := PeerClosed
-		if c.framed != nil && c.framed.in.whole.Load() {
-			r = Done
+		e := Error{Reason: PeerClosed, Initiator: Peer}
+		switch {
+		case c.framed == nil || !c.framed.coder.CanClose(): // nothing but EOF ends data
+			e.Initiator = c.state.dataEnded(Peer)
+		case c.framed.in.whole.Load():
+			e.Reason = Done
 		}
-		c.state.note(&Error{Reason: r, Initiator: Peer})
+		c.state.note(ending{Error: e})
 		return nil
 	case errors.As(err, &closed) && (closed.Origin != transport.Local || closed.Coded): // not just a half
 		return explain(err)
@@ -281,6 +284,7 @@ func (c *Conn) CloseWrite() error {
 	if c.framed != nil {
 		return c.framed.out.closeWrite()
 	}
+	c.state.dataEnded(Local)
 	return closeWrite(c.stream)
 }
 

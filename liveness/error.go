@@ -15,7 +15,10 @@ import (
 // listener without one would hold dead connections for ever.
 var ErrNoPolicy = errors.New("liveness: a listener needs a policy")
 
-// An Initiator is the end that decided to end a session or a stream.
+// An Initiator is the end that gave the reason for which a session or a stream ended; of
+// [Done], and of [PeerClosed] where the codec doesn't mark the end of data, the end whose
+// data ended first: of a session, on the stream whose data ended last. If both end theirs
+// at once, each names itself.
 type Initiator uint8
 
 const (
@@ -33,7 +36,7 @@ func (i Initiator) String() string {
 // Error is how a session or stream ended. Once that has happened Read and Write
 // return it; it is the cause of the handler's context; and events carry it.
 //
-// errors.Is finds its Reason, and net.ErrClosed if this end ended it. Timeout is
+// errors.Is finds its Reason, and net.ErrClosed if this end ended it, or it is Done. Timeout is
 // false: a loop that goes on after a timeout must not go on after an end.
 type Error struct {
 	Reason    Reason
@@ -95,7 +98,7 @@ func (e *Error) Is(target error) bool {
 	if r, ok := target.(Reason); ok {
 		return r == e.Reason
 	}
-	return target == net.ErrClosed && e.Initiator == Local && e.Reason != TransportLost
+	return target == net.ErrClosed && (e.Initiator == Local || e.Reason == Done) && e.Reason != TransportLost
 }
 
 var _ net.Error = (*Error)(nil)

@@ -150,7 +150,7 @@ func (x *multiSession) broken(err error) {
 	// An EOF that a transport found beneath is the peer's end, and not an orderly one.
 	_, explained := errors.AsType[*transport.CloseError](err)
 	if explained || !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
-		x.state.note(explain(err))
+		x.state.note(heard(explain(err)))
 	}
 	x.state.finish()
 }

@@ -108,6 +108,7 @@ func (r *reader) fill(p []byte, read func([]byte) (int, error)) (n int, err erro
 		return n, r.after(n, r.closedByPeer(seen.Close))
 	case seen.End:
 		r.whole.Store(true)
+		r.conn.state.dataEnded(Peer)
 		r.stop(io.EOF)
 		// A Conn that is being dialled starts it when its state has begun; a parked one closes.
 		if !r.conn.exchangingHellos() && !r.conn.isParked() {
@@ -137,16 +138,18 @@ func (r *reader) after(n int, err error) error {
 // closedByPeer ends the connection as the peer's Close says. The data before it is
 // whole if the peer had done.
 func (r *reader) closedByPeer(f *codec.Close) error {
-	e := explainClose(f)
+	s, e := &r.conn.state, heard(explainClose(f))
+	var end *ending
 	if r.conn.exchangingHellos() {
-		r.conn.state.note(e)
+		end = s.note(e)
 	} else {
-		e = r.conn.state.fail(e)
+		s.end(e)
+		end = s.ended.Load()
 	}
-	if e.Reason == Done && e.Initiator == Peer {
+	if end.Reason == Done && end.heard {
 		return io.EOF
 	}
-	return e
+	return &end.Error
 }
 
 // finish is the end of the stream's input, as opposed to that of the data.

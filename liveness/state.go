@@ -26,6 +26,7 @@ type state struct {
 	began  time.Duration // on the engine's clock
 	phase  atomic.Uint32
 	before atomic.Int32 // what the Closed event waits for: its Opened event, closing, a session's streams
+	first  atomic.Int32 // whose data ended first, plus 1; of a session, on the latest stream; 0: nobody's has
 	lease  Lease        // granted if there is a policy
 
 	pending atomic.Pointer[ending]       // the first sign of why it will end
@@ -72,7 +73,11 @@ type ending struct {
 	engine  bool      // the engine waits for closing, and others for the engine
 	session bool      // the session's end, which is this stream's as well
 	abrupt  bool      // the peer isn't waited for
+	heard   bool      // the peer has said so, and waits for no Close frame
 }
+
+// heard is an ending by e, which the transport or the codec has found.
+func heard(e *Error) ending { return ending{Error: *e, heard: e.Initiator == Peer} }
 
 // whole reports whether the application's data is complete in this direction.
 func (e *ending) whole() bool { return e.Reason == Done || e.Reason == PeerClosed }
@@ -334,18 +339,27 @@ func (s *state) silence() time.Duration {
 	return 0
 }
 
+// dataEnded records whose data has ended, and returns whose ended first: of a normal
+// end that is the initiator.
+func (s *state) dataEnded(by Initiator) (first Initiator) {
+	if s.first.CompareAndSwap(0, int32(by)+1) && s.parent != nil {
+		s.parent.first.Store(int32(by) + 1)
+	}
+	return Initiator(s.first.Load() - 1)
+}
+
 // note keeps the first sign of why this will end, for the moment when its owner
 // closes it; but what the peer says of it stands above what was observed before. It
 // returns the sign that is kept.
-func (s *state) note(e *Error) *Error {
+func (s *state) note(e ending) *ending {
 	e.Age, e.Silence = s.age(), s.silence()
 	for {
 		was := s.pending.Load()
-		if was != nil && (e.Initiator != Peer || e.Reason.observed() || !was.Reason.observed()) {
-			return &was.Error
+		if was != nil && (!e.heard || e.Reason.observed() || !was.Reason.observed()) {
+			return was
 		}
-		if s.pending.CompareAndSwap(was, &ending{Error: *e}) {
-			return e
+		if s.pending.CompareAndSwap(was, &e) {
+			return &e
 		}
 	}
 }
@@ -362,7 +376,7 @@ func (s *state) finish() bool {
 // fail ends the state for what the transport or the codec said, and returns how it
 // ended.
 func (s *state) fail(e *Error) *Error {
-	s.end(ending{Error: *e})
+	s.end(heard(e))
 	return &s.ended.Load().Error
 }
 
@@ -373,6 +387,9 @@ func (s *state) end(e ending) bool {
 	}
 	if e.missed.IsZero() || e.session { // otherwise the engine gave the figures with its verdict
 		e.Age, e.Silence = s.age(), s.silence()
+	}
+	if e.Reason == Done {
+		e.Initiator = s.dataEnded(e.Initiator)
 	}
 	if !s.ended.CompareAndSwap(nil, &e) {
 		return false

@@ -169,6 +169,7 @@ func (w *writer) closeWrite() error {
 		return w.conn.writeError(err)
 	}
 	w.ended = true
+	w.conn.state.dataEnded(Local)
 	end, ok := w.framed.coder.AppendEnd(nil)
 	if !ok {
 		w.conn.pingPossible(false)

@@ -510,7 +510,7 @@ func TestDialVerbose(t *testing.T) {
 	if status := client.wait(); status != 0 {
 		t.Errorf("exit status %d", status)
 	}
-	want := fmt.Sprintf("livenet dial: connected to tcp %s: it allows 9.0s of silence and wants a beat every 3.0s\nclosed by server: done after ", server.addr("tcp"))
+	want := fmt.Sprintf("livenet dial: connected to tcp %s: it allows 9.0s of silence and wants a beat every 3.0s\nclosed: done after ", server.addr("tcp"))
 	if got := client.stderr.String(); !strings.HasPrefix(got, want) {
 		t.Errorf("\n got %swant %s", got, want)
 	}
