@@ -244,6 +244,15 @@ func (c *Conn) Renew() bool {
 // ID is the number by which events know the session, or the stream of one of several.
 func (c *Conn) ID() uint64 { return c.state.id }
 
+// SessionID is, of one of several streams, the number by which events know its session;
+// 0: the connection is the session.
+func (c *Conn) SessionID() uint64 {
+	if c.state.parent == nil {
+		return 0
+	}
+	return c.state.parent.id
+}
+
 // End is why the connection ended, or nil while it lives.
 func (c *Conn) End() *Error { return c.state.endError() }
 

@@ -106,7 +106,11 @@ func (c *Config) emit(e Event) {
 
 // logFailure is for what a handler did that no event tells.
 func (s *state) logFailure(err error) {
-	s.cfg.errorLog().Error("liveness: a handler failed", "kind", s.kind(), "id", s.id, "error", err)
+	l := s.cfg.errorLog().With("kind", s.kind().String(), "id", s.id)
+	if s.parent != nil {
+		l = l.With("session", s.parent.id)
+	}
+	l.Error("liveness: a handler failed", "error", err)
 }
 
 func (c *Config) errorLog() *slog.Logger {

@@ -130,6 +130,14 @@ func (p *printer) print(c *liveness.Conn, line func() string) {
 // logLine writes what comes, one line for each piece, quoted, so that a peer can't
 // forge lines or reach the terminal.
 func (p *printer) logLine(c *liveness.Conn, b []byte) error {
-	p.print(c, func() string { return fmt.Sprintf("#%d %s %q\n", c.ID(), c.RemoteAddr(), b) })
+	p.print(c, func() string { return fmt.Sprintf("#%s %s %q\n", number(c), c.RemoteAddr(), b) })
 	return nil
+}
+
+// number is how the log calls a connection: by its session, or by session.stream.
+func number(c *liveness.Conn) string {
+	if c.SessionID() == 0 {
+		return fmt.Sprint(c.ID())
+	}
+	return fmt.Sprintf("%d.%d", c.SessionID(), c.ID())
 }

@@ -102,6 +102,7 @@ func (b *bound) server(o serveOptions, out *printer, log *eventlog.Log) *livenes
 			MaxBeats:  l.MaxBeats,
 			MinPace:   l.MinPace,
 			Events:    log.Event,
+			ErrorLog:  log.ErrorLog(l.Transport),
 			Name:      b.name(),
 			Transport: l.Transport,
 		},

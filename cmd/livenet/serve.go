@@ -177,7 +177,11 @@ func serveAll(ctx context.Context, p *process, o serveOptions, listeners []*boun
 	}
 	defer func() {
 		err = errors.Join(err, out.close(p.waitAtMost()))
-		log.Stopped(ended(servers))
+		var counts []liveness.Counts
+		for _, s := range servers {
+			counts = append(counts, s.Counts(liveness.KindSession))
+		}
+		log.Stopped(counts...)
 	}()
 	hurry, gone := p.hurry, out.gone
 	var errs []error
@@ -199,15 +203,4 @@ func serveAll(ctx context.Context, p *process, o serveOptions, listeners []*boun
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// ended is how many sessions of all servers have ended, and for what.
-func ended(servers []*liveness.Server) map[liveness.Reason]uint64 {
-	sum := make(map[liveness.Reason]uint64)
-	for _, s := range servers {
-		for reason, n := range s.Counts(liveness.KindSession).Closed {
-			sum[reason] += n
-		}
-	}
-	return sum
 }

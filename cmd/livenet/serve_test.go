@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/livenet/livenet/internal/devtls"
+	"github.com/livenet/livenet/internal/eventlog"
 	"github.com/livenet/livenet/internal/settings"
 	"github.com/livenet/livenet/internal/stack"
 	"github.com/livenet/livenet/liveness"
@@ -113,11 +114,14 @@ func TestServeSaysThatItStopped(t *testing.T) {
 	}
 	defer conn.Close()
 	tr.event(1, line{"msg": "closed", "kind": "session"})
+	try(t, nil, "dial", tr.addr("tcp"))
+	tr.event(1, line{"msg": "closed", "kind": "session", "reason": "done"})
 	tr.cancel()
 	tr.wait()
 	all := lines(t, tr.stderr.String())
 	last := all[len(all)-1]
-	if of, _ := last["of"].(map[string]any); last.text("msg") != "stopped" || last.number("sessions") != 1 || line(of).number("no-hello")+line(of).number("silent") != 1 {
+	if of, _ := last["of"].(map[string]any); last.text("msg") != "stopped" || last.number("sessions") != 2 ||
+		line(of).number("no-hello")+line(of).number("silent") != 1 || line(of).number("peer:done") != 1 {
 		t.Errorf("the last line is %v", last)
 	}
 }
@@ -430,6 +434,63 @@ func TestServeHandlers(t *testing.T) {
 	client.start("dial", "--transport", "yamux", tr.addr("yamux"))
 	if status := client.wait(); status != 0 || client.stdout.String() != "" {
 		t.Errorf("discard: exit status %d, %q, %q", status, client.stdout, client.stderr)
+	}
+}
+
+// What no event tells is in the same log.
+func TestServeLogsFailures(t *testing.T) {
+	t.Parallel()
+	tr, err := stack.New("tcp", nil, stack.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := tr.Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	log := eventlog.New(&text, eventlog.Options{})
+	s := (&bound{Listener: l, told: &settings.Listener{Transport: "tcp", Codec: "auto", Handler: "echo", Timeout: time.Minute}}).server(serveOptions{}, nil, log)
+	served := make(chan error, 1)
+	s.Data = nil
+	s.Handler = func(_ context.Context, c *liveness.Conn) {
+		c.Close()
+		panic("too late")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { served <- s.Serve(ctx, l) }()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.Copy(io.Discard, conn)
+	cancel()
+	<-served
+	log.Close(t.Context())
+	want := " failure    tcp    " + l.Addr().String()
+	if !strings.Contains(text.String(), want) || !strings.Contains(text.String(), "(a handler failed: the handler panicked: too late") {
+		t.Errorf("no line %q:\n%s", want, text.String())
+	}
+}
+
+// What log prints leads to the lines of the session and of the stream.
+func TestServeLogNumbers(t *testing.T) {
+	t.Parallel()
+	for _, transport := range []string{"quic", "yamux"} {
+		tr := serveJSON(t, "--transport", transport, "--listen", "127.0.0.1:0", "--handler", "log", "--log-level", "debug")
+		for i := range 2 {
+			client := newTrial(t)
+			client.env = tr.env
+			client.stdin = strings.NewReader("hello")
+			client.start("dial", "--transport", transport, tr.addr(transport))
+			if status := client.wait(); status != 0 {
+				t.Fatalf("exit status %d: %s", status, client.stderr)
+			}
+			l := tr.event(i+1, line{"msg": "opened", "kind": "stream"})
+			want := fmt.Sprintf("#%d.%d ", l.number("session"), l.number("id"))
+			tr.stdout.await(t, func(text string) bool { return strings.Contains(text, want) })
+		}
 	}
 }
 

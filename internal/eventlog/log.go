@@ -97,15 +97,21 @@ func (l *Log) Certificate(folder, pin string, made bool) {
 	l.put(r)
 }
 
-// Stopped writes that serving has ended, and how the sessions had ended by then.
-func (l *Log) Stopped(ended map[liveness.Reason]uint64) {
+// Stopped writes that serving has ended, and how the sessions of all servers had ended
+// by then.
+func (l *Log) Stopped(servers ...liveness.Counts) {
 	if l.level > slog.LevelInfo {
 		return
 	}
 	l.sample.flush()
-	of := make(map[string]int64, len(ended))
-	for reason, n := range ended {
-		of[reason.String()] = int64(n)
+	of := make(map[string]int64)
+	for _, s := range servers {
+		for reason, n := range s.Closed {
+			of[reason.String()] += int64(n)
+		}
+		for reason, n := range s.Claimed {
+			of[claimed+reason.String()] += int64(n)
+		}
 	}
 	r := slog.NewRecord(time.Now(), slog.LevelInfo, "stopped", 0)
 	total, counts := tally(of)

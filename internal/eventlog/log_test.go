@@ -73,6 +73,22 @@ func write(t *testing.T, o Options, events ...liveness.Event) string {
 	return b.String()
 }
 
+// What liveness logs beside its events comes in the same format.
+func TestFailures(t *testing.T) {
+	for format, want := range map[Format]string{
+		JSON: `"level":"ERROR","msg":"failure","transport":"yamux","listener":"yamux://127.0.0.1:7373","kind":"stream","id":13,"session":12,"error":"a handler failed: boom?in main.go"}` + "\n",
+		Text: ` failure    yamux  127.0.0.1:7373         #12.13 (a handler failed: boom?in main.go)` + "\n",
+	} {
+		var b bytes.Buffer
+		l := New(&b, Options{Format: format})
+		l.ErrorLog("yamux").With("listener", "yamux://127.0.0.1:7373").With("kind", liveness.KindStream.String(), "id", 13, "session", 12).
+			Error("liveness: a handler failed", "error", errors.New("boom\nin main.go"))
+		if err := l.Close(t.Context()); err != nil || !strings.HasSuffix(b.String(), want) {
+			t.Errorf("got  %swant %s%v", b.String(), want, err)
+		}
+	}
+}
+
 // The names are a promise to whoever reads the lines by machine.
 func TestJSONFields(t *testing.T) {
 	const (
@@ -137,7 +153,7 @@ func TestText(t *testing.T) {
 	const want = `15:04:05.000 listening  tcp    127.0.0.1:7373         sliding 4s
 15:04:05.000 opened     tcp    127.0.0.1:51234        #12 sliding 4s
 15:04:05.000 closed     tcp    127.0.0.1:51234        #12 silent after 4.0s (late 3ms), 10 beats, 320 B in, 1.5 kB out
-15:04:05.000 closed     tcp    127.0.0.1:51234        #13 stream of #12 silent after 4.0s (late 3ms), 10 beats, 320 B in, 1.5 kB out
+15:04:05.000 closed     tcp    127.0.0.1:51234        #12.13 silent after 4.0s (late 3ms), 10 beats, 320 B in, 1.5 kB out
 15:04:05.000 closed     tcp    127.0.0.1:51234        #12 kicked by the peer after 1m0s, 1 beat, 320 B in, 1.5 kB out (be?[31mgone?)
 15:04:05.000 closed     tcp    127.0.0.1:51234        #12 peer-closed after 350ms, 320 B in, 1.5 kB out
 15:04:05.000 closed     tcp    127.0.0.1:51234        #12 peer-reset after 0ms, 10 beats, 320 B in, 1.5 kB out

@@ -14,6 +14,7 @@ import (
 //
 //	15:04:05.000 listening  tcp    127.0.0.1:7373         sliding 4s
 //	15:04:07.120 opened     tcp    127.0.0.1:51234        #1
+//	15:04:07.121 opened     yamux  127.0.0.1:51236        #2.1
 //	15:04:29.123 closed     tcp    127.0.0.1:51234        #1 silent after 4.0s (late 3ms), 320 B in, 320 B out
 type text struct {
 	w     io.Writer
@@ -58,11 +59,10 @@ func (t *text) rest(r slog.Record) string {
 		return fmt.Sprintf("%v lines: whoever reads them is too slow", v[keyLines])
 	}
 	words := []string{fmt.Sprintf("%-5v  %-21v ", v[keyTransport], who(v))}
-	if has(v, keyID) {
-		words = append(words, fmt.Sprintf("#%v", v[keyID]))
-	}
 	if has(v, keySession) {
-		words = append(words, fmt.Sprintf("stream of #%v", v[keySession]))
+		words = append(words, fmt.Sprintf("#%v.%v", v[keySession], v[keyID]))
+	} else if has(v, keyID) {
+		words = append(words, fmt.Sprintf("#%v", v[keyID]))
 	}
 	if has(v, keyReason) {
 		words = append(words, t.end(v))

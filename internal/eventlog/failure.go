@@ -1,0 +1,42 @@
+package eventlog
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+)
+
+// ErrorLog is the [liveness.Config]'s: what it is told becomes lines of this log.
+func (l *Log) ErrorLog(transport string) *slog.Logger {
+	return slog.New(failures{l, []slog.Attr{slog.String(keyTransport, transport)}})
+}
+
+// failures is the handler of an ErrorLog.
+type failures struct {
+	log   *Log
+	attrs []slog.Attr
+}
+
+func (f failures) Enabled(_ context.Context, level slog.Level) bool { return level >= f.log.level }
+
+func (f failures) WithAttrs(attrs []slog.Attr) slog.Handler {
+	f.attrs = slices.Concat(f.attrs, attrs)
+	return f
+}
+
+func (f failures) WithGroup(string) slog.Handler { return f }
+
+// Handle makes one attribute of what happened, and to what.
+func (f failures) Handle(_ context.Context, r slog.Record) error {
+	what := []string{strings.TrimPrefix(r.Message, "liveness: ")}
+	line := slog.NewRecord(r.Time, r.Level, "failure", 0)
+	line.AddAttrs(f.attrs...)
+	r.Attrs(func(a slog.Attr) bool {
+		what = append(what, a.Value.String())
+		return true
+	})
+	line.AddAttrs(slog.String(keyError, Clean(strings.Join(what, ": "))))
+	f.log.put(line)
+	return nil
+}
