@@ -221,7 +221,7 @@ func (c *Conn) found(err error) *Error {
 		}
 		c.state.note(ending{Error: e})
 		return nil
-	case errors.As(err, &closed) && (closed.Origin != transport.Local || closed.Coded): // not just a half
+	case errors.As(err, &closed) && (closed.Origin != transport.Local || closed.HasCode): // not just a half
 		return explain(err)
 	case c.gaveUp(err):
 		return &Error{Reason: Silent, Err: err}

@@ -76,7 +76,7 @@ func testFirstWord(t *testing.T, policy Policy) {
 		reading.Go(func() {
 			for b := make([]byte, 256); ; {
 				n, err := st.Read(b[coder.Headroom():])
-				if end, ok := errors.AsType[*transport.CloseError](err); ok && end.Coded {
+				if end, ok := errors.AsType[*transport.CloseError](err); ok && end.HasCode {
 					told.Store(&codec.Close{Code: end.Code})
 				}
 				if err != nil {

@@ -148,13 +148,13 @@ func explain(err error) *Error {
 func explainCloseError(c *transport.CloseError) *Error {
 	e := &Error{Text: c.Text, Err: c}
 	known, ok := ReasonOf(c.Code)
-	if c.Coded && !ok {
+	if c.HasCode && !ok {
 		e.Text = withCode(c.Code, c.Text)
 	}
 	switch {
 	case c.Origin == transport.Lost:
 		e.Reason = reasonOfFault(c.Fault)
-	case c.Coded && ok:
+	case c.HasCode && ok:
 		e.Reason = known
 	case c.Origin == transport.Local:
 		e.Reason = Done
@@ -172,15 +172,15 @@ func explainCloseError(c *transport.CloseError) *Error {
 // reasonOfFault is why a transport gives up a peer that has a fault.
 func reasonOfFault(f transport.Fault) Reason {
 	switch f {
-	case transport.Violation:
+	case transport.ProtocolError:
 		return ProtocolError
 	case transport.Flood:
 		return TooManyBeats
-	case transport.Stuck:
+	case transport.WriteBlocked:
 		return TooSlow
-	case transport.Mute:
+	case transport.HandshakeTimeout:
 		return NoHello
-	case transport.Full:
+	case transport.BufferFull:
 		return Overload
 	}
 	return TransportLost

@@ -194,10 +194,10 @@ func (s *Server) checkPolicy(listeners []transport.Listener, p Policy) error {
 		if err := s.checkKeepAlive(l, p); err != nil {
 			return err
 		}
-		i, ok := transport.As[transport.Impatient](l)
-		if most := bears(p); ok && i.Patience() > 0 && most >= i.Patience() {
+		i, ok := transport.As[transport.IdleTimeouter](l)
+		if most := bears(p); ok && i.IdleTimeout() > 0 && most >= i.IdleTimeout() {
 			return fmt.Errorf("liveness: the transport gives up a silent session after %v, before the policy (%v) does: give it more time than %v",
-				i.Patience(), describe(p), most)
+				i.IdleTimeout(), describe(p), most)
 		}
 	}
 	return nil

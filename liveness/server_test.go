@@ -664,7 +664,7 @@ type hasty struct {
 	patience time.Duration
 }
 
-func (h hasty) Patience() time.Duration { return h.patience }
+func (h hasty) IdleTimeout() time.Duration { return h.patience }
 
 func TestRule9ATransportThatWouldPreemptThePolicyIsRefused(t *testing.T) {
 	for _, tt := range []struct {

@@ -1,8 +1,8 @@
 package transport
 
-// As is how to ask for what only some transports can do: Pollable, Waiter, Acceptor,
-// Impatient, Answerer, KeepAliver. It returns x as a T if x is one, or if what x wraps is, as x's method
-// Unwrap() any tells.
+// As finds an optional interface that only some transports implement: [Pollable],
+// [Waiter], [Acceptor], [IdleTimeouter], [Answerer], [KeepAliver]. It returns x as a T
+// if x implements T, or the first value that does in the chain of x's Unwrap() any.
 func As[T any](x any) (t T, ok bool) {
 	for x != nil {
 		if t, ok = x.(T); ok {

@@ -8,27 +8,27 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-type impatient struct{ transport.Listener }
+type idleTimeouter struct{ transport.Listener }
 
-func (impatient) Patience() time.Duration { return time.Second }
+func (idleTimeouter) IdleTimeout() time.Duration { return time.Second }
 
 type wrapped struct{ inner any }
 
 func (w wrapped) Unwrap() any { return w.inner }
 
-func TestAs(t *testing.T) {
+func TestAsFindsWrappedInterfaces(t *testing.T) {
 	for name, test := range map[string]struct {
 		x    any
 		want bool
 	}{
-		"itself":          {impatient{}, true},
-		"wrapped twice":   {wrapped{wrapped{impatient{}}}, true},
+		"itself":          {idleTimeouter{}, true},
+		"wrapped twice":   {wrapped{wrapped{idleTimeouter{}}}, true},
 		"wraps nothing":   {wrapped{nil}, false},
 		"something else":  {wrapped{1}, false},
 		"nothing":         {nil, false},
 		"a plain session": {transport.Single(&net.TCPConn{}), false},
 	} {
-		if _, ok := transport.As[transport.Impatient](test.x); ok != test.want {
+		if _, ok := transport.As[transport.IdleTimeouter](test.x); ok != test.want {
 			t.Errorf("%s: %v", name, ok)
 		}
 	}

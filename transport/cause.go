@@ -9,8 +9,7 @@ import (
 	"syscall"
 )
 
-// causeOf says in the words of this package how a connection ended whose Read
-// or Write returned err.
+// causeOf returns err, which a connection's Read or Write returned, as a CloseError.
 func causeOf(err error) *CloseError {
 	if ce, ok := errors.AsType[*CloseError](err); ok {
 		return ce
@@ -23,19 +22,19 @@ func causeOf(err error) *CloseError {
 	case IsReset(err):
 		ce.Origin, ce.Reset = Peer, true
 	case is(io.EOF), is(io.ErrUnexpectedEOF):
-		ce.Origin = Peer // in the midst of something, such as a TLS handshake
+		ce.Origin = Peer // in the middle of a TLS handshake, for instance
 	}
 	return ce
 }
 
-// IsReset reports whether a Read or Write returned err because the peer has reset
-// the connection.
+// IsReset reports whether err, returned by Read or Write, means that the peer reset the
+// connection.
 func IsReset(err error) bool {
 	return slices.ContainsFunc(resets, func(target error) bool { return errors.Is(err, target) })
 }
 
-// isTimeout tells a deadline of this end's, after which the connection is as
-// good as before, from the kernel's giving up, which it calls a timeout too.
+// isTimeout reports whether err is a deadline set at this end, after which the connection
+// still works. ETIMEDOUT isn't: the kernel has given the connection up.
 func isTimeout(err error) bool {
 	if _, ended := errors.AsType[*CloseError](err); ended {
 		return false

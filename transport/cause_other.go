@@ -7,7 +7,6 @@ import (
 	"syscall"
 )
 
-// resets are the errors of a connection that the peer has reset. The kernel
-// reports that once, as ECONNRESET, and EPIPE to every Write from then on;
-// net.Pipe has an error of its own.
+// resets are the errors of a connection that the peer has reset. The kernel reports
+// ECONNRESET once, and EPIPE to every later Write. net.Pipe has an error of its own.
 var resets = []error{syscall.ECONNRESET, syscall.EPIPE, io.ErrClosedPipe}

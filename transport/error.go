@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// ErrSingleStream is returned by OpenStream when the session's only stream has
-// been handed out.
+// ErrSingleStream is returned by OpenStream when the session's only stream has been
+// opened or accepted before.
 var ErrSingleStream = errors.New("transport: a session of this transport is one stream")
 
 // Origin says who ended a session or a stream.
@@ -31,31 +31,31 @@ func (o Origin) String() string {
 	}
 }
 
-// Fault is what a transport found wrong when it gave up a session or stream by itself.
+// Fault says why a transport closed a session or stream by itself.
 type Fault uint8
 
 const (
-	Unknown   Fault = iota // the network, or anything else
-	Violation              // the peer broke the transport's protocol, or its handshake made no sense
-	Flood                  // the peer asked for more answers than it may
-	Stuck                  // the peer does not read what it is sent
-	Mute                   // the handshake took too long
-	Full                   // this end had no room for what the peer sent
+	Unknown          Fault = iota // a network error, or anything else
+	ProtocolError                 // the peer broke the transport's protocol, or its handshake was invalid
+	Flood                         // the peer sent too many requests that need an answer, such as pings
+	WriteBlocked                  // the peer does not read what it is sent
+	HandshakeTimeout              // the handshake took too long
+	BufferFull                    // this end had no memory left for the peer's data
 )
 
-// CloseError is how a session or a stream ended. It is the cause of the
-// session's context, and what errors.As finds in the errors of its streams.
+// CloseError says how a session or a stream ended. It is the cause of the session's
+// context, and errors.As finds it in the errors of the session's streams.
 //
 // errors.Is(err, net.ErrClosed) holds when Origin is Local, and
 // errors.Is(err, syscall.ECONNRESET) when the peer reset.
 type CloseError struct {
-	Origin Origin
-	Reset  bool   // at once and without ceremony: a TCP RST, a stream reset
-	Coded  bool   // Code was carried by the transport, or given by this end
-	Code   uint64 // the application's code
-	Text   string // the application's words, if any were carried
-	Fault  Fault  // if Origin is Lost
-	Err    error  // what the library or the kernel said, if anything
+	Origin  Origin
+	Reset   bool   // a TCP RST or a stream reset: unsent and unread data is lost
+	HasCode bool   // Code is set: the transport carried it, or this end gave it
+	Code    uint64 // the application's code
+	Text    string // the application's text, if the transport carries one
+	Fault   Fault  // set if Origin is Lost
+	Err     error  // the library's or the kernel's error; may be nil
 }
 
 func (e *CloseError) Error() string {
@@ -71,7 +71,7 @@ func (e *CloseError) Error() string {
 	case Lost:
 		s = "lost"
 	}
-	if e.Coded {
+	if e.HasCode {
 		s += fmt.Sprintf(" (code %d)", e.Code)
 	}
 	if e.Text != "" {
@@ -84,7 +84,7 @@ func (e *CloseError) Error() string {
 
 func (e *CloseError) Unwrap() error { return e.Err }
 
-// Is reports the standard errors that e stands for.
+// Is matches net.ErrClosed if this end closed, and syscall.ECONNRESET if the peer reset.
 func (e *CloseError) Is(target error) bool {
 	switch target {
 	case net.ErrClosed:
@@ -95,11 +95,11 @@ func (e *CloseError) Is(target error) bool {
 	return false
 }
 
-// Timeout is false: what ends a session for good is not a deadline that could
-// be moved. It hides a Timeout method that the wrapped error may have.
+// Timeout is false: the session or stream has ended, and moving a deadline can't help. It
+// hides the Timeout method of the wrapped error.
 func (e *CloseError) Timeout() bool { return false }
 
-// Temporary is false, as [net.Error] asks for it.
+// Temporary is false. [net.Error] requires the method.
 func (e *CloseError) Temporary() bool { return false }
 
 var _ net.Error = (*CloseError)(nil)

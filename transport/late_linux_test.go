@@ -13,9 +13,9 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// What comes just before the connection is closed, and is never read, does not
-// make a reset of the end: the peer gets all that was written, and EOF.
-func TestLateInputIsNoReset(t *testing.T) {
+// Rule 12: input that arrives just before Close and is never read causes no reset. The
+// peer reads all that was written, and EOF.
+func TestRule12UnreadInputAtCloseCausesNoReset(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +46,7 @@ func TestLateInputIsNoReset(t *testing.T) {
 	}
 }
 
-// A lateConn has something come when its input has been read to the end.
+// A lateConn calls late when Read first returns EOF.
 type lateConn struct {
 	*net.TCPConn
 	once sync.Once

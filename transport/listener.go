@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// SingleListener makes a [Single] of every connection that inner accepts. Inner's
-// errors are returned as they are.
+// SingleListener returns a Listener whose sessions are the connections that inner
+// accepts, each wrapped by [Single]. Errors of inner.Accept are returned unchanged.
 //
-// A call of inner.Accept outlives the Accept whose context has ended; the
-// connection that it returns goes to the next Accept, or is closed by Close.
-// Close waits for that call, which inner.Close has to end, as net.Listener says.
+// When Accept's context ends, its call of inner.Accept goes on. The connection which that
+// returns goes to the next Accept, or is closed by Close. Close waits for that call:
+// inner.Close has to unblock it, as net.Listener requires.
 func SingleListener(inner net.Listener) Listener {
 	l := &singleListener{inner: inner, next: make(chan *accepted, 1), closed: make(chan struct{})}
 	l.next <- nil
@@ -22,20 +22,20 @@ func SingleListener(inner net.Listener) Listener {
 
 type singleListener struct {
 	inner  net.Listener
-	next   chan *accepted // empty while inner.Accept is called; nil: nobody has called it
+	next   chan *accepted // empty during a call of inner.Accept; holds nil if there is no call
 	closed chan struct{}
 	once   sync.Once // closes
 }
 
-// An accepted is what inner.Accept returned.
+// accepted is the result of one inner.Accept.
 type accepted struct {
 	conn net.Conn
 	err  error
 }
 
-// lastLook is how long Accept goes on when its context has ended: a connection
-// that is there already goes before that.
-const lastLook = 5 * time.Millisecond
+// acceptGrace is how long Accept goes on after its context has ended, so that it returns a
+// connection that is already in the kernel's queue.
+const acceptGrace = 5 * time.Millisecond
 
 func (l *singleListener) Accept(ctx context.Context) (Session, error) {
 	done := ctx.Done()
@@ -56,7 +56,7 @@ func (l *singleListener) Accept(ctx context.Context) (Session, error) {
 			}
 			return Single(a.conn), nil
 		case <-done:
-			done, over = nil, time.After(lastLook)
+			done, over = nil, time.After(acceptGrace)
 		case <-over:
 			return nil, ctx.Err()
 		case <-l.closed:

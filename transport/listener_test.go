@@ -24,9 +24,9 @@ func listenTCP(t *testing.T) *net.TCPListener {
 	return l.(*net.TCPListener)
 }
 
-// Of many who wait for Accept, each may give up without harm to the others,
-// and no connection is lost between them.
-func TestSingleListenerManyAccept(t *testing.T) {
+// Several calls of Accept may wait. Cancelling some of them affects no other, and no
+// connection is lost.
+func TestSingleListenerConcurrentAccepts(t *testing.T) {
 	const waiters, connections = 6, 20
 	inner := listenTCP(t)
 	l := transport.SingleListener(inner)
@@ -79,8 +79,8 @@ type brokenListener struct {
 
 func (l *brokenListener) Accept() (net.Conn, error) { return nil, l.err }
 
-// What Accept says reaches the server above, which has to know what to do.
-func TestSingleListenerErrors(t *testing.T) {
+// Accept returns inner's errors unchanged, so that a server can decide by their type.
+func TestSingleListenerReturnsErrorsUnchanged(t *testing.T) {
 	broken := &brokenListener{listenTCP(t), &net.OpError{Op: "accept", Err: syscall.EMFILE}}
 	l := transport.SingleListener(broken)
 	if _, err := l.Accept(t.Context()); err != broken.err {
@@ -94,8 +94,8 @@ func TestSingleListenerErrors(t *testing.T) {
 	}
 }
 
-// A pipeListener accepts what is sent to it, knows no deadlines and is closed by
-// closing the channel.
+// A pipeListener accepts connections sent to it. It has no deadline; Close closes the
+// channel.
 type pipeListener chan net.Conn
 
 func (l pipeListener) Accept() (net.Conn, error) {
@@ -109,9 +109,9 @@ func (l pipeListener) Accept() (net.Conn, error) {
 func (l pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }
 func (l pipeListener) Close() error   { close(l); return nil }
 
-// Inner's Accept can't be interrupted: ours returns with its context all the
-// same, and the connection that comes later is the next Accept's, or closed.
-func TestSingleListenerWithoutDeadlines(t *testing.T) {
+// Accept returns when its context ends although inner.Accept can't be interrupted. The
+// connection that inner.Accept returns later goes to the next Accept, or is closed.
+func TestSingleListenerAcceptReturnsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner := make(pipeListener)
 		l := transport.SingleListener(inner)

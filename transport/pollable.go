@@ -2,50 +2,47 @@ package transport
 
 import "net"
 
-// A Pollable stream, or connection, can be read without waiting, and can tell
-// when there is something to read: whoever serves a great many of them needs
-// neither a goroutine nor a buffer for those that are idle.
+// A Pollable is a stream or connection with a non-blocking read and a notification when
+// it is readable. A server of many idle streams needs neither a goroutine nor a buffer
+// for each of them.
 type Pollable interface {
-	// TryRead is Read, except that it fails with [ErrWouldBlock] where Read
-	// would wait, and so has nothing to do with deadlines. Only a handshake that
-	// is still to be done is waited for.
+	// TryRead is Read, except that it returns [ErrWouldBlock] where Read would block.
+	// It ignores deadlines. It blocks only for a handshake that is not yet done.
 	TryRead(p []byte) (n int, err error)
 
-	// WakeOnRead has w.Wake called, once, when TryRead may have something to say
-	// again: input, the peer's end, an error, or this end's Close. It is to be
-	// called after TryRead has failed with ErrWouldBlock, or before its first
-	// call, and not again before Wake.
+	// WakeOnRead calls w.Wake once when TryRead may return something other than
+	// ErrWouldBlock: data, EOF, an error, or this end's Close. Call it after TryRead has
+	// returned ErrWouldBlock or before the first TryRead, and not again before Wake.
 	WakeOnRead(w Waker)
 }
 
-// An Acceptor is a session whose streams can be accepted without a goroutine
-// that waits for them. AcceptStream never waits if its context has ended; an
-// Acceptor can tell when it is worth another call.
+// An Acceptor is a session that notifies when a stream can be accepted, so that no
+// goroutine has to wait in AcceptStream. Call AcceptStream with a context that has ended:
+// then it never blocks.
 type Acceptor interface {
-	// WakeOnStream has w.Wake called, once, when AcceptStream may have something
-	// to say again: a stream that the peer opened, or the session's end. It is to
-	// be called after AcceptStream has failed with its context's error, or before
-	// its first call, and not again before Wake.
+	// WakeOnStream calls w.Wake once when the peer has opened a stream or the session
+	// has ended. Call it after AcceptStream has returned its context's error or before
+	// the first AcceptStream, and not again before Wake.
 	WakeOnStream(w Waker)
 }
 
-// A Waker is what is to be woken. Wake must return soon: one goroutine may be
-// waking many.
+// A Waker is notified by WakeOnRead and WakeOnStream. Wake must not block: one goroutine
+// calls it for many streams.
 type Waker interface{ Wake() }
 
-// ErrWouldBlock is TryRead's error when there is nothing to read now.
+// ErrWouldBlock is returned by TryRead when there is nothing to read now.
 var ErrWouldBlock error = wouldBlock{}
 
 type wouldBlock struct{}
 
 func (wouldBlock) Error() string { return "transport: nothing to read" }
 
-// Timeout and Temporary make a net.Error of it: layers in between, such as
-// crypto/tls, must not take it for the connection's end.
+// Timeout and Temporary make it a net.Error, so that crypto/tls does not treat it as the
+// end of the connection.
 func (wouldBlock) Timeout() bool   { return false }
 func (wouldBlock) Temporary() bool { return true }
 
-// A singlePoll is a single whose conn is Pollable.
+// A singlePoll is the Pollable of a single whose conn is Pollable.
 type singlePoll single
 
 func (p *singlePoll) TryRead(b []byte) (int, error) {
@@ -58,13 +55,13 @@ func (p *singlePoll) TryRead(b []byte) (int, error) {
 
 func (p *singlePoll) WakeOnRead(w Waker) { p.conn.(Pollable).WakeOnRead(w) }
 
-// A Waiter is a stream whose input can be waited for without a buffer for it.
+// A Waiter is a stream on which a caller can wait for input without providing a buffer.
 type Waiter interface {
-	// WaitRead returns when Read would not wait, or fails as Read would.
+	// WaitRead returns nil when Read would not block, or the error that Read would return.
 	WaitRead() error
 }
 
-// Unwrap gives a single's stream the abilities of its conn.
+// Unwrap returns the Pollable or the Waiter of conn, for [As].
 func (st *singleStream) Unwrap() any {
 	switch st.conn.(type) {
 	case Pollable:
@@ -77,12 +74,12 @@ func (st *singleStream) Unwrap() any {
 	return nil
 }
 
-// A singleWait is a single whose conn is the kernel's own.
+// A singleWait is the Waiter of a single whose conn is a *net.TCPConn.
 type singleWait single
 
 func (w *singleWait) WaitRead() error {
 	err := waitRead(w.conn.(*net.TCPConn))
-	if err != nil || w.cause.Load() != nil { // closing begins by ending the input
+	if err != nil || w.cause.Load() != nil { // Close shuts down the input first, which wakes this
 		err = (*single)(w).readError(err)
 	}
 	return err

@@ -12,42 +12,40 @@ import (
 	"time"
 )
 
-// Single makes a session of a connection that is one stream: OpenStream or
-// AcceptStream, whichever is called first, gets it. Closing the stream ends the
-// session, and closing the session closes the stream, after which the peer
-// reads EOF; the code and the words are kept for this end only. Whoever closes
-// either has released everything.
+// Single returns a session whose only stream is conn. The first call of OpenStream or
+// AcceptStream returns that stream. Closing the stream closes the session and the other
+// way round, and either closes conn: the peer reads EOF, and does not get the code and
+// the text.
 //
-// The peer's end of writing is io.EOF from Read, as ever, and does not end the
-// session. An error that does (a reset, a lost peer) becomes the cause of its
-// context; the connection stays open until it is closed, because what arrived
-// before can still be read after a Write has failed. If conn returns a
-// [*CloseError], that is the cause; it is how a conn tells more than an errno
-// does.
+// When the peer closes its direction, Read returns io.EOF and the session goes on. An
+// error that ends the session (a reset, a lost connection) becomes the cause of its
+// context. If conn returns a [*CloseError], that is the cause; otherwise one is made of
+// the error. Conn stays open until it is closed here, because what arrived earlier can
+// still be read after a Write has failed.
 //
 // If conn is [Pollable], so is the stream: see [As].
 //
-// CloseWrite needs a conn that has CloseWrite, and fails with
-// errors.ErrUnsupported otherwise. Reset sends a TCP RST if conn, or what its
-// method NetConn leads to, has SetLinger, as a *net.TCPConn has; otherwise it is a Close.
+// CloseWrite calls conn.CloseWrite, and returns errors.ErrUnsupported if conn has none.
+// Reset sends a TCP RST if conn, or the connection that its NetConn methods lead to, has
+// SetLinger, as a *net.TCPConn has; otherwise Reset is Close.
 //
-// The stream has a method NetConn that returns conn, as that of crypto/tls has.
+// The stream has a method NetConn that returns conn, like a *tls.Conn.
 func Single(conn net.Conn) Session {
 	return &single{conn: conn}
 }
 
-// A single is a session and, as a singleStream, the stream in it. There may be
-// a great many that are idle, so it holds no more than it has to.
+// A single is a session and, converted to a singleStream, its stream. It is small, because
+// a server may hold very many.
 type single struct {
 	conn  net.Conn
 	cause atomic.Pointer[CloseError] // how the session ended
 	ctx   atomic.Pointer[singleContext]
-	taken atomic.Bool // the stream was given out
+	taken atomic.Bool // the stream was opened or accepted
 	fin   atomic.Bool // CloseWrite was called
 	once  sync.Once   // closes conn
 }
 
-// A singleContext is a session's context, made when someone asks for it.
+// A singleContext is a session's context. It is made by the first call of Context.
 type singleContext struct {
 	context.Context
 	cancel context.CancelCauseFunc
@@ -62,16 +60,16 @@ func (s *single) Context() context.Context {
 	if !s.ctx.CompareAndSwap(nil, c) {
 		return s.ctx.Load().Context
 	}
-	// Whoever ends the session looks for a context after it has stored the
-	// cause, and this looks for the cause after it has stored the context.
+	// cancel stores the cause and then loads the context. This stored the context and
+	// then loads the cause. So at least one of the two cancels it.
 	if e := s.cause.Load(); e != nil {
 		c.cancel(e)
 	}
 	return c.Context
 }
 
-// cancel records how the session ended, unless it has ended before, and
-// returns how it did.
+// cancel stores cause and cancels the context, unless the session has ended before. It
+// returns the cause that was stored first.
 func (s *single) cancel(cause *CloseError) *CloseError {
 	if !s.cause.CompareAndSwap(nil, cause) {
 		return s.cause.Load()
@@ -110,37 +108,36 @@ func (s *single) LocalAddr() net.Addr  { return s.conn.LocalAddr() }
 func (s *single) RemoteAddr() net.Addr { return s.conn.RemoteAddr() }
 
 func (s *single) Close(code uint64, text string) error {
-	return s.end(&CloseError{Origin: Local, Coded: true, Code: code, Text: text}, s.hangUp)
+	return s.end(&CloseError{Origin: Local, HasCode: true, Code: code, Text: text}, s.close)
 }
 
-// end records the cause before it lets go of the connection, so that the calls
-// blocked in it find the cause when they return.
-func (s *single) end(cause *CloseError, letGo func() error) (err error) {
+// end stores the cause before it calls closeConn, so that calls blocked in conn return
+// that cause.
+func (s *single) end(cause *CloseError, closeConn func() error) (err error) {
 	s.cancel(cause)
-	s.once.Do(func() { err = letGo() })
+	s.once.Do(func() { err = closeConn() })
 	if errors.Is(err, net.ErrClosed) {
-		return nil // someone closed conn itself
+		return nil // conn itself was closed by the application
 	}
 	return err
 }
 
 const (
-	maxUnread  = 256 << 10              // bytes that hangUp throws away
-	unreadTime = 100 * time.Millisecond // and how long it may take, if a kernel makes it wait
+	maxDiscard     = 256 << 10              // most bytes of unread input that close discards
+	discardTimeout = 100 * time.Millisecond // longest time for that, if reading blocks
 )
 
-// hangUp closes the connection so that the peer sees EOF after what was
-// written. A kernel that is asked to close a socket with unread bytes in it
-// sends a reset instead, and forgets what it had still to send. So the input is
-// shut down first, after which reading does not block, and what is there is
-// thrown away. (Windows answers the shutting down itself with a reset.) What
-// comes between that and closing makes the kernel send a reset all the same: so
-// the FIN goes first, behind what was written, and a reset can only follow it.
-func (s *single) hangUp() error {
+// close closes conn so that the peer reads all that was written, and then EOF. If unread
+// input lies in a socket when it is closed, the kernel sends a reset and drops its send
+// buffer. So close shuts the input down first, after which reading does not block, and
+// discards what has arrived. (On Windows the shutdown itself causes a reset.) Input that
+// arrives after that still causes a reset. So the FIN is sent first: the reset can only
+// follow it.
+func (s *single) close() error {
 	r, ok := s.conn.(interface{ CloseRead() error })
 	if ok && runtime.GOOS != "windows" && r.CloseRead() == nil {
-		s.conn.SetReadDeadline(time.Now().Add(unreadTime))
-		io.Copy(io.Discard, io.LimitReader(s.conn, maxUnread))
+		s.conn.SetReadDeadline(time.Now().Add(discardTimeout))
+		io.Copy(io.Discard, io.LimitReader(s.conn, maxDiscard))
 		if w, ok := s.conn.(interface{ CloseWrite() error }); ok {
 			w.CloseWrite()
 		}
@@ -148,17 +145,17 @@ func (s *single) hangUp() error {
 	return s.conn.Close()
 }
 
-// reset closes the connection so that the peer sees a reset, if there is a way.
+// reset closes conn with a TCP RST if it can, and otherwise with a FIN.
 func (s *single) reset() error {
 	if tcp, ok := innermost(s.conn).(lingerer); ok {
 		tcp.SetLinger(0)
-		// Before the layers above it, which might have words of farewell.
+		// The socket first: a layer above it, such as TLS, would send a close alert.
 		tcp.Close()
 	}
 	return s.conn.Close()
 }
 
-// A lingerer is a *net.TCPConn, or what stands for one.
+// A lingerer is a *net.TCPConn or has the same methods.
 type lingerer interface {
 	SetLinger(sec int) error
 	Close() error
@@ -174,8 +171,8 @@ func innermost(c net.Conn) net.Conn {
 	}
 }
 
-// readError is what the stream says of an error that conn returned, and ends
-// the session if it is one that does.
+// readError returns the stream's error for an error of conn.Read, and ends the session
+// unless it is EOF or a timeout.
 func (s *single) readError(err error) error {
 	switch cause := s.cause.Load(); {
 	case cause != nil:
@@ -193,8 +190,8 @@ func (s *single) writeError(err error) error {
 	case isTimeout(err):
 		return err
 	case s.fin.Load():
-		// To the kernel writing after CloseWrite is the same as writing after a
-		// reset. The session is all right.
+		// The kernel's error for a Write after CloseWrite is that for a Write after a
+		// reset. The session goes on.
 		return s.opError("write", net.ErrClosed)
 	}
 	return s.fail(err)
@@ -209,7 +206,7 @@ func (s *single) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: local.Network(), Source: local, Addr: s.conn.RemoteAddr(), Err: err}
 }
 
-// A singleStream is the stream's view of a single.
+// A singleStream is a single as a Stream.
 type singleStream single
 
 func (st *singleStream) NetConn() net.Conn { return st.conn }
@@ -244,19 +241,19 @@ func (st *singleStream) CloseWrite() error {
 	case cause != nil:
 		return cause
 	case again && !isTimeout(err):
-		return nil // the other direction has ended too, and that's all the kernel says
+		return nil // both directions have ended, so the kernel says "not connected"
 	}
 	return err
 }
 
 func (st *singleStream) Close() error {
 	s := (*single)(st)
-	return s.end(&CloseError{Origin: Local}, s.hangUp)
+	return s.end(&CloseError{Origin: Local}, s.close)
 }
 
 func (st *singleStream) Reset(code uint64) {
 	s := (*single)(st)
-	s.end(&CloseError{Origin: Local, Reset: true, Coded: true, Code: code}, s.reset)
+	s.end(&CloseError{Origin: Local, Reset: true, HasCode: true, Code: code}, s.reset)
 }
 
 func (st *singleStream) LocalAddr() net.Addr                { return st.conn.LocalAddr() }

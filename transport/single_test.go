@@ -40,12 +40,12 @@ func single(t testing.TB, conn net.Conn) (transport.Session, transport.Stream) {
 	return s, st
 }
 
-// What an error of the connection makes of the session.
+// Which errors of a connection end the session, and with which cause.
 func TestSingleErrors(t *testing.T) {
 	kernel := func(errno error) error {
 		return &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", errno)}
 	}
-	given := &transport.CloseError{Origin: transport.Peer, Coded: true, Code: 7}
+	given := &transport.CloseError{Origin: transport.Peer, HasCode: true, Code: 7}
 	for _, test := range []struct {
 		name string
 		err  error
@@ -99,8 +99,9 @@ func TestSingleErrors(t *testing.T) {
 	}
 }
 
-// A connection that can't half-close says so, and any net.Conn will do.
-func TestSinglePipe(t *testing.T) {
+// Single works with any net.Conn. CloseWrite of one that can't half-close returns
+// ErrUnsupported.
+func TestSingleOfAPipe(t *testing.T) {
 	a, b := net.Pipe()
 	defer b.Close()
 	s, st := single(t, a)
@@ -120,7 +121,7 @@ func TestSinglePipe(t *testing.T) {
 	}
 }
 
-// Writing after CloseWrite is the caller's mistake and nobody's end.
+// Write after CloseWrite is an error and does not end the session.
 func TestSingleWriteAfterCloseWrite(t *testing.T) {
 	conn := new(fakeConn)
 	s, st := single(t, conn)
@@ -140,7 +141,7 @@ func TestSingleWriteAfterCloseWrite(t *testing.T) {
 	}
 }
 
-// The way through costs no allocation.
+// Read and Write through Single don't allocate.
 func TestSingleAllocations(t *testing.T) {
 	_, st := single(t, new(fakeConn))
 	p := make([]byte, 1)

@@ -18,37 +18,38 @@ type Transport interface {
 
 // A Listener accepts sessions.
 type Listener interface {
-	// Accept waits for the next session. A handshake that takes long, or fails,
-	// holds up nobody else's; its session may be accepted all the same, and ends
-	// with the cause. After Close it returns an error for which
-	// errors.Is(err, net.ErrClosed) holds.
+	// Accept waits for the next session. A slow or failed handshake does not delay
+	// others. Accept may return a session before its handshake is done, or after it
+	// failed: such a session's context has the cause. After Close, Accept returns an
+	// error for which errors.Is(err, net.ErrClosed) holds.
 	Accept(ctx context.Context) (Session, error)
 
 	// Addr is the bound address.
 	Addr() net.Addr
 
-	// Close stops accepting and frees the address. Sessions that were accepted
-	// live on. It is idempotent.
+	// Close stops accepting and frees the address. Accepted sessions stay open. It is
+	// idempotent.
 	Close() error
 }
 
-// An Impatient listener is one whose transport ends a session by itself when
-// its peer was silent, or acknowledged nothing, for Patience; 0 means never.
-// Whoever judges sessions by a policy must know, or it would be pre-empted.
-type Impatient interface {
-	Patience() time.Duration
+// An IdleTimeouter is a listener whose transport closes a session by itself when the
+// peer has been silent, or has acknowledged nothing, for IdleTimeout; 0 means never. A
+// policy with a longer timeout than that could never take effect.
+type IdleTimeouter interface {
+	IdleTimeout() time.Duration
 }
 
-// An Answerer is a session of several streams that can tell whether the peer's end of
-// the transport still answers, whatever the applications do.
+// An Answerer is a session of several streams that knows whether the peer's transport
+// stack still answers, even if its application sends nothing.
 type Answerer interface {
-	// Answered reports whether the peer has answered since the last call. It asks the
-	// peer again, where the transport doesn't do that by itself: see [KeepAliver].
+	// Answered reports whether the peer's transport stack has answered since the last
+	// call. It also sends the next ping, if the transport sends none by itself: see
+	// [KeepAliver].
 	Answered() bool
 }
 
-// A KeepAliver is a listener, or a session, whose transport asks an idle peer for an
-// answer every KeepAlive; 0 means that it doesn't.
+// A KeepAliver is a listener or session whose transport pings an idle peer once every
+// KeepAlive; 0 means never.
 type KeepAliver interface {
 	KeepAlive() time.Duration
 }
@@ -62,41 +63,39 @@ type Session interface {
 	// AcceptStream waits for the end of the session.
 	OpenStream(ctx context.Context) (Stream, error)
 
-	// AcceptStream waits for a stream that the peer opened. Some transports do
-	// not show a stream to the peer before its first byte.
+	// AcceptStream waits for a stream that the peer opened. On some transports that
+	// takes until the first byte has been written to the stream.
 	AcceptStream(ctx context.Context) (Stream, error)
 
-	// Multiplexed reports whether the session can carry several streams. One
-	// that can't is its stream: they begin and end together.
+	// Multiplexed reports whether the session can carry several streams. If not, the
+	// session and its only stream begin and end together.
 	Multiplexed() bool
 
 	LocalAddr() net.Addr
 
-	// RemoteAddr may change while a session lives, where a transport migrates.
+	// RemoteAddr may change during a session: a QUIC client can migrate.
 	RemoteAddr() net.Addr
 
-	// Context ends with the session. Its cause (context.Cause) is a
-	// [*CloseError] then.
+	// Context is cancelled when the session ends. Its context.Cause is a [*CloseError].
 	Context() context.Context
 
-	// Close ends the session and all its streams. The peer is told code and
-	// text where the transport can carry them. It is idempotent: the first call
-	// wins.
+	// Close ends the session and all its streams. It sends code and text to the peer if
+	// the transport can carry them. Only the first call has an effect.
 	Close(code uint64, text string) error
 }
 
 // A Stream is one byte stream of a session.
 type Stream interface {
-	// Close ends both directions: what was written still reaches the peer,
-	// followed by EOF; blocked calls return at once. Where the session is this one
-	// stream, input that comes later may still cost the peer what it has not read: to a
-	// peer that goes on sending, end with CloseWrite, and read to EOF first.
+	// Close ends both directions. What was written still reaches the peer, followed by
+	// EOF. Blocked calls return at once. Where the session is this one stream, input that
+	// comes later may still cost the peer what it has not read: to a peer that goes on
+	// sending, end with CloseWrite, and read to EOF first.
 	net.Conn
 
 	// CloseWrite ends this direction: the peer reads EOF. Reading goes on.
 	CloseWrite() error
 
-	// Reset ends both directions at once and drops what is queued. The peer
-	// sees code where the transport can carry it, and a reset otherwise.
+	// Reset ends both directions at once and drops what is queued. The peer sees a
+	// reset, with code if the transport can carry one.
 	Reset(code uint64)
 }

@@ -10,9 +10,8 @@ import (
 
 const canPeek = true
 
-// waitRead waits until there is something to read from c: input, the peer's
-// end, or an error. An error the kernel tells only once, so that it must not be
-// left to Read, which would take it for the peer's end.
+// waitRead waits until c is readable: data, EOF or an error. It returns the error: the
+// kernel reports an error only once, and a later Read would return EOF.
 func waitRead(c *net.TCPConn) error {
 	raw, err := c.SyscallConn()
 	if err != nil {

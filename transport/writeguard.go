@@ -6,31 +6,31 @@ import (
 	"sync"
 )
 
-// A WriteGuard is for streams whose Close has to interrupt a Write before it can
-// say anything to the peer. It lets one Write run at a time, and remembers
-// whether the stream's end cut one short: the peer has got half a message then,
-// and must see a reset, since it would take an EOF for the message's end.
+// A WriteGuard is for streams whose Close has to interrupt a Write before it can send a
+// FIN. It runs one Write at a time, and remembers whether Close interrupted one that had
+// written something: then the peer has a truncated message and must see a reset, because
+// an EOF would look like the end of a complete message.
 type WriteGuard struct {
-	mu  sync.Mutex
-	cut bool
+	mu        sync.Mutex
+	truncated bool
 }
 
-// Write calls write, which is a Write without its argument. If this end has
-// ended the stream, its error is [net.ErrClosed] in the sense of errors.Is.
+// Write calls write while no other runs. If this end has closed the stream, write's error
+// must be [net.ErrClosed] in the sense of errors.Is.
 func (g *WriteGuard) Write(write func() (int, error)) (int, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n, err := write()
 	if n > 0 && errors.Is(err, net.ErrClosed) {
-		g.cut = true
+		g.truncated = true
 	}
 	return n, err
 }
 
-// Finish waits for the Write that runs, which the caller has interrupted, and
-// calls end with whether one was cut short.
-func (g *WriteGuard) Finish(end func(cut bool)) {
+// Finish waits for the running Write, which the caller has interrupted, and calls end,
+// which learns whether a Write was truncated.
+func (g *WriteGuard) Finish(end func(truncated bool)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	end(g.cut)
+	end(g.truncated)
 }

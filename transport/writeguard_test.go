@@ -8,19 +8,19 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// A Write is cut short if it wrote something, and this end has stopped it.
-func TestWriteGuard(t *testing.T) {
+// A Write is truncated if it wrote something before this end's Close interrupted it.
+func TestWriteGuardReportsATruncatedWrite(t *testing.T) {
 	local := &transport.CloseError{Origin: transport.Local}
 	for _, test := range []struct {
-		name string
-		n    int
-		err  error
-		cut  bool
+		name      string
+		n         int
+		err       error
+		truncated bool
 	}{
 		{"whole", 5, nil, false},
-		{"cut", 3, local, true},
-		{"cut by a closed connection", 3, net.ErrClosed, true},
-		{"cut before the first byte", 0, local, false},
+		{"truncated", 3, local, true},
+		{"truncated by a closed connection", 3, net.ErrClosed, true},
+		{"truncated before the first byte", 0, local, false},
 		{"reset by the peer", 3, &transport.CloseError{Origin: transport.Peer, Reset: true}, false},
 		{"failed", 3, errors.New("failed"), false},
 	} {
@@ -32,9 +32,9 @@ func TestWriteGuard(t *testing.T) {
 			}
 			g.Write(func() (int, error) { return 0, local }) // which changes nothing
 			ended := false
-			g.Finish(func(cut bool) {
-				if ended = true; cut != test.cut {
-					t.Errorf("cut: %v, want %v", cut, test.cut)
+			g.Finish(func(truncated bool) {
+				if ended = true; truncated != test.truncated {
+					t.Errorf("truncated: %v, want %v", truncated, test.truncated)
 				}
 			})
 			if !ended {
@@ -44,8 +44,8 @@ func TestWriteGuard(t *testing.T) {
 	}
 }
 
-// Finish waits for the Write that runs.
-func TestWriteGuardWaits(t *testing.T) {
+// Finish waits for a Write that is under way.
+func TestWriteGuardFinishWaitsForWrite(t *testing.T) {
 	var g transport.WriteGuard
 	began, interrupted := make(chan struct{}), make(chan struct{})
 	returns := false
@@ -57,9 +57,9 @@ func TestWriteGuardWaits(t *testing.T) {
 	})
 	<-began
 	ended := make(chan struct{})
-	go g.Finish(func(cut bool) {
-		if !returns || !cut {
-			t.Errorf("Write has returned: %v; cut: %v", returns, cut)
+	go g.Finish(func(truncated bool) {
+		if !returns || !truncated {
+			t.Errorf("Write has returned: %v; truncated: %v", returns, truncated)
 		}
 		close(ended)
 	})

@@ -59,7 +59,7 @@ func TestPatience(t *testing.T) {
 			t.Fatal(err)
 		}
 		l.Close()
-		if got := l.(transport.Impatient).Patience(); got != want {
+		if got := l.(transport.IdleTimeouter).IdleTimeout(); got != want {
 			t.Errorf("MaxIdleTimeout %v: patience %v", given, got)
 		}
 	}

@@ -22,7 +22,7 @@ func closeError(err error) *transport.CloseError {
 		if e.Remote {
 			origin = transport.Peer
 		}
-		return &transport.CloseError{Origin: origin, Coded: true, Code: uint64(e.ErrorCode), Text: e.ErrorMessage}
+		return &transport.CloseError{Origin: origin, HasCode: true, Code: uint64(e.ErrorCode), Text: e.ErrorMessage}
 	}
 	if _, ok := errors.AsType[*quicgo.StatelessResetError](err); ok {
 		// The peer knows nothing of the connection: it has restarted.
@@ -42,7 +42,7 @@ func closeError(err error) *transport.CloseError {
 
 func faultIn(err error) transport.Fault {
 	if _, ok := errors.AsType[*quicgo.HandshakeTimeoutError](err); ok {
-		return transport.Mute
+		return transport.HandshakeTimeout
 	}
 	e, ok := errors.AsType[*quicgo.TransportError](err)
 	if !ok || e.Remote {
@@ -52,7 +52,7 @@ func faultIn(err error) transport.Fault {
 	case quicgo.NoError, quicgo.InternalError, quicgo.ConnectionRefused: // this end's own
 		return transport.Unknown
 	}
-	return transport.Violation
+	return transport.ProtocolError
 }
 
 // beneath is what the library said. Of TLS it says what package tcp does.
@@ -86,7 +86,7 @@ func readError(err error) error {
 		return os.ErrDeadlineExceeded
 	}
 	if e, ok := errors.AsType[*quicgo.StreamError](err); ok { // RESET_STREAM
-		return &transport.CloseError{Origin: transport.Peer, Reset: true, Coded: true, Code: uint64(e.ErrorCode)}
+		return &transport.CloseError{Origin: transport.Peer, Reset: true, HasCode: true, Code: uint64(e.ErrorCode)}
 	}
 	return closeError(err)
 }
@@ -103,7 +103,7 @@ func writeError(err error) error {
 		if e.ErrorCode == codeClosed {
 			return &transport.CloseError{Origin: transport.Peer}
 		}
-		return &transport.CloseError{Origin: transport.Peer, Reset: true, Coded: true, Code: uint64(e.ErrorCode)}
+		return &transport.CloseError{Origin: transport.Peer, Reset: true, HasCode: true, Code: uint64(e.ErrorCode)}
 	}
 	return closeError(err)
 }

@@ -23,9 +23,9 @@ func TestCloseError(t *testing.T) {
 		want transport.CloseError // without Err
 	}{
 		{"closed by this end", &quicgo.ApplicationError{ErrorCode: 3, ErrorMessage: "max age"},
-			transport.CloseError{Origin: local, Coded: true, Code: 3, Text: "max age"}},
+			transport.CloseError{Origin: local, HasCode: true, Code: 3, Text: "max age"}},
 		{"closed by the peer", &quicgo.ApplicationError{Remote: true, ErrorCode: 2},
-			transport.CloseError{Origin: peer, Coded: true, Code: 2}},
+			transport.CloseError{Origin: peer, HasCode: true, Code: 2}},
 		{"the peer restarted", &quicgo.StatelessResetError{},
 			transport.CloseError{Origin: peer, Reset: true}},
 		{"the peer's stack went without complaint", &quicgo.TransportError{Remote: true},
@@ -33,12 +33,12 @@ func TestCloseError(t *testing.T) {
 		{"the peer's stack complained", &quicgo.TransportError{Remote: true, ErrorCode: quicgo.FlowControlError},
 			transport.CloseError{Origin: peer, Reset: true}},
 		{"the peer broke the protocol", &quicgo.TransportError{ErrorCode: quicgo.ProtocolViolation},
-			transport.CloseError{Origin: lost, Fault: transport.Violation}},
+			transport.CloseError{Origin: lost, Fault: transport.ProtocolError}},
 		{"the peer's certificate is bad", &quicgo.TransportError{ErrorCode: 0x100 + 42},
-			transport.CloseError{Origin: lost, Fault: transport.Violation}},
+			transport.CloseError{Origin: lost, Fault: transport.ProtocolError}},
 		{"this end failed", &quicgo.TransportError{ErrorCode: quicgo.InternalError}, transport.CloseError{Origin: lost}},
 		{"idle", &quicgo.IdleTimeoutError{}, transport.CloseError{Origin: lost}},
-		{"handshake", &quicgo.HandshakeTimeoutError{}, transport.CloseError{Origin: lost, Fault: transport.Mute}},
+		{"handshake", &quicgo.HandshakeTimeoutError{}, transport.CloseError{Origin: lost, Fault: transport.HandshakeTimeout}},
 		{"versions", &quicgo.VersionNegotiationError{}, transport.CloseError{Origin: lost}},
 		{"socket", quicgo.ErrTransportClosed, transport.CloseError{Origin: lost}},
 	} {
@@ -78,7 +78,7 @@ func TestAnIdleTimeoutNamesBothEnds(t *testing.T) {
 
 func TestStreamError(t *testing.T) {
 	reset := &quicgo.StreamError{Remote: true, ErrorCode: 7}
-	wantReset := transport.CloseError{Origin: transport.Peer, Reset: true, Coded: true, Code: 7}
+	wantReset := transport.CloseError{Origin: transport.Peer, Reset: true, HasCode: true, Code: 7}
 	if got := readError(reset); *got.(*transport.CloseError) != wantReset {
 		t.Errorf("RESET_STREAM: %+v", got)
 	}

@@ -129,7 +129,7 @@ func interopTheyReset(t *testing.T, ours transport.Session, theirs *quicgo.Conn)
 func wantReset(t *testing.T, what string, err error, code uint64) {
 	t.Helper()
 	ce, ok := errors.AsType[*transport.CloseError](err)
-	if !ok || *ce != (transport.CloseError{Origin: transport.Peer, Reset: true, Coded: true, Code: code}) {
+	if !ok || *ce != (transport.CloseError{Origin: transport.Peer, Reset: true, HasCode: true, Code: code}) {
 		t.Errorf("%s: %v, want a reset by the peer with code %d", what, err, code)
 	}
 }
@@ -152,7 +152,7 @@ func interopWeReset(t *testing.T, ours transport.Session, theirs *quicgo.Conn) {
 func interopTheyClose(t *testing.T, ours transport.Session, theirs *quicgo.Conn) {
 	our, _ := opened(t, ours, theirs)
 	theirs.CloseWithError(12, "superseded")
-	want := transport.CloseError{Origin: transport.Peer, Coded: true, Code: 12, Text: "superseded"}
+	want := transport.CloseError{Origin: transport.Peer, HasCode: true, Code: 12, Text: "superseded"}
 	_, err := io.Copy(io.Discard, our)
 	for what, err := range map[string]error{"Read": err, "cause": cause(ours)} {
 		if ce, ok := errors.AsType[*transport.CloseError](err); !ok || *ce != want {

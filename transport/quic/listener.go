@@ -33,9 +33,9 @@ type listener struct {
 }
 
 var (
-	_ transport.Listener   = (*listener)(nil)
-	_ transport.Impatient  = (*listener)(nil)
-	_ transport.KeepAliver = (*listener)(nil)
+	_ transport.Listener      = (*listener)(nil)
+	_ transport.IdleTimeouter = (*listener)(nil)
+	_ transport.KeepAliver    = (*listener)(nil)
 )
 
 // listen listens on ep, which the listener holds from here on if there is one.
@@ -133,7 +133,7 @@ func (l *listener) Addr() net.Addr { return l.ep.conn.LocalAddr() }
 
 // Patience is the idle timeout of this end. A peer may ask for a shorter one,
 // and quic-go does not tell.
-func (l *listener) Patience() time.Duration { return l.patience }
+func (l *listener) IdleTimeout() time.Duration { return l.patience }
 
 // KeepAlive is the config's KeepAlivePeriod, which quic-go cuts to half of the shorter
 // idle timeout.

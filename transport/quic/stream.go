@@ -169,7 +169,7 @@ func (s *stream) Reset(code uint64) {
 	s.mu.Lock()
 	s.finished = true
 	if s.ended == nil {
-		s.ended = &transport.CloseError{Origin: transport.Local, Reset: true, Coded: true, Code: code}
+		s.ended = &transport.CloseError{Origin: transport.Local, Reset: true, HasCode: true, Code: code}
 	}
 	s.mu.Unlock()
 	s.inner.CancelWrite(quicgo.StreamErrorCode(code)) // unblocks Write, too

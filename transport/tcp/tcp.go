@@ -21,7 +21,7 @@ type Transport struct {
 
 	// KeepAlive is the kernel's keepalive. Its zero value is off, other than in
 	// package net, because the policy above the transport is what judges the
-	// peer. A listener's [transport.Impatient] Patience says how soon it gives one
+	// peer. A listener's [transport.IdleTimeouter] Patience says how soon it gives one
 	// up, and a policy that is more patient is refused.
 	KeepAlive net.KeepAliveConfig
 
@@ -84,7 +84,7 @@ type impatient struct {
 	patience time.Duration
 }
 
-func (l impatient) Patience() time.Duration { return l.patience }
+func (l impatient) IdleTimeout() time.Duration { return l.patience }
 
 // mostUserTimeout is an int of the kernel's, of milliseconds: 24 days.
 const mostUserTimeout = math.MaxInt32 * time.Millisecond

@@ -42,8 +42,8 @@ func TestPatience(t *testing.T) {
 		}
 		defer l.Close()
 		got := time.Duration(0)
-		if i, ok := transport.As[transport.Impatient](l); ok {
-			got = i.Patience()
+		if i, ok := transport.As[transport.IdleTimeouter](l); ok {
+			got = i.IdleTimeout()
 		}
 		if got != test.want {
 			t.Errorf("%+v: %v, want %v", test.Transport, got, test.want)

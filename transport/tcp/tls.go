@@ -109,7 +109,7 @@ func (c *tlsConn) handshake(ctx context.Context) error {
 func (c *tlsConn) await() error {
 	err := c.handshake(context.Background())
 	if violates(err) {
-		err = &transport.CloseError{Origin: transport.Lost, Fault: transport.Violation, Err: err}
+		err = &transport.CloseError{Origin: transport.Lost, Fault: transport.ProtocolError, Err: err}
 	}
 	return err
 }
@@ -129,7 +129,7 @@ func violates(err error) bool {
 func (c *tlsConn) read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if violates(err) {
-		err = &transport.CloseError{Origin: transport.Lost, Fault: transport.Violation, Err: err}
+		err = &transport.CloseError{Origin: transport.Lost, Fault: transport.ProtocolError, Err: err}
 	}
 	return n, err
 }

@@ -76,7 +76,7 @@ func (w *wire) Write(p []byte) (int, error) {
 	defer w.mu.Unlock()
 	if len(w.rest) > 0 {
 		if len(w.rest)+len(p) > maxRest {
-			return 0, &transport.CloseError{Origin: transport.Lost, Fault: transport.Stuck, Err: errTooMuchRest}
+			return 0, &transport.CloseError{Origin: transport.Lost, Fault: transport.WriteBlocked, Err: errTooMuchRest}
 		}
 		w.rest = append(w.rest, p...)
 		if err := w.send(); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {

@@ -130,7 +130,7 @@ func (s *memorySession) Context() context.Context { return s.ctx }
 func (s *memorySession) Close(code uint64, text string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.finish(transport.CloseError{Coded: true, Code: code, Text: text})
+	s.finish(transport.CloseError{HasCode: true, Code: code, Text: text})
 	return nil
 }
 

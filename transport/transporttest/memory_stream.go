@@ -142,7 +142,7 @@ func (st *memoryStream) Reset(code uint64) {
 	if st.ended() != nil {
 		return
 	}
-	cause := transport.CloseError{Origin: transport.Local, Reset: true, Coded: true, Code: code}
+	cause := transport.CloseError{Origin: transport.Local, Reset: true, HasCode: true, Code: code}
 	there := cause
 	there.Origin = transport.Peer
 	st.out.buf.Reset()

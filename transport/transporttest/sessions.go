@@ -26,7 +26,7 @@ func testSessionClose(t *testing.T, n *network) {
 			here.Close(code+1, "too late")
 
 			ce := ended(t, here)
-			if ce.Origin != transport.Local || ce.Reset || !ce.Coded || ce.Code != code || ce.Text != text {
+			if ce.Origin != transport.Local || ce.Reset || !ce.HasCode || ce.Code != code || ce.Text != text {
 				t.Errorf("cause here: %+v, want code %d, text %q, by this end", ce, code, text)
 			}
 			_, err := here.OpenStream(t.Context())
@@ -52,7 +52,7 @@ func testSessionClose(t *testing.T, n *network) {
 				if ce.Origin != transport.Peer {
 					t.Errorf("%s: %+v, want it to come from the peer", what, ce)
 				}
-				if n.SessionCodes && (!ce.Coded || ce.Code != code || ce.Text != text) {
+				if n.SessionCodes && (!ce.HasCode || ce.Code != code || ce.Text != text) {
 					t.Errorf("%s: %+v, want code %d, text %q", what, ce, code, text)
 				}
 			}

@@ -286,7 +286,7 @@ func wantReset(t *testing.T, n *network, what string, err error, code uint64) {
 	if ce.Origin != transport.Peer || !ce.Reset || !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("%s: %v, want a reset by the peer", what, err)
 	}
-	if n.StreamCodes && (!ce.Coded || ce.Code != code) {
+	if n.StreamCodes && (!ce.HasCode || ce.Code != code) {
 		t.Errorf("%s: %v, want code %d", what, err, code)
 	}
 }

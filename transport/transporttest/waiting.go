@@ -56,7 +56,7 @@ var allNews = []news{
 			return
 		}
 		ce := closeError(t, err)
-		if ce.Origin != transport.Peer || ce.Reset || n.SessionCodes && !ce.Coded || ce.Coded && ce.Code != endCode {
+		if ce.Origin != transport.Peer || ce.Reset || n.SessionCodes && !ce.HasCode || ce.HasCode && ce.Code != endCode {
 			t.Errorf("Read: %v, want an end by the peer", err)
 		}
 	}},
@@ -78,7 +78,7 @@ func wantOwn(reset bool) func(*testing.T, *network, error) {
 	return func(t *testing.T, _ *network, err error) {
 		t.Helper()
 		wantLocal(t, "Read", err)
-		if ce := closeError(t, err); ce.Origin != transport.Local || ce.Reset != reset || !ce.Coded || ce.Code != endCode {
+		if ce := closeError(t, err); ce.Origin != transport.Local || ce.Reset != reset || !ce.HasCode || ce.Code != endCode {
 			t.Errorf("Read: %v, want what this end did", err)
 		}
 	}

@@ -203,7 +203,7 @@ func interopTheyClose(t *testing.T, ours *session, theirs *yamux.Session) {
 	our, _ := interopStreams(t, ours, theirs)
 	theirs.Close()
 	cause := causeOf(t, ours)
-	if cause.Origin != transport.Peer || cause.Coded {
+	if cause.Origin != transport.Peer || cause.HasCode {
 		t.Errorf("cause: %+v", cause)
 	}
 	if _, err := our.Read(make([]byte, 1)); err != cause {
@@ -220,7 +220,7 @@ func interopTheyGoAway(t *testing.T, ours *session, theirs *yamux.Session) {
 	interopEcho(t, our, their)
 	theirs.Close()
 	// Their kernel makes a reset of it if they had not read everything.
-	if cause := causeOf(t, ours); cause.Origin != transport.Peer || cause.Coded == cause.Reset || cause.Code != 0 {
+	if cause := causeOf(t, ours); cause.Origin != transport.Peer || cause.HasCode == cause.Reset || cause.Code != 0 {
 		t.Errorf("cause: %+v", cause)
 	}
 }

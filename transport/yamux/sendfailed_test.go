@@ -72,8 +72,8 @@ func TestAGoAwayStandsAboveAFailedWrite(t *testing.T) {
 		unread io.Reader
 		want   transport.CloseError
 	}{
-		"GoAway":   {said(11), transport.CloseError{Origin: transport.Peer, Coded: true, Code: 11}},
-		"done":     {said(0), transport.CloseError{Origin: transport.Peer, Coded: true}},
+		"GoAway":   {said(11), transport.CloseError{Origin: transport.Peer, HasCode: true, Code: 11}},
+		"done":     {said(0), transport.CloseError{Origin: transport.Peer, HasCode: true}},
 		"nothing":  {nil, *reset},
 		"reset":    {failing{reset}, *reset},
 		"only EOF": {failing{io.EOF}, transport.CloseError{Origin: transport.Peer}},

@@ -103,7 +103,7 @@ func (s *session) end(cause *transport.CloseError) {
 		stream.end(sessionEnd, cause)
 	}
 	s.wakeAcceptor()
-	if cause.Origin == transport.Local && cause.Coded && cause.Code <= maxCode {
+	if cause.Origin == transport.Local && cause.HasCode && cause.Code <= maxCode {
 		s.wire.out.put(newHeader(typeGoAway, 0, 0, uint32(cause.Code)), nil)
 	}
 }
@@ -121,7 +121,7 @@ func (s *session) NetConn() net.Conn { return s.wire.conn }
 // the streams have written may be lost. Whatever waits in one of them returns at
 // once; Close itself takes up to a tenth of a second if the connection is stuck.
 func (s *session) Close(code uint64, text string) error {
-	s.cancel(&transport.CloseError{Origin: transport.Local, Coded: true, Code: code, Text: text})
+	s.cancel(&transport.CloseError{Origin: transport.Local, HasCode: true, Code: code, Text: text})
 	s.mux.Close() // which closes the wire, once, and waits for its goroutines
 	s.mu.Lock()
 	s.noPings = true
@@ -274,7 +274,7 @@ func (s *session) makeRoom(stream *stream) {
 					largest = other
 				}
 			}
-			largest.end(reset, &transport.CloseError{Origin: transport.Lost, Reset: true, Fault: transport.Full, Err: ErrUnread})
+			largest.end(reset, &transport.CloseError{Origin: transport.Lost, Reset: true, Fault: transport.BufferFull, Err: ErrUnread})
 		}
 	}
 }

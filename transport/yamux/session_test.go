@@ -79,9 +79,9 @@ func TestSessionCodes(t *testing.T) {
 		code uint64
 		want transport.CloseError
 	}{
-		{0, transport.CloseError{Origin: peer, Coded: true}},
-		{2, transport.CloseError{Origin: peer, Coded: true, Code: 2}},
-		{1<<32 - 1, transport.CloseError{Origin: peer, Coded: true, Code: 1<<32 - 1}},
+		{0, transport.CloseError{Origin: peer, HasCode: true}},
+		{2, transport.CloseError{Origin: peer, HasCode: true, Code: 2}},
+		{1<<32 - 1, transport.CloseError{Origin: peer, HasCode: true, Code: 1<<32 - 1}},
 		{1 << 32, transport.CloseError{Origin: peer}},
 	} {
 		for _, by := range []string{"client", "server"} {
@@ -98,7 +98,7 @@ func TestSessionCodes(t *testing.T) {
 			if ce, ok := errors.AsType[*transport.CloseError](err); !ok || *ce != test.want {
 				t.Errorf("%s closes with code %d: the peer's stream sees %+v", by, test.code, err)
 			}
-			want := transport.CloseError{Coded: true, Code: test.code, Text: "words"}
+			want := transport.CloseError{HasCode: true, Code: test.code, Text: "words"}
 			if got := causeOf(t, here); *got != want {
 				t.Errorf("%s closes with code %d: itself it sees %+v", by, test.code, got)
 			}
@@ -482,13 +482,13 @@ func TestNetConn(t *testing.T) {
 
 type hasty struct{ transport.Listener }
 
-func (hasty) Patience() time.Duration { return time.Minute }
+func (hasty) IdleTimeout() time.Duration { return time.Minute }
 
 func TestPatience(t *testing.T) {
-	if got := (listener{hasty{}, nil}).Patience(); got != time.Minute {
+	if got := (listener{hasty{}, nil}).IdleTimeout(); got != time.Minute {
 		t.Errorf("over a listener with a minute's patience: %v", got)
 	}
-	if got := (listener{}).Patience(); got != 0 {
+	if got := (listener{}).IdleTimeout(); got != 0 {
 		t.Errorf("over one that does not say: %v", got)
 	}
 }

@@ -179,7 +179,7 @@ func (s *stream) close(e event) error {
 		if !cut {
 			s.move(e, 0)
 		} else if s.state != closed { // by the peer or with the session
-			s.end(reset, &transport.CloseError{Origin: transport.Local, Reset: true, Coded: true})
+			s.end(reset, &transport.CloseError{Origin: transport.Local, Reset: true, HasCode: true})
 		}
 	})
 	return before
@@ -190,7 +190,7 @@ func (s *stream) close(e event) error {
 func (s *stream) Reset(code uint64) {
 	s.session.mu.Lock()
 	defer s.session.unlock()
-	s.end(reset, &transport.CloseError{Origin: transport.Local, Reset: true, Coded: true, Code: code})
+	s.end(reset, &transport.CloseError{Origin: transport.Local, Reset: true, HasCode: true, Code: code})
 }
 
 func (s *stream) end(e event, cause *transport.CloseError) {

@@ -83,10 +83,10 @@ func (l listener) Accept(ctx context.Context) (transport.Session, error) {
 func (l listener) Addr() net.Addr { return l.inner.Addr() }
 func (l listener) Close() error   { return l.inner.Close() }
 
-// Patience makes it a [transport.Impatient], if the connections are that.
-func (l listener) Patience() time.Duration {
-	if i, ok := transport.As[transport.Impatient](l.inner); ok {
-		return i.Patience()
+// Patience makes it a [transport.IdleTimeouter], if the connections are that.
+func (l listener) IdleTimeout() time.Duration {
+	if i, ok := transport.As[transport.IdleTimeouter](l.inner); ok {
+		return i.IdleTimeout()
 	}
 	return 0
 }

@@ -64,7 +64,7 @@ func (w *wire) Read(p []byte) (int, error) {
 			}
 			if err := w.in.fill(p); err == io.EOF || w.goingAway && lost(err).Origin == transport.Peer {
 				// A reset is the kernel's, since something came in after they had closed.
-				return 0, w.fail(&transport.CloseError{Origin: transport.Peer, Coded: w.goingAway})
+				return 0, w.fail(&transport.CloseError{Origin: transport.Peer, HasCode: w.goingAway})
 			} else if err != nil {
 				return 0, w.fail(err)
 			}
@@ -100,7 +100,7 @@ func (w *wire) receive(h header) (pass bool, err error) {
 	case h.ofStream():
 		return w.receiveStream(h)
 	case h.typ() == typeGoAway && h.length() > 0:
-		return false, &transport.CloseError{Origin: transport.Peer, Coded: true, Code: uint64(h.length())}
+		return false, &transport.CloseError{Origin: transport.Peer, HasCode: true, Code: uint64(h.length())}
 	case h.typ() == typeGoAway: // the peer may live long after it
 		w.goingAway = true
 	case h.has(flagSYN) && !w.takePing(time.Now()):
@@ -135,7 +135,7 @@ func (w *wire) receiveStream(h header) (pass bool, err error) {
 	}
 	if flags&flagRST != 0 && s.state != closed {
 		code := h.length() - w.body // none comes with Data, and 0 says none
-		s.end(peerReset, &transport.CloseError{Origin: transport.Peer, Reset: true, Coded: code > 0, Code: uint64(code)})
+		s.end(peerReset, &transport.CloseError{Origin: transport.Peer, Reset: true, HasCode: code > 0, Code: uint64(code)})
 	} else if h.typ() == typeWindowUpdate {
 		s.sendWindow += h.length()
 		s.openWindow()
@@ -182,7 +182,7 @@ func (w *wire) Close() error {
 	cause := context.Cause(w.session.ctx).(*transport.CloseError)
 	w.session.end(cause)
 	w.out.close()
-	if cause.Origin == transport.Lost && cause.Fault != transport.Violation { // of which TLS may have told the peer
+	if cause.Origin == transport.Lost && cause.Fault != transport.ProtocolError { // of which TLS may have told the peer
 		w.conn.Reset(0)
 	}
 	return w.session.inner.Close(cause.Code, cause.Text)
@@ -200,11 +200,11 @@ func lost(err error) *transport.CloseError {
 func faultIn(err error) transport.Fault {
 	switch {
 	case errors.Is(err, errProtocol):
-		return transport.Violation
+		return transport.ProtocolError
 	case errors.Is(err, ErrPingFlood):
 		return transport.Flood
 	case errors.Is(err, errPeerStuck):
-		return transport.Stuck
+		return transport.WriteBlocked
 	}
 	return transport.Unknown
 }

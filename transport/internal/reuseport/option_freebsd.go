@@ -2,6 +2,6 @@ package reuseport
 
 import "golang.org/x/sys/unix"
 
-// option spreads connections; with SO_REUSEPORT, as it is called elsewhere, one
-// of the sockets would get them all.
+// option spreads connections over the sockets. On FreeBSD, SO_REUSEPORT would give them
+// all to one.
 const option = unix.SO_REUSEPORT_LB

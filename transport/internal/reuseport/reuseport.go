@@ -3,6 +3,6 @@ package reuseport
 
 import "syscall"
 
-// Control is for the Control field of a [net.ListenConfig]. It fails with
-// [errors.ErrUnsupported] on a system that can't do it.
+// Control is for the Control field of a [net.ListenConfig]. It returns
+// [errors.ErrUnsupported] on systems without the option.
 func Control(_, _ string, c syscall.RawConn) error { return set(c) }

@@ -162,7 +162,7 @@ func TestResetCodes(t *testing.T) {
 				our, their = open(t, ours, theirs)
 				their.ResetWithError(code)
 				_, err = our.Read(make([]byte, 1))
-				want := transport.CloseError{Origin: transport.Peer, Reset: true, Coded: code > 0, Code: uint64(code)}
+				want := transport.CloseError{Origin: transport.Peer, Reset: true, HasCode: code > 0, Code: uint64(code)}
 				if ce, ok := errors.AsType[*transport.CloseError](err); !ok || *ce != want {
 					t.Errorf("they reset with %d, we see %+v", code, err)
 				}
@@ -187,7 +187,7 @@ func TestSessionCodes(t *testing.T) {
 			our, _ := weOpen(t, ours, theirs)
 			theirs.CloseWithError(code)
 			_, err := our.Read(make([]byte, 1))
-			want := transport.CloseError{Origin: transport.Peer, Coded: true, Code: uint64(code)}
+			want := transport.CloseError{Origin: transport.Peer, HasCode: true, Code: uint64(code)}
 			if ce, ok := errors.AsType[*transport.CloseError](err); !ok || *ce != want || context.Cause(ours.Context()) != ce {
 				t.Errorf("they close with %d, we see %+v", code, err)
 			}
@@ -209,7 +209,7 @@ func TestSessionEnds(t *testing.T) {
 		weOpen(t, ours, theirs)
 		theirs.Close()
 		<-ours.Context().Done()
-		if ce := context.Cause(ours.Context()).(*transport.CloseError); ce.Origin != transport.Peer || ce.Coded {
+		if ce := context.Cause(ours.Context()).(*transport.CloseError); ce.Origin != transport.Peer || ce.HasCode {
 			t.Errorf("they close, we see %+v", ce)
 		}
 	})
