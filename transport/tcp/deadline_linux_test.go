@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// A deadline is as far from now as it says, whether it has a monotonic reading or
-// not, and whatever has been done to the wall clock since the start.
-func TestDeadlineAt(t *testing.T) {
+// A deadline keeps its distance from now, with or without a monotonic reading, even if the
+// wall clock has been set since the process started.
+func TestDeadlineIgnoresWallClockChanges(t *testing.T) {
 	const passed = 10 * time.Second
 	now := time.Now()
 	for _, test := range []struct {

@@ -1,17 +1,16 @@
 // Package tcp is the transport of one stream per TCP connection, with or
 // without TLS.
 //
-// It does not judge whether the peer still lives: the kernel's keepalive is
-// off unless asked for. The peer sees a FIN when a stream or session is closed
-// and a RST when a stream is reset. Codes and words of a close are for this end
-// only, as TCP has no place for them.
+// It does not detect dead peers: the kernel's keepalive is off by default. The peer sees
+// a FIN when a stream or session is closed, and a RST when a stream is reset. TCP can't
+// carry the code and the text of a close; they stay at this end.
 //
-// With TLS a session is accepted before its handshake, which takes place within
-// the first Read or Write; so a slow client holds up nobody, and what goes
-// wrong is an error of its stream; so is a deadline that passes meanwhile. After
-// that deadlines may pass and be moved as on a plain connection, which
-// crypto/tls alone does not allow.
+// With TLS a session is accepted before its handshake, which runs within the first Read
+// or Write. So a slow client delays no other, and a failed handshake is an error of its
+// stream. A deadline that passes during the handshake ends the session. After the
+// handshake, deadlines may pass and be moved as on a plain connection; with crypto/tls
+// alone a write deadline that passes breaks the connection.
 //
-// The stream's NetConn leads to the *tls.Conn, if there is one, and through
-// that one's NetConn, again and again, to the *net.TCPConn.
+// The stream's NetConn returns the *tls.Conn, if there is one. Its NetConn, called
+// repeatedly, leads to the *net.TCPConn.
 package tcp

@@ -11,16 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A parkedListener accepts sockets. Package net does not let others accept on
-// its listeners, so it holds a descriptor of its own.
+// A parkedListener accepts connections as sockets. It has a file descriptor of its own,
+// because a *net.TCPListener can't accept anything but *net.TCPConn.
 type parkedListener struct {
 	file  *os.File
 	conn  syscall.RawConn
 	addr  *net.TCPAddr
-	local *net.TCPAddr // of every connection; nil: each has its own
+	local *net.TCPAddr // of every connection; nil if the listener's address is a wildcard
 }
 
-// park takes the place of l, which it closes.
+// park returns a parkedListener on l's socket, and closes l.
 func park(l *net.TCPListener, alive net.KeepAliveConfig) (_ net.Listener, err error) {
 	defer l.Close()
 	file, err := l.File()
@@ -44,8 +44,8 @@ func park(l *net.TCPListener, alive net.KeepAliveConfig) (_ net.Listener, err er
 	return p, cmp.Or(err, failed)
 }
 
-// inherit sets on a listening socket what package net sets on each connection
-// that it accepts, which all inherit it.
+// inherit sets on a listening socket the options that package net sets on each accepted
+// connection. Accepted sockets inherit them.
 func inherit(fd int, alive net.KeepAliveConfig) error {
 	if err := setOptions(fd, []option{{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1}}); err != nil || !alive.Enable {
 		return err
@@ -53,7 +53,7 @@ func inherit(fd int, alive net.KeepAliveConfig) error {
 	return setKeepAlive(fd, alive)
 }
 
-// setKeepAlive sets on a socket what package net would.
+// setKeepAlive sets the keepalive options that package net would set.
 func setKeepAlive(fd int, alive net.KeepAliveConfig) error {
 	on := 0
 	if alive.Enable {
@@ -78,7 +78,7 @@ func setKeepAlive(fd int, alive net.KeepAliveConfig) error {
 	return setOptions(fd, options)
 }
 
-// An option is a socket's, and its value.
+// An option is a socket option and its value.
 type option struct{ level, name, value int }
 
 func setOptions(fd int, options []option) error {
@@ -90,7 +90,7 @@ func setOptions(fd int, options []option) error {
 	return nil
 }
 
-// What package net takes for the zero values of a net.KeepAliveConfig.
+// Package net's values for the zero fields of a net.KeepAliveConfig.
 const (
 	keepAlive      = 15 * time.Second
 	keepAliveCount = 9
@@ -113,7 +113,7 @@ func (l *parkedListener) Accept() (net.Conn, error) {
 		}
 	})
 	if err != nil {
-		err = net.ErrClosed // nothing else stops the waiting, and package os has its own word for it
+		err = net.ErrClosed // Read fails only after Close, with os.ErrClosed
 	}
 	if err = cmp.Or(err, os.NewSyscallError("accept4", failed)); err != nil {
 		return nil, l.opError("accept", err)

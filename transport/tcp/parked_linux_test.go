@@ -18,7 +18,7 @@ import (
 	"github.com/livenet/livenet/transport/transporttest"
 )
 
-// woken is a Waker that says so.
+// woken is a Waker that sends to the channel.
 type woken chan struct{}
 
 func (w woken) Wake() { w <- struct{}{} }
@@ -28,7 +28,7 @@ func (w woken) await(t *testing.T) {
 	select {
 	case <-w:
 	case <-time.After(patience):
-		t.Fatal("nobody is woken")
+		t.Fatal("Wake was not called")
 	}
 }
 
@@ -41,9 +41,8 @@ func poll(t *testing.T, st transport.Stream) transport.Pollable {
 	return p
 }
 
-// Only a listener that was asked for it has connections that are pollable; the
-// conformance suite has the rest to say of them.
-func TestPollable(t *testing.T) {
+// Connections are Pollable only if Parked is set. The conformance suite tests the rest.
+func TestOnlyParkedConnectionsArePollable(t *testing.T) {
 	for _, parked := range []bool{false, true} {
 		_, _, stream, _ := rawPeer(t, tcp.Transport{Parked: parked})
 		if _, ok := transport.As[transport.Pollable](stream); ok != parked {
@@ -52,9 +51,9 @@ func TestPollable(t *testing.T) {
 	}
 }
 
-// What a Read of the raw connection has left is not lost on whoever was told
-// meanwhile that there is nothing.
-func TestParkedAfterARawRead(t *testing.T) {
+// If TryRead returned ErrWouldBlock because a Read of the raw connection was under way,
+// WakeOnRead wakes for what that Read left.
+func TestWakeOnReadAfterARawRead(t *testing.T) {
 	_, _, stream, peer := rawPeer(t, tcp.Transport{Parked: true})
 	conn, err := kernel(stream).SyscallConn()
 	if err != nil {
@@ -91,8 +90,8 @@ func TestParkedAfterARawRead(t *testing.T) {
 	}
 }
 
-// A merging connection sends its second write with the third: of TLS, the end of the
-// handshake with what comes first.
+// A merging connection sends its second write together with the third: in TLS, the end of
+// the handshake together with the first data.
 type merging struct {
 	net.Conn
 	writes int
@@ -111,8 +110,9 @@ func (m *merging) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// What came with the handshake, and was read with it by a Write, wakes as well.
-func TestWhatCameWithTheHandshakeWakes(t *testing.T) {
+// WakeOnRead wakes for data that arrived with the end of the handshake and was read from
+// the socket by a Write.
+func TestWakeOnReadForDataThatCameWithTheHandshake(t *testing.T) {
 	certified, trusting := transporttest.Certificates(t)
 	_, _, stream, raw := rawPeer(t, tcp.Transport{TLS: certified, Parked: true})
 	trusting.ServerName = "127.0.0.1"
@@ -137,16 +137,16 @@ func TestWhatCameWithTheHandshakeWakes(t *testing.T) {
 	}
 }
 
-// Whoever is woken finds the handshake done: he may hold a buffer, for which a peer that
-// never ends it must not be good.
-func TestTheHandshakeIsDoneBeforeAnybodyIsWoken(t *testing.T) {
+// Wake is called after the handshake: a caller that is woken may hold a buffer, and a peer
+// that never finishes its handshake must not cost one.
+func TestWakeComesAfterTheHandshake(t *testing.T) {
 	certified, trusting := transporttest.Certificates(t)
 	_, _, stream, raw := rawPeer(t, tcp.Transport{TLS: certified, Parked: true})
 	trusting.ServerName = "127.0.0.1"
 	peer := tls.Client(raw, trusting)
 	p, w := poll(t, stream), make(woken, 1)
 	p.WakeOnRead(w)
-	if err := peer.Handshake(); err != nil { // which nobody but a waker takes part in
+	if err := peer.Handshake(); err != nil { // only WakeOnRead does the server's part
 		t.Fatal(err)
 	}
 	w.await(t)
@@ -155,9 +155,9 @@ func TestTheHandshakeIsDoneBeforeAnybodyIsWoken(t *testing.T) {
 	}
 }
 
-// A descriptor that is closed may be another connection's at once: whatever is
-// still under way for the old one must not reach the new one.
-func TestDescriptorsAreReused(t *testing.T) {
+// Rule 13: a closed descriptor's number may be reused at once. Calls under way on the old
+// connection must not reach the new one.
+func TestRule13AReusedDescriptorIsAnotherConnection(t *testing.T) {
 	l := listen(t, tcp.Transport{Parked: true})
 	var wg sync.WaitGroup
 	for g := range 4 {
@@ -188,7 +188,7 @@ func TestDescriptorsAreReused(t *testing.T) {
 				t.Error(err)
 			}
 			st.Write(msg)
-			// The peer's end, this one's, and a waker, all at once.
+			// The peer's Close, this end's Close and WakeOnRead, all at once.
 			closing := make(woken, 1)
 			poll(t, st).WakeOnRead(closing)
 			st.Close()
@@ -199,7 +199,7 @@ func TestDescriptorsAreReused(t *testing.T) {
 	serving.Wait()
 }
 
-// crowd counts those who have been woken and have not run yet.
+// A crowd counts goroutines that have been woken and have not run yet.
 type crowd struct {
 	ready, most atomic.Int32
 	woken       sync.WaitGroup
@@ -213,12 +213,11 @@ func (c *crowd) Wake() {
 	}()
 }
 
-// When a thousand sockets have something at once, those that were woken first
-// get to run before the others are woken: whoever else wants to run need not
-// stand in line behind all of them.
-func TestACrowdIsWokenBitByBit(t *testing.T) {
+// Rule 14: when a thousand sockets become readable at once, the poller lets the goroutines
+// that it has woken run before it wakes more, so that others don't wait for all of them.
+func TestRule14PollerYieldsBetweenBatches(t *testing.T) {
 	const sockets, atOnce = 1000, 256
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // nobody runs beside the poller
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // nothing runs at the same time as the poller
 	l := listen(t, tcp.Transport{Parked: true})
 	var c crowd
 	peers := make([]net.Conn, sockets)
@@ -241,7 +240,7 @@ func TestACrowdIsWokenBitByBit(t *testing.T) {
 	select {
 	case <-all:
 	case <-time.After(20 * time.Second):
-		t.Fatal("somebody is not woken")
+		t.Fatal("a Wake is missing")
 	}
 	if most := c.most.Load(); most > 2*atOnce {
 		t.Errorf("%d had been woken and did not run yet, want no more than %d", most, 2*atOnce)

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A poller tells sockets when something about them has changed, by epoll. It is
-// one goroutine for all of them, which is there while there are any; and no
-// thread, since the runtime's own poller waits for the epoll descriptor.
+// A poller notifies sockets when they become readable or writable, by epoll. It has one
+// goroutine for all sockets, which exists while there are any. It blocks no thread: the
+// runtime's poller waits for the epoll descriptor.
 type poller struct {
 	epoll *os.File
 	fd    int // of epoll
@@ -20,14 +20,14 @@ type poller struct {
 	sockets []*socket // by descriptor
 }
 
-// thePoller is the poller of the sockets that there are, if there are any.
+// thePoller is shared by all sockets; its poller is nil while there are none.
 var thePoller struct {
 	mu sync.Mutex
 	*poller
 	sockets int
 }
 
-// register makes a poller responsible for s, whose descriptor is fd.
+// register adds s, whose descriptor is fd, to the poller, which it starts if needed.
 func register(s *socket, fd int) error {
 	thePoller.mu.Lock()
 	defer thePoller.mu.Unlock()
@@ -41,7 +41,7 @@ func register(s *socket, fd int) error {
 	p := thePoller.poller
 	s.poller, s.fd = p, fd
 	p.set(fd, s)
-	// Each change is told once; what was there before is the first.
+	// Edge-triggered: each change is reported once, and the initial state is the first.
 	ev := unix.EpollEvent{Fd: int32(fd), Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff}
 	if err := unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
 		p.set(fd, nil)
@@ -55,7 +55,7 @@ func register(s *socket, fd int) error {
 	return nil
 }
 
-// unregister is for a socket that is about to be closed.
+// unregister removes a socket that is about to be closed. The last one ends the poller.
 func (p *poller) unregister(fd int) {
 	p.set(fd, nil)
 	thePoller.mu.Lock()
@@ -72,7 +72,7 @@ func newPoller() (*poller, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	if err := unix.SetNonblock(fd, true); err != nil { // else the runtime won't poll it
+	if err := unix.SetNonblock(fd, true); err != nil { // otherwise the runtime does not poll it
 		unix.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
@@ -108,8 +108,8 @@ func (p *poller) run(conn syscall.RawConn) {
 		if err != nil {
 			return // closed
 		}
-		// A descriptor may stand for another socket by now, which then looks
-		// once more than it had to.
+		// By now a descriptor may belong to another socket, which is then woken without
+		// need.
 		p.mu.Lock()
 		for i := range max(n, 0) {
 			sockets[i] = p.sockets[events[i].Fd]
@@ -122,9 +122,9 @@ func (p *poller) run(conn syscall.RawConn) {
 			}
 		}
 		if n == len(events) {
-			// There may be thousands more. Those that were woken run first: whoever else
-			// is in the scheduler's queue, such as a clock that judges, would have to
-			// wait for all of them.
+			// There may be thousands more. Let the goroutines that were woken run first:
+			// otherwise every other goroutine in the scheduler's queue, such as the
+			// liveness clock, would wait for all of them.
 			runtime.Gosched()
 		}
 	}

@@ -10,9 +10,8 @@ import (
 	"github.com/livenet/livenet/transport/tcp"
 )
 
-// Two listeners on one port, as two processes would have them, both get
-// connections, and when one closes the other gets them all.
-func TestReusePort(t *testing.T) {
+// Two listeners on one port both get connections. When one closes, the other gets all.
+func TestReusePortSpreadsConnections(t *testing.T) {
 	if runtime.GOOS != "linux" && runtime.GOOS != "freebsd" {
 		t.Skip("this system does not spread connections")
 	}
@@ -30,7 +29,7 @@ func TestReusePort(t *testing.T) {
 	defer second.Close()
 	if l, err := (tcp.Transport{}).Listen(t.Context(), addr); err == nil {
 		l.Close()
-		t.Error("a listener that does not share the port gets it all the same")
+		t.Error("a listener without ReusePort could bind the same port")
 	}
 
 	firsts := acceptAll(t, first)
@@ -58,7 +57,7 @@ func TestReusePort(t *testing.T) {
 	}
 }
 
-// acceptAll accepts until l closes, and says when it has.
+// acceptAll accepts until l closes, and sends for each session.
 func acceptAll(t *testing.T, l transport.Listener) <-chan struct{} {
 	came := make(chan struct{}, 1)
 	ended := make(chan struct{})

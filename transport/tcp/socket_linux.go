@@ -16,20 +16,19 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// A socket is a TCP connection that costs next to nothing while it is idle. It
-// does what a *net.TCPConn does, but is not in the runtime's poller, which keeps
-// half a kilobyte for each of its connections, and it can be waited for without
-// a goroutine.
+// A socket is a TCP connection that takes little memory while it is idle. It does what a
+// *net.TCPConn does, but is not in the runtime's poller, which takes half a kilobyte for
+// each connection, and waiting for input needs no goroutine.
 type socket struct {
 	poller *poller
 	local  *net.TCPAddr // may be shared
 	remote netip.AddrPort
 	fd     int
 
-	rmu turn
-	wmu sync.Mutex // held by the one Write that is on
+	rmu readLock
+	wmu sync.Mutex // held during Write
 
-	mu     sync.Mutex // guards the rest
+	mu     sync.Mutex // guards the following fields
 	users  int32      // calls that are using fd
 	closed bool
 	in     side
@@ -39,25 +38,24 @@ type socket struct {
 
 // A side is one direction of a socket.
 type side struct {
-	waiting  chan struct{} // signalled at each change; nil: nobody waits
-	deadline int64         // by the clock of sinceStart; 0: none
-	changed  bool          // since the last attempt
+	waiting  chan struct{} // signalled at each change; nil if no call waits
+	deadline int64         // compared with sinceStart; 0 means none
+	changed  bool          // since the last system call
 }
 
-// start is what deadlines are kept relative to, on the monotonic clock.
+// start is the origin of sinceStart, on the monotonic clock.
 var start = time.Now().Add(-1)
 
 func sinceStart() int64 { return int64(time.Since(start)) }
 
-// newSocket takes the descriptor of a connection over. It does not close it if
-// it fails.
+// newSocket returns a socket that owns fd. If it fails, it does not close fd.
 func newSocket(fd int, local *net.TCPAddr, remote netip.AddrPort) (*socket, error) {
 	s := &socket{local: local, remote: remote}
 	return s, register(s, fd)
 }
 
-// begin lets its caller use the descriptor until end, for a direction whose
-// changes count from now on. Deadlines are for those who may wait.
+// begin lets its caller use the descriptor until end, and clears d.changed. It fails if
+// the socket is closed or, with deadlines, if d's deadline has passed.
 func (s *socket) begin(d *side, deadlines bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,7 +79,7 @@ func (s *socket) end() {
 	}
 }
 
-// refusal is why nothing may be done in a direction. The lock is held.
+// refusal returns why the descriptor may not be used, or nil. The caller holds mu.
 func (s *socket) refusal(d *side, deadlines bool) error {
 	switch {
 	case s.closed:
@@ -92,7 +90,7 @@ func (s *socket) refusal(d *side, deadlines bool) error {
 	return nil
 }
 
-// release gives the descriptor back.
+// release closes the descriptor.
 func (s *socket) release() {
 	s.poller.unregister(s.fd)
 	unix.Close(s.fd)
@@ -100,7 +98,7 @@ func (s *socket) release() {
 
 var signals = sync.Pool{New: func() any { return make(chan struct{}, 1) }}
 
-// wait waits until d has changed since the last attempt.
+// wait waits until d has changed since the last system call, or its deadline passes.
 func (s *socket) wait(d *side) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,7 +132,7 @@ func (s *socket) wait(d *side) error {
 	}
 }
 
-// signal wakes who waits for d. The lock is held.
+// signal wakes the call that waits for d, if any. The caller holds mu.
 func (d *side) signal() {
 	if d.waiting != nil {
 		select {
@@ -144,7 +142,7 @@ func (d *side) signal() {
 	}
 }
 
-// changed is the poller's news.
+// changed is called by the poller with the events of epoll.
 func (s *socket) changed(events uint32) {
 	const broken = unix.EPOLLERR | unix.EPOLLHUP
 	var w transport.Waker
@@ -164,10 +162,10 @@ func (s *socket) changed(events uint32) {
 	}
 }
 
-// TryRead is Read that does not wait.
+// TryRead is Read without waiting.
 func (s *socket) TryRead(p []byte) (int, error) {
-	if !s.rmu.try() {
-		return 0, transport.ErrWouldBlock // someone else is waiting for it
+	if !s.rmu.tryLock() {
+		return 0, transport.ErrWouldBlock // a Read is under way
 	}
 	defer s.rmu.Unlock()
 	n, err := s.read(p, false)
@@ -191,19 +189,19 @@ func (s *socket) Read(p []byte) (int, error) {
 	}
 }
 
-// doneReading ends a Read's turn.
+// doneReading releases the read lock at the end of a Read.
 func (s *socket) doneReading() {
-	if s.rmu.done() {
-		s.lookAgain()
+	if s.rmu.unlock() {
+		s.recheck()
 	}
 }
 
-// lookAgain has what a Read has left count as a change: the poller has told of it
-// before, and won't again. The next Read, if it waits already, looks again, too:
-// until it did, WakeOnRead would wake at once, over and over.
-func (s *socket) lookAgain() { s.changed(unix.EPOLLIN) }
+// recheck marks the input as changed, because a Read may have left data of which epoll
+// has notified before and will not notify again. It also wakes a Read that already waits:
+// until a Read clears the mark, every WakeOnRead would wake at once.
+func (s *socket) recheck() { s.changed(unix.EPOLLIN) }
 
-// read tries once.
+// read calls read(2) once.
 func (s *socket) read(p []byte, deadlines bool) (int, error) {
 	if err := s.begin(&s.in, deadlines); err != nil {
 		return 0, err
@@ -242,9 +240,8 @@ func (s *socket) Write(p []byte) (n int, err error) {
 	}
 }
 
-// write tries once. The kernel reports a broken connection without a signal:
-// the runtime ignores SIGPIPE on all descriptors but those of the standard
-// output and error.
+// write calls write(2) once. A broken connection is an EPIPE: the runtime ignores SIGPIPE
+// for all descriptors except 1 and 2.
 func (s *socket) write(p []byte) (int, error) {
 	if err := s.begin(&s.out, true); err != nil {
 		return 0, err
@@ -260,7 +257,7 @@ func (s *socket) write(p []byte) (int, error) {
 	return max(n, 0), err
 }
 
-// WakeOnRead has w woken at the next change of the input.
+// WakeOnRead calls w.Wake at the next change of the input, or now if it has changed.
 func (s *socket) WakeOnRead(w transport.Waker) {
 	s.mu.Lock()
 	if !s.closed && !s.in.changed {
@@ -302,7 +299,7 @@ func (s *socket) shutdown(how int) error {
 	return s.control("close", func() error { return os.NewSyscallError("shutdown", unix.Shutdown(s.fd, how)) })
 }
 
-// SetLinger is that of a *net.TCPConn.
+// SetLinger is like that of a *net.TCPConn.
 func (s *socket) SetLinger(sec int) error {
 	l := unix.Linger{Onoff: 1, Linger: int32(sec)}
 	if sec < 0 {
@@ -313,7 +310,7 @@ func (s *socket) SetLinger(sec int) error {
 	})
 }
 
-// SetKeepAliveConfig is that of a *net.TCPConn.
+// SetKeepAliveConfig is like that of a *net.TCPConn.
 func (s *socket) SetKeepAliveConfig(k net.KeepAliveConfig) error {
 	return s.control("set", func() error { return setKeepAlive(s.fd, k) })
 }
@@ -352,14 +349,14 @@ func (s *socket) setDeadline(d *side, t time.Time) error {
 	return nil
 }
 
-// deadlineAt is t by the clock of sinceStart, which says passed when it is now. It
-// counts from now: t may have nothing but the time of day, and the clock for that
-// may have been set since the start. What is before the start is as good as at it.
+// deadlineAt converts t to the clock of sinceStart, whose value at now is passed. It adds
+// the distance of t from now: t may have no monotonic reading, and the wall clock may have
+// been set since start. The result is at least 1.
 func deadlineAt(t, now time.Time, passed time.Duration) int64 {
 	return int64(max(1, passed+min(t.Sub(now), math.MaxInt64-passed)))
 }
 
-// opError is err with the words that package net adds.
+// opError wraps err as package net does.
 func (s *socket) opError(op string, err error) error {
 	if err == nil || err == io.EOF {
 		return err
@@ -370,7 +367,7 @@ func (s *socket) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: "tcp", Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: err}
 }
 
-// SyscallConn gives the descriptor to those who know what to ask of it.
+// SyscallConn is like that of a *net.TCPConn.
 func (s *socket) SyscallConn() (syscall.RawConn, error) { return rawSocket{s}, nil }
 
 type rawSocket struct{ *socket }

@@ -12,8 +12,7 @@ import (
 	"github.com/livenet/livenet/transport/tcp"
 )
 
-// What the kernel is asked for holds at both ends; what it isn't asked for is
-// off.
+// Both ends' sockets have the options that the Transport sets, and no others.
 func TestSocketOptions(t *testing.T) {
 	on := tcp.Transport{
 		KeepAlive:   net.KeepAliveConfig{Enable: true, Idle: 40 * time.Second},

@@ -14,37 +14,34 @@ import (
 
 // Transport is plain TCP in its zero value.
 type Transport struct {
-	// TLS, if set, is what a listener needs to be a TLS server, or Dial to be a
-	// client. Dial takes the server's name from the address it dials if TLS has
-	// none.
+	// TLS makes listeners TLS servers and Dial a TLS client; nil means plain TCP. If
+	// TLS.ServerName is empty, Dial uses the host of the address.
 	TLS *tls.Config
 
-	// KeepAlive is the kernel's keepalive. Its zero value is off, other than in
-	// package net, because the policy above the transport is what judges the
-	// peer. A listener's [transport.IdleTimeouter] Patience says how soon it gives one
-	// up, and a policy that is more patient is refused.
+	// KeepAlive configures the kernel's keepalive. Unlike in package net, its zero value
+	// is off, because the liveness policy decides about the peer. A listener reports as
+	// [transport.IdleTimeouter] after how long keepalive gives a peer up; a policy with a
+	// longer timeout is refused.
 	KeepAlive net.KeepAliveConfig
 
-	// UserTimeout is for how long the kernel sends without hearing an
-	// acknowledgement, or finding that the peer has room for more, before it gives
-	// the connection up (TCP_USER_TIMEOUT, RFC 5482), in whole milliseconds. So it
-	// also ends a peer that is there, but does not read. Zero leaves that to the
-	// kernel, which usually takes a quarter of an hour, and bears a peer without room
-	// for as long as that acknowledges. Systems other than Linux ignore it.
+	// UserTimeout is how long sent data may stay unacknowledged, or the peer's window
+	// closed, before the kernel closes the connection (TCP_USER_TIMEOUT, RFC 5482), in
+	// whole milliseconds. So it also ends a live peer that does not read. Zero means the
+	// kernel's default: usually about 15 minutes without an acknowledgement, and no limit
+	// for a closed window. It has an effect on Linux only.
 	UserTimeout time.Duration
 
 	// ReusePort lets listeners of several processes of one user share a port
-	// (SO_REUSEPORT), if all of them ask for it. Linux and FreeBSD spread the
-	// connections over them by a hash of both addresses; other systems give them
-	// to one. Connections that wait for Accept when a listener closes are reset.
-	// Where the system can't do it, Listen fails with errors.ErrUnsupported.
+	// (SO_REUSEPORT). All of them must set it. Linux and FreeBSD spread the connections
+	// over the listeners by a hash of both addresses; other systems give all connections
+	// to one. When a listener closes, connections waiting for its Accept are reset. If
+	// the system has no such option, Listen returns errors.ErrUnsupported.
 	ReusePort bool
 
-	// Parked makes Listen accept connections that cost next to nothing while
-	// they are idle: they are [transport.Pollable], which spares a goroutine and
-	// its buffer, and are not of type *net.TCPConn, whose bookkeeping takes a
-	// kilobyte each. A blocked Read or Write of theirs is a little dearer.
-	// Systems other than Linux ignore it.
+	// Parked makes Listen accept connections that take little memory while they are
+	// idle. They are [transport.Pollable], so that waiting for input needs no goroutine
+	// and no buffer, and they are not of type *net.TCPConn, which takes a kilobyte. A Read
+	// or Write that blocks is a little slower. It has an effect on Linux only.
 	Parked bool
 }
 
@@ -57,7 +54,7 @@ func (t Transport) Listen(ctx context.Context, addr string) (transport.Listener,
 		KeepAliveConfig: t.KeepAlive,
 		Control:         t.controlListener, // accepted connections inherit what it sets
 	}
-	// What the kernel knows of a peer, and SO_LINGER, are per subflow there.
+	// With multipath TCP, TCP_INFO and SO_LINGER are per subflow.
 	config.SetMultipathTCP(false)
 	l, err := config.Listen(ctx, "tcp", addr)
 	if err != nil {
@@ -71,32 +68,32 @@ func (t Transport) Listen(ctx context.Context, addr string) (transport.Listener,
 	if t.TLS != nil {
 		l = &tlsListener{l, t.TLS}
 	}
-	if patience := t.patience(); patience > 0 {
-		return impatient{transport.SingleListener(l), patience}, nil
+	if timeout := t.idleTimeout(); timeout > 0 {
+		return idleTimeoutListener{transport.SingleListener(l), timeout}, nil
 	}
 	return transport.SingleListener(l), nil
 }
 
-// An impatient listener is one whose kernel was told to give up a peer that
-// acknowledges nothing.
-type impatient struct {
+// An idleTimeoutListener is a listener whose kernel closes a connection when the peer has
+// acknowledged nothing for timeout.
+type idleTimeoutListener struct {
 	transport.Listener
-	patience time.Duration
+	timeout time.Duration
 }
 
-func (l impatient) IdleTimeout() time.Duration { return l.patience }
+func (l idleTimeoutListener) IdleTimeout() time.Duration { return l.timeout }
 
-// mostUserTimeout is an int of the kernel's, of milliseconds: 24 days.
-const mostUserTimeout = math.MaxInt32 * time.Millisecond
+// maxUserTimeout is the kernel's maximum: 2^31-1 milliseconds, or 24 days.
+const maxUserTimeout = math.MaxInt32 * time.Millisecond
 
-// patience is after how long it does at the earliest; 0: it was not told. Of
-// keepalive's numbers that are not given, package net's hold, and of those that
-// are left to the system, Linux's.
-func (t Transport) patience() time.Duration {
-	switch { // the first is in the other's place, too
+// idleTimeout returns after how long without an acknowledgement the kernel closes a
+// connection, at the earliest; 0 means never. For a zero field of KeepAlive it assumes
+// package net's default, and for a negative one Linux's.
+func (t Transport) idleTimeout() time.Duration {
+	switch { // if both are set, the kernel applies UserTimeout to keepalive as well
 	case t.UserTimeout <= 0 || !hasUserTimeout:
-	case t.UserTimeout >= mostUserTimeout:
-		return 0 // more can't be had
+	case t.UserTimeout >= maxUserTimeout:
+		return 0 // the kernel can't wait longer
 	default:
 		return t.UserTimeout
 	}
@@ -127,7 +124,7 @@ func (t Transport) controlListener(network, addr string, c syscall.RawConn) erro
 	return t.control(network, addr, c)
 }
 
-// Dial connects to addr and, with TLS, has done the handshake when it returns.
+// Dial connects to addr and does the TLS handshake, if any, before it returns.
 func (t Transport) Dial(ctx context.Context, addr string) (transport.Session, error) {
 	dialer := net.Dialer{
 		KeepAlive:       -1,

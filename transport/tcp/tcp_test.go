@@ -18,8 +18,9 @@ import (
 	"github.com/livenet/livenet/transport/transporttest"
 )
 
-// What the kernel was told to do over a policy's head, a server gets to know.
-func TestPatience(t *testing.T) {
+// Rule 9: a listener reports after how long the kernel closes a silent connection by
+// itself.
+func TestRule9ListenerReportsTheKernelsTimeout(t *testing.T) {
 	userTimeout := time.Minute
 	if runtime.GOOS != "linux" {
 		userTimeout = 0
@@ -30,7 +31,7 @@ func TestPatience(t *testing.T) {
 	}{
 		{tcp.Transport{}, 0},
 		{tcp.Transport{UserTimeout: time.Minute}, userTimeout},
-		{tcp.Transport{UserTimeout: 60 * 24 * time.Hour}, 0}, // as long as it can be
+		{tcp.Transport{UserTimeout: 60 * 24 * time.Hour}, 0}, // cut to the maximum
 		{tcp.Transport{Parked: true, UserTimeout: time.Minute}, userTimeout},
 		{tcp.Transport{KeepAlive: net.KeepAliveConfig{Enable: true}}, 150 * time.Second},
 		{tcp.Transport{KeepAlive: net.KeepAliveConfig{Enable: true, Idle: time.Hour, Interval: time.Second, Count: 3}}, time.Hour + 3*time.Second},
@@ -75,8 +76,8 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// What a peer that knows nothing but sockets, as netcat does, sees of us.
-func TestSeenByRawPeer(t *testing.T) {
+// Rule 6: what a bare socket, such as netcat's, sees when this end closes or resets.
+func TestRule6ABarePeerSeesFINOrRST(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		end  func(transport.Session, transport.Stream)
@@ -90,7 +91,7 @@ func TestSeenByRawPeer(t *testing.T) {
 		for _, server := range []tcp.Transport{{}, {Parked: true}} {
 			t.Run(fmt.Sprintf("%s/parked=%v", test.name, server.Parked), func(t *testing.T) {
 				_, session, stream, raw := rawPeer(t, server)
-				if _, err := raw.Write([]byte("read by nobody")); err != nil {
+				if _, err := raw.Write([]byte("never read")); err != nil {
 					t.Fatal(err)
 				}
 				test.end(session, stream)
@@ -102,8 +103,8 @@ func TestSeenByRawPeer(t *testing.T) {
 	}
 }
 
-// What we see of such a peer.
-func TestRawPeerSeen(t *testing.T) {
+// How a FIN and a RST from a bare socket end a session.
+func TestFINAndRSTFromABarePeer(t *testing.T) {
 	t.Run("FIN", func(t *testing.T) {
 		_, session, stream, raw := rawPeer(t, tcp.Transport{})
 		raw.CloseWrite()
@@ -128,7 +129,7 @@ func TestRawPeerSeen(t *testing.T) {
 		_, session, stream, raw := rawPeer(t, tcp.Transport{})
 		closed := make(chan error)
 		go func() {
-			// It has read something, so we are in the middle of writing.
+			// The peer has read something, so this end is in the middle of writing.
 			_, err := io.ReadFull(raw, make([]byte, 1<<20))
 			raw.Close()
 			closed <- err
@@ -145,8 +146,7 @@ func TestRawPeerSeen(t *testing.T) {
 	})
 }
 
-// What arrived before the peer's reset can be read, though a Write has found
-// out about the reset already.
+// What arrived before the peer's reset can still be read after a Write has failed.
 func TestReadAfterFailedWrite(t *testing.T) {
 	_, _, stream, raw := rawPeer(t, tcp.Transport{})
 	const answer = "413 too much"
@@ -165,8 +165,8 @@ func TestReadAfterFailedWrite(t *testing.T) {
 	}
 }
 
-// NetConn leads to the socket, which a witness above the transport wants.
-func TestNetConn(t *testing.T) {
+// NetConn leads to the socket, which liveness needs to read TCP_INFO.
+func TestNetConnLeadsToTheSocket(t *testing.T) {
 	serverTLS, clientTLS := transporttest.Certificates(t)
 	for _, test := range []struct {
 		name           string
@@ -188,13 +188,13 @@ func TestNetConn(t *testing.T) {
 	}
 }
 
-// socket follows NetConn to the end, which is package net's.
+// socket follows NetConn to the *net.TCPConn.
 func socket(c net.Conn) *net.TCPConn {
 	tcpConn, _ := innermost(c).(*net.TCPConn)
 	return tcpConn
 }
 
-// kernel follows NetConn to the end, whoever's that is.
+// kernel follows NetConn to the innermost connection.
 func kernel(c net.Conn) syscall.Conn {
 	conn, _ := innermost(c).(syscall.Conn)
 	return conn
@@ -281,7 +281,7 @@ func accept(t *testing.T, l transport.Listener) (transport.Session, transport.St
 	return session, stream
 }
 
-// patience is for what would otherwise never end.
+// patience is the longest that a test waits for something that has to happen.
 const patience = 10 * time.Second
 
 func readOne(r io.Reader) error {

@@ -16,7 +16,7 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// tlsListener accepts connections whose handshake is still to be done.
+// A tlsListener accepts connections before their handshake.
 type tlsListener struct {
 	net.Listener
 	config *tls.Config
@@ -58,32 +58,31 @@ func tlsClient(ctx context.Context, conn net.Conn, config *tls.Config, addr stri
 }
 
 const (
-	// farewell is how long Close waits at most, and CloseWrite at least, for
-	// room to send what was left over and close_notify (RFC 8446, section 6.1).
-	// The peer may not be reading.
-	farewell = 100 * time.Millisecond
+	// closeNotifyTimeout is how long Close, at most, and CloseWrite, at least, try to
+	// send unsent records and close_notify (RFC 8446, section 6.1). The peer may not be
+	// reading.
+	closeNotifyTimeout = 100 * time.Millisecond
 
 	// maxRecord is the longest plaintext of a record (RFC 8446, section 5.1).
 	maxRecord = 16 << 10
 )
 
-// A tlsConn is a *tls.Conn that outlives its write deadlines.
+// A tlsConn is a *tls.Conn that stays usable after a write deadline has passed.
 //
-// A record that was begun has to be finished: crypto/tls gives the connection
-// up when a deadline cuts one off. So it is never told. The wire beneath it
-// keeps the rest of the record, and the tlsConn above it says that the deadline
-// has passed. The rest goes first with the next Write, CloseWrite or Close.
+// crypto/tls breaks a connection when a deadline truncates a record. So the wire below it
+// hides the timeout from it and keeps the rest of the record, and the tlsConn returns the
+// timeout to its caller. The next Write, CloseWrite or Close sends the rest first.
 type tlsConn struct {
 	*tls.Conn
 	wire  *wire
 	ready atomic.Bool // the handshake is done
-	mu    sync.Mutex  // held by the one Write or CloseWrite that is on
-	rmu   turn        // of a polledTLS
+	mu    sync.Mutex  // held during Write and CloseWrite
+	rmu   readLock    // of a polledTLS
 }
 
 func (c *tlsConn) NetConn() net.Conn { return c.Conn }
 
-// handshake does it, or waits for whoever is at it.
+// handshake does the handshake, or waits for a call that is doing it.
 func (c *tlsConn) handshake(ctx context.Context) error {
 	if c.ready.Load() {
 		return nil
@@ -91,44 +90,44 @@ func (c *tlsConn) handshake(ctx context.Context) error {
 	if err := c.HandshakeContext(ctx); err != nil {
 		err = fmt.Errorf("TLS handshake: %w", err)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			// There is no second try, so this isn't a timeout as others are.
+			// A handshake can't be resumed, so this is not a timeout but the end.
 			err = &transport.CloseError{Origin: transport.Lost, Err: err}
 		}
 		return err
 	}
-	c.wire.keep.Store(true)
+	c.wire.buffering.Store(true)
 	c.ready.Store(true)
 	if c.wire.parked != nil {
-		c.wire.parked.lookAgain() // what came with the handshake has been read from it
+		c.wire.parked.recheck() // the handshake may have read application data from the socket
 	}
 	return nil
 }
 
-// await is handshake for those who read and write. What its failure says of the peer
-// is a fault.
+// await is handshake for Read and Write. If the peer broke the protocol, it returns a
+// CloseError that says so.
 func (c *tlsConn) await() error {
 	err := c.handshake(context.Background())
-	if violates(err) {
+	if isViolation(err) {
 		err = &transport.CloseError{Origin: transport.Lost, Fault: transport.ProtocolError, Err: err}
 	}
 	return err
 }
 
-// violates reports whether crypto/tls failed because of what the peer sent, and not
-// because of the connection. The peer's own alert is no fault of its.
-func violates(err error) bool {
+// isViolation reports whether crypto/tls returned err because the peer sent something
+// invalid. An error of the connection, or an alert from the peer, is not a violation.
+func isViolation(err error) bool {
 	if op, ok := errors.AsType[*net.OpError](err); ok {
-		return op.Op == "local error" // an alert of this end's
+		return op.Op == "local error" // crypto/tls sent an alert
 	}
 	_, ended := errors.AsType[*transport.CloseError](err)
 	return err != nil && !ended && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) &&
 		!errors.Is(err, net.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded) && err != transport.ErrWouldBlock
 }
 
-// read is crypto/tls's Read.
+// read is Read after the handshake.
 func (c *tlsConn) read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if violates(err) {
+	if isViolation(err) {
 		err = &transport.CloseError{Origin: transport.Lost, Fault: transport.ProtocolError, Err: err}
 	}
 	return n, err
@@ -144,58 +143,57 @@ func (c *tlsConn) Read(p []byte) (int, error) {
 // polledTLS is a tlsConn on a connection that is Pollable.
 type polledTLS struct{ *tlsConn }
 
-// Read is the tlsConn's, one call of Read or TryRead at a time: the wire must
-// know whose it is. What it leaves may be in the tlsConn, of which the
-// connection beneath knows nothing.
+// Read excludes TryRead, since wire.nonblocking is set for one of them only. Afterwards
+// there may be decrypted data in the *tls.Conn, of which epoll does not notify.
 func (c polledTLS) Read(p []byte) (int, error) {
 	c.rmu.Lock()
 	defer func() {
-		if c.rmu.done() {
-			c.wire.parked.lookAgain()
+		if c.rmu.unlock() {
+			c.wire.parked.recheck()
 		}
 	}()
 	return c.tlsConn.Read(p)
 }
 
-// TryRead waits for the handshake, if that is still to be done. After that it
-// returns what has been decrypted, or can be from what has arrived.
+// TryRead does the handshake first, if needed, which may block. Then it returns data that
+// has been decrypted already, or can be decrypted from what has arrived.
 func (c polledTLS) TryRead(p []byte) (int, error) {
-	if !c.rmu.try() {
+	if !c.rmu.tryLock() {
 		return 0, transport.ErrWouldBlock
 	}
 	defer c.rmu.Unlock()
 	if err := c.await(); err != nil {
 		return 0, err
 	}
-	c.wire.try = true
-	defer func() { c.wire.try = false }()
+	c.wire.nonblocking = true
+	defer func() { c.wire.nonblocking = false }()
 	return c.read(p)
 }
 
-// WakeOnRead wakes w after the handshake, if that is still to be done: it may take
-// its time, and whoever is woken may bring a buffer.
+// WakeOnRead wakes w only after the handshake. That may take long, and a caller that is
+// woken may hold a buffer meanwhile.
 func (c polledTLS) WakeOnRead(w transport.Waker) {
 	if !c.ready.Load() {
-		w = greeter{c, w}
+		w = handshakeWaker{c, w}
 	}
 	c.wire.poll.WakeOnRead(w)
 }
 
-// A greeter does the handshake before it wakes somebody.
-type greeter struct {
+// A handshakeWaker does the handshake before it wakes waker.
+type handshakeWaker struct {
 	conn  polledTLS
 	waker transport.Waker
 }
 
-func (g greeter) Wake() {
+func (h handshakeWaker) Wake() {
 	go func() {
-		g.conn.handshake(context.Background()) // an error is TryRead's to tell
-		g.waker.Wake()
+		h.conn.handshake(context.Background()) // TryRead returns its error
+		h.waker.Wake()
 	}()
 }
 
-// Write counts as written what is in a record, though its last record may be
-// held back when the deadline passes.
+// Write returns how many bytes are in records that were sent or, when the deadline
+// passes, that the wire keeps to be sent next.
 func (c *tlsConn) Write(p []byte) (n int, err error) {
 	if err := c.await(); err != nil {
 		return 0, err
@@ -209,7 +207,7 @@ func (c *tlsConn) Write(p []byte) (n int, err error) {
 		if len(p) == 0 {
 			return n, nil
 		}
-		// While nothing is in a record yet, nothing has to be kept.
+		// Before a record is begun, a timeout needs no buffering.
 		if c.wire.expired() {
 			return n, &net.OpError{Op: "write", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.ErrDeadlineExceeded}
 		}
@@ -221,10 +219,9 @@ func (c *tlsConn) Write(p []byte) (n int, err error) {
 	}
 }
 
-// CloseWrite waits for room to send close_notify until the deadline for
-// writing. It takes a moment all the same if that has passed: on a plain
-// connection CloseWrite has nothing to do with deadlines, and there may well be
-// one left over from the last Write.
+// CloseWrite tries to send close_notify until the write deadline, but for at least
+// closeNotifyTimeout: on a plain connection CloseWrite ignores deadlines, and an old one
+// may be left from an earlier Write.
 func (c *tlsConn) CloseWrite() error {
 	if err := c.handshake(context.Background()); err != nil {
 		return err
@@ -239,17 +236,17 @@ func (c *tlsConn) CloseWrite() error {
 	return c.wire.flush()
 }
 
-// Close says farewell, unless the handshake or a Write is going on: they would
-// have to be waited for, and the caller wants to be rid of them.
+// Close sends close_notify, unless a handshake or a Write is under way: it would have to
+// wait for them, and Close has to interrupt them.
 func (c *tlsConn) Close() error {
 	if c.ready.Load() && c.mu.TryLock() {
-		// A peer that has taken nothing for as long is not waited for once more, but
-		// for what this end may need to find out that there is room by now.
-		const once = 10 * time.Millisecond
-		patience := max(once, farewell-c.wire.stuck())
-		c.SetWriteDeadline(time.Now().Add(patience))
+		// The time for which writing has been blocked already counts. What remains is
+		// enough to find out whether there is room now.
+		const least = 10 * time.Millisecond
+		timeout := max(least, closeNotifyTimeout-c.wire.blockedFor())
+		c.SetWriteDeadline(time.Now().Add(timeout))
 		c.Conn.CloseWrite()
-		c.wire.flush() // where there was a CloseWrite before, that one does nothing
+		c.wire.flush() // crypto/tls's CloseWrite sends nothing the second time
 		c.mu.Unlock()
 	}
 	return c.wire.Close()

@@ -17,8 +17,8 @@ import (
 	"github.com/livenet/livenet/transport/transporttest"
 )
 
-// A client that is stuck in its handshake is accepted, and holds up nobody.
-func TestHandshakeStuck(t *testing.T) {
+// Rule 14: a client that does not finish its handshake is accepted, and delays no other.
+func TestRule14AStalledHandshakeDelaysNoOther(t *testing.T) {
 	serverTLS, clientTLS := transporttest.Certificates(t)
 	l, session, stuck, _ := rawPeer(t, tcp.Transport{TLS: serverTLS})
 	stuck.SetDeadline(time.Time{})
@@ -43,8 +43,8 @@ func TestHandshakeStuck(t *testing.T) {
 	}
 }
 
-// A handshake that fails is an error of its stream, and ends its session.
-func TestHandshakeFails(t *testing.T) {
+// A failed handshake is an error of its stream and ends its session.
+func TestFailedHandshakeEndsItsSession(t *testing.T) {
 	serverTLS, clientTLS := transporttest.Certificates(t)
 	for _, test := range []struct {
 		name string
@@ -56,7 +56,7 @@ func TestHandshakeFails(t *testing.T) {
 		}, transport.Lost},
 		{"Distrust", func(t *testing.T, raw *net.TCPConn) {
 			if err := tls.Client(raw, &tls.Config{ServerName: "127.0.0.1"}).Handshake(); err == nil {
-				t.Error("the client trusts just anybody")
+				t.Error("the client trusts any certificate")
 			}
 		}, transport.Lost},
 		{"FIN", func(t *testing.T, raw *net.TCPConn) { raw.Close() }, transport.Peer},
@@ -86,9 +86,9 @@ func TestHandshakeFails(t *testing.T) {
 	}
 }
 
-// crypto/tls does not go on with a handshake that a deadline interrupted, so
-// that is the end of the session, and no timeout to be tried again.
-func TestHandshakeDeadline(t *testing.T) {
+// A deadline during the handshake ends the session, since crypto/tls can't resume it. The
+// error is no timeout.
+func TestDeadlineDuringHandshakeEndsTheSession(t *testing.T) {
 	serverTLS, _ := transporttest.Certificates(t)
 	_, session, stream, _ := rawPeer(t, tcp.Transport{TLS: serverTLS})
 	stream.SetReadDeadline(time.Now().Add(time.Millisecond))
@@ -104,10 +104,10 @@ func TestHandshakeDeadline(t *testing.T) {
 	}
 }
 
-// Dial's context bounds the handshake too, and leaves nothing open.
+// Cancelling Dial's context interrupts the handshake and closes the connection.
 func TestDialHandshakeCancelled(t *testing.T) {
 	_, clientTLS := transporttest.Certificates(t)
-	l := listen(t, tcp.Transport{}) // which waits for words, not for a handshake
+	l := listen(t, tcp.Transport{}) // a plain server, which never answers the ClientHello
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	dialled := make(chan error, 1)
@@ -117,7 +117,7 @@ func TestDialHandshakeCancelled(t *testing.T) {
 	}()
 	_, accepted := accept(t, l)
 	if err := readOne(accepted); err != nil {
-		t.Errorf("reading what the client says first: %v", err)
+		t.Errorf("reading the ClientHello: %v", err)
 	}
 	cancel()
 	if err := <-dialled; !errors.Is(err, context.Canceled) {
@@ -128,8 +128,8 @@ func TestDialHandshakeCancelled(t *testing.T) {
 	}
 }
 
-// close_notify waits for a peer that does not read, but not for long.
-func TestTLSCloseWithStuckPeer(t *testing.T) {
+// Close of a connection whose peer does not read returns soon.
+func TestTLSCloseWithAPeerThatDoesNotRead(t *testing.T) {
 	t.Parallel()
 	serverTLS, clientTLS := transporttest.Certificates(t)
 	_, accepted := connect(t, tcp.Transport{TLS: clientTLS}, listen(t, tcp.Transport{TLS: serverTLS}))
@@ -144,28 +144,28 @@ func TestTLSCloseWithStuckPeer(t *testing.T) {
 	}
 }
 
-// Nor once more for one that has taken nothing for as long.
-func TestTLSCloseWithAPeerLongStuck(t *testing.T) {
+// Close waits less if writing has been blocked for some time already.
+func TestTLSCloseCountsTheTimeAlreadyBlocked(t *testing.T) {
 	t.Parallel()
 	serverTLS, clientTLS := transporttest.Certificates(t)
-	const farewell = 100 * time.Millisecond
-	best := farewell
-	for try := 0; try < 5 && best >= farewell/2; try++ { // a busy machine may make any one of them longer
+	const closeNotifyTimeout = 100 * time.Millisecond
+	best := closeNotifyTimeout
+	for try := 0; try < 5 && best >= closeNotifyTimeout/2; try++ { // a busy machine may make any one of them longer
 		_, accepted := connect(t, tcp.Transport{TLS: clientTLS}, listen(t, tcp.Transport{TLS: serverTLS}))
 		fill(t, accepted)
-		time.Sleep(farewell)
+		time.Sleep(closeNotifyTimeout)
 		start := time.Now()
 		accepted.Close()
 		best = min(best, time.Since(start))
 	}
-	if best >= farewell/2 {
+	if best >= closeNotifyTimeout/2 {
 		t.Errorf("Close took %v", best)
 	}
 }
 
-// What Write counts as written arrives, in order and once, however often a
-// deadline cuts it off.
-func TestTLSWriteDeadlines(t *testing.T) {
+// Rule 8: the bytes that Write returns as written arrive once and in order, however many
+// deadlines interrupt it.
+func TestRule8TLSSurvivesWriteDeadlines(t *testing.T) {
 	t.Parallel()
 	serverTLS, clientTLS := transporttest.Certificates(t)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -217,7 +217,8 @@ func TestTLSWriteDeadlines(t *testing.T) {
 	}
 }
 
-// CloseWrite does not mind a deadline of some Write before it, if there is room.
+// CloseWrite succeeds although the deadline of an earlier Write has passed, if there is
+// room.
 func TestTLSCloseWriteAfterDeadline(t *testing.T) {
 	serverTLS, clientTLS := transporttest.Certificates(t)
 	opened, accepted := connect(t, tcp.Transport{TLS: clientTLS}, listen(t, tcp.Transport{TLS: serverTLS}))
@@ -230,8 +231,8 @@ func TestTLSCloseWriteAfterDeadline(t *testing.T) {
 	}
 }
 
-// CloseWrite that finds no room is tried again, as Write is.
-func TestTLSCloseWriteWithStuckPeer(t *testing.T) {
+// A CloseWrite that timed out can be repeated, like a Write.
+func TestTLSCloseWriteAgainAfterATimeout(t *testing.T) {
 	t.Parallel()
 	serverTLS, clientTLS := transporttest.Certificates(t)
 	opened, accepted := connect(t, tcp.Transport{TLS: clientTLS}, listen(t, tcp.Transport{TLS: serverTLS}))
@@ -259,9 +260,8 @@ func TestTLSCloseWriteWithStuckPeer(t *testing.T) {
 	}
 }
 
-// Close after such a CloseWrite sends what was left over, too, if there is room
-// by then.
-func TestTLSCloseSendsTheRest(t *testing.T) {
+// Rule 12: Close sends what a CloseWrite that timed out left unsent, if there is room.
+func TestRule12TLSCloseSendsWhatIsUnsent(t *testing.T) {
 	t.Parallel()
 	serverTLS, clientTLS := transporttest.Certificates(t)
 	opened, accepted := connect(t, tcp.Transport{TLS: clientTLS}, listen(t, tcp.Transport{TLS: serverTLS}))
@@ -270,7 +270,7 @@ func TestTLSCloseSendsTheRest(t *testing.T) {
 	if err := accepted.CloseWrite(); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("CloseWrite: %v, want os.ErrDeadlineExceeded", err)
 	}
-	// All but the last records can be read, after which there is room for those.
+	// Reading all but the last records makes room for those.
 	early, err := io.CopyN(io.Discard, opened, int64(counted-16<<10))
 	if err != nil {
 		t.Fatal(err)
@@ -284,11 +284,11 @@ func TestTLSCloseSendsTheRest(t *testing.T) {
 	}
 }
 
-// fill writes until there is no room, and leaves a deadline that has passed, and
-// a rest. It returns how much it has written.
+// fill writes until the deadline passes for want of room, and returns how much it has
+// written. The deadline stays set, and a part of a record is unsent.
 func fill(t *testing.T, st transport.Stream) (written int) {
 	t.Helper()
-	// Once may be a machine that was too busy to write in time.
+	// A single timeout may be due to a busy machine.
 	for stuck := 0; stuck < 3; {
 		st.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
 		n, err := st.Write(make([]byte, 64<<10))

@@ -13,37 +13,35 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// A wire is what a *tls.Conn writes its records to. One that a deadline cuts
-// off is written all the same, as far as crypto/tls is told; the wire keeps the
-// rest of it.
+// A wire is the connection below a *tls.Conn. If a deadline truncates a record, Write
+// still returns success to crypto/tls, and the wire keeps the rest of the record.
 type wire struct {
 	net.Conn                    // the stream of the plain connection
-	poll     transport.Pollable // the same; nil: it is not
-	parked   parked             // that connection, if it is pollable
+	poll     transport.Pollable // the same, if it is Pollable; otherwise nil
+	parked   parked             // the plain connection, if it is Pollable
 
-	try bool // Read must not wait; its callers take turns
+	nonblocking bool // Read must not block; guarded by the tlsConn's readLock
 
-	// keep is set when the handshake is done. Until then a deadline has to be
-	// the error that it is, because no Write may follow that sends the rest.
-	keep atomic.Bool
+	// buffering is set when the handshake is done. Before that a timeout is returned to
+	// crypto/tls, because no later Write may come that sends the rest.
+	buffering atomic.Bool
 
-	mu    sync.Mutex
-	rest  []byte    // ahead of whatever is written next
-	since time.Time // since when nothing of it has found room
+	mu     sync.Mutex
+	unsent []byte    // sent before anything else
+	since  time.Time // when the last attempt began that could send any of it
 
-	deadlineMu sync.Mutex // may be had while a Write holds mu
+	deadlineMu sync.Mutex // not mu, which a Write holds while it blocks
 	deadline   time.Time
 }
 
-// maxRest bounds the rest: the records that crypto/tls makes of maxRecord
-// bytes, and some alerts and key updates in answer to the peer's.
-const maxRest = 2 * maxRecord
+// maxUnsent bounds unsent: the records that crypto/tls makes of maxRecord bytes, and some
+// alerts and answers to key updates.
+const maxUnsent = 2 * maxRecord
 
-var errTooMuchRest = errors.New("the peer asks for answers that it does not read")
+var errTooMuchUnsent = errors.New("the peer demands answers and does not read them")
 
 func newWire(conn net.Conn) *wire {
-	// A single has just what is wanted of the connection beneath TLS as well:
-	// its errors, and its way to close.
+	// transport.Single translates errors and closes as is needed below TLS as well.
 	st, err := transport.Single(conn).OpenStream(context.Background())
 	if err != nil {
 		panic(err) // the first stream is always there
@@ -55,15 +53,15 @@ func newWire(conn net.Conn) *wire {
 	return w
 }
 
-// A parked is a connection that is Pollable, and whose waker can be told of what
-// lies above it.
+// A parked is a Pollable connection that can be made to wake its waker when there is
+// decrypted data above it.
 type parked interface {
 	transport.Pollable
-	lookAgain()
+	recheck()
 }
 
 func (w *wire) Read(p []byte) (int, error) {
-	if w.try {
+	if w.nonblocking {
 		return w.poll.TryRead(p)
 	}
 	return w.Conn.Read(p)
@@ -74,11 +72,11 @@ func (w *wire) NetConn() net.Conn { return w.Conn }
 func (w *wire) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.rest) > 0 {
-		if len(w.rest)+len(p) > maxRest {
-			return 0, &transport.CloseError{Origin: transport.Lost, Fault: transport.WriteBlocked, Err: errTooMuchRest}
+	if len(w.unsent) > 0 {
+		if len(w.unsent)+len(p) > maxUnsent {
+			return 0, &transport.CloseError{Origin: transport.Lost, Fault: transport.WriteBlocked, Err: errTooMuchUnsent}
 		}
-		w.rest = append(w.rest, p...)
+		w.unsent = append(w.unsent, p...)
 		if err := w.send(); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return 0, err
 		}
@@ -86,32 +84,31 @@ func (w *wire) Write(p []byte) (int, error) {
 	}
 	began := time.Now()
 	n, err := w.Conn.Write(p)
-	if w.keep.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
-		w.rest, w.since = bytes.Clone(p[n:]), began
+	if w.buffering.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
+		w.unsent, w.since = bytes.Clone(p[n:]), began
 		return len(p), nil
 	}
 	return n, err
 }
 
-// flush sends the rest, if there is one, and fails with os.ErrDeadlineExceeded
-// if it cannot.
+// flush sends what is unsent. It returns os.ErrDeadlineExceeded if it can't send all.
 func (w *wire) flush() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.rest) == 0 {
+	if len(w.unsent) == 0 {
 		return nil
 	}
 	return w.send()
 }
 
-// stuck is for how long the rest has found no room, if there is one. It does not wait
-// for a Write that is under way, of an answer to the peer's key update for instance.
-func (w *wire) stuck() time.Duration {
+// blockedFor returns how long nothing of what is unsent could be sent; 0 if nothing is
+// unsent. It does not wait for a Write under way, such as an answer to a key update.
+func (w *wire) blockedFor() time.Duration {
 	if !w.mu.TryLock() {
 		return 0
 	}
 	defer w.mu.Unlock()
-	if len(w.rest) == 0 {
+	if len(w.unsent) == 0 {
 		return 0
 	}
 	return time.Since(w.since)
@@ -119,14 +116,14 @@ func (w *wire) stuck() time.Duration {
 
 func (w *wire) send() error {
 	began := time.Now()
-	n, err := w.Conn.Write(w.rest)
+	n, err := w.Conn.Write(w.unsent)
 	if n > 0 {
-		w.rest, w.since = w.rest[n:], began
+		w.unsent, w.since = w.unsent[n:], began
 	}
 	return err
 }
 
-// expired says that a Write would fail at once.
+// expired reports whether the write deadline has passed.
 func (w *wire) expired() bool {
 	w.deadlineMu.Lock()
 	defer w.deadlineMu.Unlock()
@@ -140,12 +137,12 @@ func (w *wire) setWriteDeadline(t time.Time) error {
 	return w.Conn.SetWriteDeadline(t)
 }
 
-// extend lets what is to be said at the end be written for as long as farewell,
-// though the deadline is sooner or has passed, until restore.
+// extend moves the deadline to closeNotifyTimeout from now if it is earlier, until
+// restore.
 func (w *wire) extend() {
 	w.deadlineMu.Lock()
 	defer w.deadlineMu.Unlock()
-	if end := time.Now().Add(farewell); !w.deadline.IsZero() && w.deadline.Before(end) {
+	if end := time.Now().Add(closeNotifyTimeout); !w.deadline.IsZero() && w.deadline.Before(end) {
 		w.Conn.SetWriteDeadline(end)
 	}
 }
@@ -156,6 +153,7 @@ func (w *wire) restore() {
 	w.Conn.SetWriteDeadline(w.deadline)
 }
 
-// SetWriteDeadline is crypto/tls asking for five seconds to send close_notify,
-// and none for anything after it. Here the deadline is its user's alone.
+// SetWriteDeadline ignores crypto/tls, which sets five seconds for close_notify and then
+// lets every later write fail. Only the application sets the deadline, by
+// setWriteDeadline.
 func (w *wire) SetWriteDeadline(time.Time) error { return nil }

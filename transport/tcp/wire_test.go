@@ -9,8 +9,8 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// fullConn is a connection whose peer does not read: it has room for a few
-// bytes more, and after that its deadline passes.
+// A fullConn is a connection whose peer does not read: Write takes room bytes, and then
+// returns a timeout.
 type fullConn struct {
 	net.Conn
 	room int
@@ -27,18 +27,18 @@ func (c *fullConn) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// Nothing of what the wire took is lost or changes its order.
-func TestWireKeeps(t *testing.T) {
+// What a timeout left unsent is sent later, in order.
+func TestWireSendsUnsentBytesInOrder(t *testing.T) {
 	conn := &fullConn{room: 2}
 	w := newWire(conn)
 	if n, err := w.Write([]byte("1234")); n != 2 || !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("Write within the handshake: %d, %v", n, err)
 	}
-	w.keep.Store(true)
+	w.buffering.Store(true)
 	conn.room = 1
 	for _, p := range []string{"567", "89"} {
 		if n, err := w.Write([]byte(p)); n != len(p) || err != nil {
-			t.Errorf("Write: %d, %v; crypto/tls is to be told that all is well", n, err)
+			t.Errorf("Write: %d, %v; crypto/tls must not see a timeout", n, err)
 		}
 	}
 	if err := w.flush(); !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -56,14 +56,14 @@ func TestWireKeeps(t *testing.T) {
 	}
 }
 
-// A peer that asks for answer after answer, such as for key updates, and reads
-// none of them, can't make the wire keep them all.
-func TestWireBound(t *testing.T) {
+// A peer that provokes answers, such as to key updates, and reads none of them, can't make
+// the wire buffer them without limit.
+func TestWireBufferIsBounded(t *testing.T) {
 	w := newWire(new(fullConn))
-	w.keep.Store(true)
+	w.buffering.Store(true)
 	var err error
 	for kept := 0; err == nil; kept += 100 {
-		if kept > maxRest {
+		if kept > maxUnsent {
 			t.Fatalf("%d bytes are kept", kept)
 		}
 		_, err = w.Write(make([]byte, 100))
@@ -73,23 +73,23 @@ func TestWireBound(t *testing.T) {
 	}
 }
 
-// A takesNothing connection has a Write that waits until it is let go.
-type takesNothing struct {
+// A blockedConn is a connection whose Write blocks until release is closed.
+type blockedConn struct {
 	net.Conn
 	writing chan struct{}
-	let     chan struct{}
+	release chan struct{}
 }
 
-func (c takesNothing) Write(p []byte) (int, error) {
+func (c blockedConn) Write(p []byte) (int, error) {
 	c.writing <- struct{}{}
-	<-c.let
+	<-c.release
 	return len(p), nil
 }
 
-// A Write that is under way may be for ever: of an answer, from within a Read. Whoever
-// closes must not wait for it before there is a deadline.
-func TestStuckDoesNotWait(t *testing.T) {
-	conn := takesNothing{writing: make(chan struct{}), let: make(chan struct{})}
+// blockedFor does not wait for a Write under way: Close calls it before it sets a deadline,
+// and a Write from within a Read may block for ever.
+func TestWireBlockedForDoesNotWaitForAWrite(t *testing.T) {
+	conn := blockedConn{writing: make(chan struct{}), release: make(chan struct{})}
 	w := &wire{Conn: conn}
 	done := make(chan struct{})
 	go func() {
@@ -97,9 +97,9 @@ func TestStuckDoesNotWait(t *testing.T) {
 		w.Write([]byte("an answer"))
 	}()
 	<-conn.writing
-	if d := w.stuck(); d != 0 {
-		t.Errorf("stuck for %v", d)
+	if d := w.blockedFor(); d != 0 {
+		t.Errorf("blocked for %v", d)
 	}
-	close(conn.let)
+	close(conn.release)
 	<-done
 }
