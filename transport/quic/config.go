@@ -10,17 +10,16 @@ import (
 	quicgo "github.com/quic-go/quic-go"
 )
 
-// ALPN is the application protocol that is offered and accepted where the TLS
-// config names none. QUIC cannot do without one (RFC 9001, section 8.1).
+// ALPN is the application protocol used if tls.Config.NextProtos is empty. QUIC requires
+// one (RFC 9001, section 8.1).
 const ALPN = "livenet/1"
 
-// maxIncomingStreams is how many streams a peer may have open at once unless
-// the config says otherwise. quic-go's own 100 is few for a session that
-// carries other people's connections, one in each stream.
+// maxIncomingStreams is how many streams a peer may have open at once by default. quic-go's
+// default of 100 is too small for a proxy with one stream per connection.
 const maxIncomingStreams = 1024
 
-// defaultIdleTimeout is for a config that leaves it zero. It is longer than
-// quic-go's 30 s, so that policies of a common length are not pre-empted by it.
+// defaultIdleTimeout replaces quic-go's default of 30 s, which would end a session before
+// many a policy does.
 const defaultIdleTimeout = 5 * time.Minute
 
 var errNoCertificate = errors.New("quic: a listener needs a certificate: set Transport.TLS")
@@ -38,9 +37,9 @@ func config(c *quicgo.Config) *quicgo.Config {
 		c.MaxIncomingStreams = maxIncomingStreams
 	}
 	if c.MaxIncomingUniStreams == 0 {
-		c.MaxIncomingUniStreams = -1 // none: they would never be accepted
+		c.MaxIncomingUniStreams = -1 // none: a session can't accept them
 	}
-	// A transport.Stream has no way to release credit by hand.
+	// A transport.Stream has no method to release credit.
 	c.RequireStreamCreditRelease = false
 	if choose, idle, keepAlive := c.GetConfigForClient, c.MaxIdleTimeout, c.KeepAlivePeriod; choose != nil {
 		c.GetConfigForClient = func(info *quicgo.ClientInfo) (*quicgo.Config, error) {
@@ -49,7 +48,7 @@ func config(c *quicgo.Config) *quicgo.Config {
 				return nil, err
 			}
 			chosen = config(chosen)
-			// The listener has said how patient it is.
+			// The listener's IdleTimeout must hold for every connection.
 			chosen.MaxIdleTimeout = max(chosen.MaxIdleTimeout, idle)
 			if chosen.KeepAlivePeriod == 0 {
 				chosen.KeepAlivePeriod = keepAlive
@@ -75,8 +74,7 @@ func clientTLS(c *tls.Config, addr string) *tls.Config {
 	}
 	c = withALPN(c)
 	if c.ServerName == "" {
-		// Left to itself quic-go would take the resolved IP, and so ask the
-		// server for a certificate that few have.
+		// quic-go would use the resolved IP, which few certificates contain.
 		host, _, _ := net.SplitHostPort(addr)
 		c.ServerName, _, _ = strings.Cut(host, "%") // a zone is no part of a name
 	}

@@ -23,8 +23,8 @@ func TestListenNeedsCertificate(t *testing.T) {
 	}
 }
 
-// A caller's configs are copied, and what they set is kept.
-func TestConfig(t *testing.T) {
+// Configs are copied, and what they set is kept.
+func TestConfigIsCopied(t *testing.T) {
 	given := &quicgo.Config{MaxIncomingStreams: 7, MaxIdleTimeout: time.Hour, RequireStreamCreditRelease: true}
 	before := *given
 	got := config(given)
@@ -47,11 +47,12 @@ func TestConfig(t *testing.T) {
 	}
 	patient := &quicgo.Config{MaxIdleTimeout: time.Hour, KeepAlivePeriod: time.Minute, GetConfigForClient: choosing.GetConfigForClient}
 	if got, _ := config(patient).GetConfigForClient(nil); got.MaxIdleTimeout != time.Hour || got.KeepAlivePeriod != time.Minute {
-		t.Errorf("a config chosen for a client has less patience than the listener: %+v", got)
+		t.Errorf("a config chosen for a client has a shorter idle timeout than the listener: %+v", got)
 	}
 }
 
-func TestPatience(t *testing.T) {
+// Rule 9: a listener reports its QUIC idle timeout.
+func TestRule9ListenerReportsItsIdleTimeout(t *testing.T) {
 	serverTLS, _ := transporttest.Certificates(t)
 	for given, want := range map[time.Duration]time.Duration{0: defaultIdleTimeout, time.Minute: time.Minute} {
 		l, err := Transport{TLS: serverTLS, Config: &quicgo.Config{MaxIdleTimeout: given}}.Listen(t.Context(), "127.0.0.1:0")
@@ -60,7 +61,7 @@ func TestPatience(t *testing.T) {
 		}
 		l.Close()
 		if got := l.(transport.IdleTimeouter).IdleTimeout(); got != want {
-			t.Errorf("MaxIdleTimeout %v: patience %v", given, got)
+			t.Errorf("MaxIdleTimeout %v: IdleTimeout %v", given, got)
 		}
 	}
 }
@@ -96,7 +97,7 @@ func TestResolve(t *testing.T) {
 		"localhost:1":    "127.0.0.1:1",
 	} {
 		got, err := resolve(t.Context(), addr)
-		if err != nil || toListen(got).String() != want {
+		if err != nil || listenAddr(got).String() != want {
 			t.Errorf("%s: %v, %v", addr, got, err)
 		}
 	}

@@ -9,31 +9,30 @@ import (
 	quicgo "github.com/quic-go/quic-go"
 )
 
-// An endpoint is a UDP socket with quic-go's demultiplexer on it. Whoever uses
-// it holds it: the listener, and every session. The last to let go closes it.
+// An endpoint is a UDP socket with a quicgo.Transport on it. The listener and each session
+// hold a reference. Releasing the last one closes it.
 type endpoint struct {
 	conn      *net.UDPConn
 	socket    *socket // the same, for quic-go
 	transport *quicgo.Transport
-	closed    chan struct{} // the socket and its goroutines are gone
+	closed    chan struct{} // closed when the socket and its goroutines have ended
 
-	mu      sync.Mutex
-	holders int
-	until   time.Time // the last closing period's end
+	mu    sync.Mutex
+	refs  int
+	until time.Time // when the last closing period ends
 }
 
-// idLen is the length of the connection IDs by which this end is addressed.
-// quic-go draws them at random and doesn't look whether one is in use: whose it was
-// may not be heard any more. Of its usual 4 bytes two would soon be the same, among
-// tens of thousands of connections.
+// idLen is the length of this end's connection IDs. quic-go chooses them at random and
+// doesn't check whether one is in use, which would cut off the connection that has it. With
+// its default of 4 bytes that becomes likely at tens of thousands of connections.
 const idLen = 7
 
-// resetIDLen is the longest, for listeners that are to reset what an earlier one has
-// left: quic-go answers no packet of up to 42 bytes with a reset, and with shorter IDs a
-// heartbeat may be one.
+// resetIDLen is the longest ID, for listeners with a stateless reset key: quic-go sends no
+// reset in answer to a packet of up to 42 bytes, and with shorter IDs a heartbeat may be
+// that short.
 const resetIDLen = 20
 
-// newEndpoint returns an endpoint on conn that the caller holds.
+// newEndpoint returns an endpoint on conn with one reference, the caller's.
 func newEndpoint(conn *net.UDPConn, key *quicgo.StatelessResetKey) *endpoint {
 	n := idLen
 	if key == nil {
@@ -48,20 +47,19 @@ func newEndpoint(conn *net.UDPConn, key *quicgo.StatelessResetKey) *endpoint {
 		socket:    s,
 		transport: &quicgo.Transport{Conn: s, ConnectionIDLength: n, StatelessResetKey: key},
 		closed:    make(chan struct{}),
-		holders:   1,
+		refs:      1,
 	}
 }
 
-func (e *endpoint) hold() {
+func (e *endpoint) acquire() {
 	e.mu.Lock()
-	e.holders++
+	e.refs++
 	e.mu.Unlock()
 }
 
-// release lets go. A session that this end closed asks for a closing period:
-// RFC 9000, section 10.2.1, wants the CONNECTION_CLOSE repeated for a while if
-// packets still come in, because a peer that never got it would wait for its
-// idle timeout; quic-go does so as long as there is a socket to do it with.
+// release drops a reference. The socket stays open for the closing period of a session
+// that this end closed: if the peer still sends, CONNECTION_CLOSE was lost and is repeated
+// (RFC 9000, section 10.2.1). quic-go does that while the socket is open.
 func (e *endpoint) release(closing time.Duration) {
 	e.mu.Lock()
 	if closing > 0 {
@@ -69,8 +67,8 @@ func (e *endpoint) release(closing time.Duration) {
 			e.until = until
 		}
 	}
-	e.holders--
-	last, wait := e.holders == 0, time.Until(e.until)
+	e.refs--
+	last, wait := e.refs == 0, time.Until(e.until)
 	e.mu.Unlock()
 	switch {
 	case !last:
@@ -81,8 +79,8 @@ func (e *endpoint) release(closing time.Duration) {
 	}
 }
 
-// close stops quic-go before its socket goes: Transport.Close waits for the
-// goroutine that reads, and does not close a socket that it was given.
+// close stops quic-go before it closes the socket: Transport.Close waits for the goroutine
+// that reads, and does not close the socket itself.
 func (e *endpoint) close() {
 	e.transport.Close()
 	e.conn.Close()

@@ -33,14 +33,14 @@ func pair(t *testing.T) (client, server *session, l *listener) {
 	return dialled.(*session), accepted.(*session), l
 }
 
-// The socket goes with whichever is last: the listener or a session.
-func TestEndpointRelease(t *testing.T) {
+// The socket is closed when the listener and all sessions have ended.
+func TestSocketClosesWithTheLastReference(t *testing.T) {
 	t.Run("SessionLast", func(t *testing.T) {
 		_, server, l := pair(t)
 		l.Close()
 		select {
 		case <-l.ep.closed:
-			t.Fatal("the socket went with the listener, and the session still needs it")
+			t.Fatal("the socket was closed with the listener although a session is open")
 		default:
 		}
 		stream, err := server.OpenStream(t.Context())
@@ -70,7 +70,7 @@ func TestEndpointRelease(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		inner.Close() // and nobody accepted
+		inner.Close() // before Accept
 		wait(t, client.Context().Done())
 		if e := context.Cause(client.Context()).(*transport.CloseError); e.Origin != transport.Peer {
 			t.Errorf("the session that was not accepted ended with %v", e)
@@ -79,9 +79,9 @@ func TestEndpointRelease(t *testing.T) {
 	})
 }
 
-// A listener whose socket has broken will never accept again, and says so: who asks
-// again and again would do so for ever.
-func TestAcceptOnABrokenSocket(t *testing.T) {
+// If a listener's socket has broken, Accept returns an error that matches net.ErrClosed.
+// Otherwise an accept loop would retry for ever.
+func TestAcceptOnABrokenSocketReturnsErrClosed(t *testing.T) {
 	_, _, l := pair(t)
 	l.ep.conn.Close()
 	_, err := l.Accept(t.Context())

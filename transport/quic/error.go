@@ -15,7 +15,7 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// closeError translates what ended a connection.
+// closeError translates the error that ended a connection.
 func closeError(err error) *transport.CloseError {
 	if e, ok := errors.AsType[*quicgo.ApplicationError](err); ok {
 		origin := transport.Local
@@ -25,19 +25,18 @@ func closeError(err error) *transport.CloseError {
 		return &transport.CloseError{Origin: origin, HasCode: true, Code: uint64(e.ErrorCode), Text: e.ErrorMessage}
 	}
 	if _, ok := errors.AsType[*quicgo.StatelessResetError](err); ok {
-		// The peer knows nothing of the connection: it has restarted.
-		return &transport.CloseError{Origin: transport.Peer, Reset: true, Err: beneath(err)}
+		// The peer does not know the connection: it has restarted.
+		return &transport.CloseError{Origin: transport.Peer, Reset: true, Err: libraryError(err)}
 	}
 	if e, ok := errors.AsType[*quicgo.TransportError](err); ok && e.Remote {
-		// The peer's stack closed, and not its application.
-		return &transport.CloseError{Origin: transport.Peer, Reset: e.ErrorCode != quicgo.NoError, Err: beneath(err)}
+		// The peer's QUIC stack closed, not its application.
+		return &transport.CloseError{Origin: transport.Peer, Reset: e.ErrorCode != quicgo.NoError, Err: libraryError(err)}
 	}
 	if _, ok := errors.AsType[*quicgo.IdleTimeoutError](err); ok {
-		return &transport.CloseError{Origin: transport.Lost, Err: idled{opaque{err}}}
+		return &transport.CloseError{Origin: transport.Lost, Err: idleTimeout{opaque{err}}}
 	}
-	// A handshake that took too long, the peer's violation of
-	// the protocol, a broken socket.
-	return &transport.CloseError{Origin: transport.Lost, Fault: faultIn(err), Err: beneath(err)}
+	// A handshake timeout, a protocol violation by the peer, or a broken socket.
+	return &transport.CloseError{Origin: transport.Lost, Fault: faultIn(err), Err: libraryError(err)}
 }
 
 func faultIn(err error) transport.Fault {
@@ -49,14 +48,14 @@ func faultIn(err error) transport.Fault {
 		return transport.Unknown
 	}
 	switch e.ErrorCode {
-	case quicgo.NoError, quicgo.InternalError, quicgo.ConnectionRefused: // this end's own
+	case quicgo.NoError, quicgo.InternalError, quicgo.ConnectionRefused: // not the peer's fault
 		return transport.Unknown
 	}
 	return transport.ProtocolError
 }
 
-// beneath is what the library said. Of TLS it says what package tcp does.
-func beneath(err error) error {
+// libraryError wraps an error of quic-go. TLS errors get the same text as in package tcp.
+func libraryError(err error) error {
 	e, ok := errors.AsType[*quicgo.TransportError](err)
 	switch {
 	case !ok || !e.ErrorCode.IsCryptoError():
@@ -67,17 +66,17 @@ func beneath(err error) error {
 	return handshakeFailed{opaque{err}}
 }
 
-// handshakeFailed is an opaque error of TLS at this end.
+// handshakeFailed is a TLS error found at this end.
 type handshakeFailed struct{ opaque }
 
 func (h handshakeFailed) Error() string {
-	if _, cause, ok := strings.Cut(h.opaque.Error(), ": "); ok { // behind QUIC's code
+	if _, cause, ok := strings.Cut(h.opaque.Error(), ": "); ok { // QUIC's code precedes the colon
 		return "TLS handshake: " + cause
 	}
 	return h.opaque.Error()
 }
 
-// readError translates what Read returned.
+// readError translates an error of Read.
 func readError(err error) error {
 	if err == io.EOF {
 		return err
@@ -91,15 +90,14 @@ func readError(err error) error {
 	return closeError(err)
 }
 
-// writeError translates what Write returned.
+// writeError translates an error of Write.
 func writeError(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return os.ErrDeadlineExceeded
 	}
 	if e, ok := errors.AsType[*quicgo.StreamError](err); ok { // STOP_SENDING
-		// A peer that closed its stream wants no more of ours, and says so with
-		// codeClosed, which is no word of its application's; one that reset it gave
-		// another code.
+		// A peer that closed its stream sends STOP_SENDING with codeClosed. Any other
+		// code comes from a reset by its application.
 		if e.ErrorCode == codeClosed {
 			return &transport.CloseError{Origin: transport.Peer}
 		}
@@ -108,36 +106,36 @@ func writeError(err error) error {
 	return closeError(err)
 }
 
-// opaque carries an error of the library for people to read and for errors.As,
-// and hides it from errors.Is: quic-go's errors say that they are
-// net.ErrClosed even where the peer closed.
+// opaque wraps an error of quic-go for its text and for errors.As. It hides the error from
+// errors.Is, because quic-go's errors match net.ErrClosed even if the peer closed.
 type opaque struct{ err error }
 
 func (o opaque) Error() string { return o.err.Error() }
 
 func (o opaque) As(target any) bool { return errors.As(o.err, target) }
 
-// Is lets a refused dial look like one.
+// Is matches syscall.ECONNREFUSED if the peer refused the connection.
 func (o opaque) Is(target error) bool {
 	e, ok := errors.AsType[*quicgo.TransportError](o.err)
 	return ok && e.Remote && e.ErrorCode == quicgo.ConnectionRefused && target == syscall.ECONNREFUSED
 }
 
-// idled is the end by QUIC's idle timeout. It says whose that may have been: a peer that
-// asks for a short one ends its sessions before any policy of ours, and quic-go doesn't
-// tell what it asked for.
-type idled struct{ opaque }
+// idleTimeout is the error of a connection that QUIC's idle timeout ended. Its text names
+// both ends: a peer with a short idle timeout ends sessions before a policy does, and
+// quic-go doesn't report the peer's value.
+type idleTimeout struct{ opaque }
 
-func (i idled) Error() string {
+func (i idleTimeout) Error() string {
 	return i.opaque.Error() + ": the shorter of both ends' QUIC idle timeouts has passed"
 }
 
-// gone is why a listener that nobody closed will never accept again.
-type gone struct{ opaque }
+// listenerFailed is Accept's error after the socket has broken. It matches net.ErrClosed,
+// so that accept loops end.
+type listenerFailed struct{ opaque }
 
-func (gone) Is(target error) bool { return target == net.ErrClosed }
+func (listenerFailed) Is(target error) bool { return target == net.ErrClosed }
 
-// Timeout is for the net.OpError of a dial that took too long.
+// Timeout lets net.OpError report a dial that took too long as a timeout.
 func (o opaque) Timeout() bool {
 	e, ok := errors.AsType[interface {
 		error

@@ -65,8 +65,9 @@ func TestCloseError(t *testing.T) {
 	}
 }
 
-// A peer's short idle timeout pre-empts the policy: the error says that it may be that.
-func TestAnIdleTimeoutNamesBothEnds(t *testing.T) {
+// Rule 9: a peer's short idle timeout may end a session before the policy does. The error
+// names that possibility.
+func TestRule9IdleTimeoutErrorNamesBothEnds(t *testing.T) {
 	err := closeError(&quicgo.IdleTimeoutError{})
 	if !strings.Contains(err.Error(), "the shorter of both ends' QUIC idle timeouts") {
 		t.Errorf("%v", err)
@@ -94,8 +95,8 @@ func TestStreamError(t *testing.T) {
 	}
 }
 
-// What the library said stays within reach of errors.As.
-func TestOpaque(t *testing.T) {
+// errors.As finds quic-go's errors.
+func TestErrorsAsFindsTheLibrarysErrors(t *testing.T) {
 	err := error(closeError(&quicgo.TransportError{Remote: true, ErrorCode: quicgo.ConnectionRefused}))
 	te, ok := errors.AsType[*quicgo.TransportError](err)
 	if !ok || te.ErrorCode != quicgo.ConnectionRefused {

@@ -14,15 +14,15 @@ import (
 	"testing"
 )
 
-// A flood is of clients that begin handshakes and never answer: a ClientHello in
-// Initial packets, each for a connection of its own, from many addresses.
+// A flood sends Initial packets with a ClientHello from many addresses, each for a new
+// connection, and never answers.
 type flood struct {
 	hello []byte
-	n     uint64 // connections begun
+	n     uint64 // connections opened
 	conns []*net.UDPConn
 }
 
-// newFlood prepares one at a server.
+// newFlood prepares a flood of server.
 func newFlood(t testing.TB, server net.Addr, addresses int) *flood {
 	t.Helper()
 	f := &flood{hello: clientHello(t)}
@@ -37,7 +37,7 @@ func newFlood(t testing.TB, server net.Addr, addresses int) *flood {
 	return f
 }
 
-// loopback is one of many addresses of this machine, where it has more than one.
+// loopback returns the i-th loopback address; some systems have only one.
 func loopback(i int) net.IP {
 	if runtime.GOOS != "linux" {
 		return net.IPv4(127, 0, 0, 1)
@@ -45,7 +45,7 @@ func loopback(i int) net.IP {
 	return net.IPv4(127, 1, byte(i>>8), byte(i)+1)
 }
 
-// send begins n handshakes. What the system drops is not sent again.
+// send opens n connections. Packets that the system drops are not sent again.
 func (f *flood) send(t testing.TB, n int) {
 	t.Helper()
 	for range n {
@@ -55,10 +55,10 @@ func (f *flood) send(t testing.TB, n int) {
 	}
 }
 
-// floodID is by which the clients are addressed, as their ClientHello says.
+// floodID is the clients' connection ID.
 var floodID = [8]byte{'n', 'o', 'b', 'o', 'd', 'y'}
 
-// clientHello is one that every server of this package likes, in a CRYPTO frame.
+// clientHello returns a ClientHello that this package's servers accept, in a CRYPTO frame.
 func clientHello(t testing.TB) []byte {
 	t.Helper()
 	client := tls.QUICClient(&tls.QUICConfig{TLSConfig: &tls.Config{

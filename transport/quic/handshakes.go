@@ -14,52 +14,53 @@ import (
 )
 
 const (
-	// maxUnverified is for a Transport that leaves MaxUnverified zero: at a round
-	// trip of 100 ms enough for 2,500 new clients a second.
+	// maxUnverified is the default of MaxUnverified. With a round trip of 100 ms it
+	// admits 2,500 new clients a second.
 	maxUnverified = 256
 
-	// refillTime is how long the places of unverified handshakes that all failed
-	// take to be free again. It is quic-go's longest handshake by default.
+	// refillTime is how long it takes until all slots of unverified handshakes that
+	// failed are free again. It is quic-go's default handshake timeout.
 	refillTime = 10 * time.Second
 
-	// maxUnfinished bounds all handshakes under way, at some 25 KB each. Only
-	// clients that do receive at their addresses get that far.
+	// maxUnfinished bounds all handshakes under way, at about 25 KB each. Only clients
+	// that have shown their address can reach this limit.
 	maxUnfinished = 4096
 )
 
 var errBusy = errors.New("quic: too many handshakes under way")
 
-// Handshakes are a listener's that are under way. An address that is not verified
-// may be anybody's: whoever sends from it may never have to answer, and each
-// packet of his costs a connection. So only so many such handshakes may begin;
-// then clients are asked to show that they receive at their address (Retry, RFC
-// 9000, section 8.1.2), which costs them a round trip and us nothing.
+// handshakes limits a listener's handshakes. A client's address may be spoofed, and each
+// such packet costs the memory of a connection. So only a limited number of handshakes from
+// unverified addresses may begin. After that clients get a Retry (RFC 9000, section 8.1.2):
+// they have to show that they receive at their address. That costs them a round trip, and
+// this end no memory.
 type handshakes struct {
-	places int                                // of unverified ones
+	slots  int                                // for unverified clients
 	failed func(remote net.Addr, cause error) // called in a goroutine of its own
 
 	mu         sync.Mutex
-	free       float64   // places, at a time
-	at         time.Time // which was this
+	free       float64 // free slots at the time at; they refill with time
+	at         time.Time
 	unfinished int
 }
 
-func newHandshakes(places int, failed func(net.Addr, error)) *handshakes {
-	if places == 0 {
-		places = maxUnverified
+func newHandshakes(slots int, failed func(net.Addr, error)) *handshakes {
+	if slots == 0 {
+		slots = maxUnverified
 	}
-	places = max(places, 0)
-	return &handshakes{places: places, failed: failed, free: float64(places), at: time.Now()}
+	slots = max(slots, 0)
+	return &handshakes{slots: slots, failed: failed, free: float64(slots), at: time.Now()}
 }
 
-// mustProve is quic-go's VerifySourceAddress. It is asked when a handshake is
-// about to begin at an address that is not verified, and takes a place for it.
-func (h *handshakes) mustProve(net.Addr) bool {
+// requireRetry is quic-go's VerifySourceAddress: it is called before a handshake from an
+// unverified address. It returns false, and takes a slot, if the handshake may begin
+// without a Retry.
+func (h *handshakes) requireRetry(net.Addr) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := time.Now()
 	passed := now.Sub(h.at).Seconds() / refillTime.Seconds()
-	h.free, h.at = min(h.free+passed*float64(h.places), float64(h.places)), now
+	h.free, h.at = min(h.free+passed*float64(h.slots), float64(h.slots)), now
 	if h.free < 1 {
 		return true
 	}
@@ -67,14 +68,15 @@ func (h *handshakes) mustProve(net.Addr) bool {
 	return false
 }
 
-// A handshake is one of a client's, and the connection's context has it.
+// A handshake is the state of one client's handshake. It is a value of the connection's
+// context.
 type handshake struct {
 	all      *handshakes
 	verified bool
 	state    atomic.Int32
 }
 
-// States of a handshake. The first of the last two to come stays.
+// States of a handshake. It leaves underWay once.
 const (
 	underWay int32 = iota
 	succeeded
@@ -83,7 +85,8 @@ const (
 
 type handshakeKey struct{}
 
-// begin is quic-go's ConnContext. An error refuses the client.
+// begin is quic-go's ConnContext: it is called when a handshake begins. An error refuses
+// the client.
 func (h *handshakes) begin(ctx context.Context, client *quicgo.ClientInfo) (context.Context, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -95,7 +98,7 @@ func (h *handshakes) begin(ctx context.Context, client *quicgo.ClientInfo) (cont
 	remote := client.RemoteAddr
 	context.AfterFunc(ctx, func() {
 		cause := context.Cause(ctx)
-		// The application's word comes after the handshake.
+		// An application can close only after the handshake.
 		if _, done := errors.AsType[*quicgo.ApplicationError](cause); done {
 			hs.end(succeeded)
 		} else if hs.end(failed) {
@@ -105,14 +108,14 @@ func (h *handshakes) begin(ctx context.Context, client *quicgo.ClientInfo) (cont
 	return context.WithValue(ctx, handshakeKey{}, hs), nil
 }
 
-// complete reports whether conn's handshake has succeeded, for all that was said
-// of it until now.
+// complete marks conn's handshake as succeeded, and returns false if it was reported as
+// failed before.
 func complete(conn *quicgo.Conn) bool {
 	hs := conn.Context().Value(handshakeKey{}).(*handshake)
 	return hs.end(succeeded) || hs.state.Load() == succeeded
 }
 
-// end reports whether that is news.
+// end sets the final state, and reports whether this call was the first.
 func (hs *handshake) end(state int32) bool {
 	if !hs.state.CompareAndSwap(underWay, state) {
 		return false
@@ -122,14 +125,14 @@ func (hs *handshake) end(state int32) bool {
 	defer h.mu.Unlock()
 	h.unfinished--
 	if state == succeeded && !hs.verified {
-		h.free = min(h.free+1, float64(h.places))
+		h.free = min(h.free+1, float64(h.slots))
 	}
 	return true
 }
 
-// A failed session is what there is to accept of a client whose handshake has
-// failed, so that it is counted and told of like one over TLS and TCP: it has
-// ended, and its context says why.
+// A failedSession is accepted for a client whose handshake has failed, so that it is
+// counted and logged like a failed TLS handshake over TCP. It has ended, and its context has
+// the cause.
 type failedSession struct {
 	local, remote net.Addr
 	ctx           context.Context
@@ -139,7 +142,7 @@ var _ transport.Session = (*failedSession)(nil)
 
 func newFailedSession(local, remote net.Addr, cause error) *failedSession {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	cancel(&transport.CloseError{Origin: transport.Lost, Fault: faultIn(cause), Err: beneath(cause)})
+	cancel(&transport.CloseError{Origin: transport.Lost, Fault: faultIn(cause), Err: libraryError(cause)})
 	return &failedSession{local, remote, ctx}
 }
 

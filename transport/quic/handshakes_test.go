@@ -15,7 +15,7 @@ import (
 	"github.com/livenet/livenet/transport/transporttest"
 )
 
-// listening is a transport's listener, and the transport to dial it with.
+// listening returns a listener of server, and a Transport to dial it with.
 func listening(t *testing.T, server Transport) (*listener, Transport) {
 	t.Helper()
 	serverTLS, clientTLS := transporttest.Certificates(t)
@@ -28,7 +28,7 @@ func listening(t *testing.T, server Transport) (*listener, Transport) {
 	return l.(*listener), Transport{TLS: clientTLS}
 }
 
-// connect returns the server's side of a session.
+// connect dials l and returns the server's end of the session.
 func connect(t *testing.T, l *listener, client Transport) *session {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -53,22 +53,22 @@ func verified(s *session) bool {
 	return s.conn.Context().Value(handshakeKey{}).(*handshake).verified
 }
 
-// Whoever sends from addresses that are not his costs no more than so many
-// handshakes, and a client that answers connects all the same.
-func TestAFloodHoldsLittle(t *testing.T) {
-	const places, flooded = 64, 1000
-	l, client := listening(t, Transport{MaxUnverified: places})
+// A flood from spoofed addresses takes the memory of a limited number of handshakes, and
+// real clients can still connect.
+func TestAHandshakeFloodTakesLimitedMemory(t *testing.T) {
+	const slots, flooded = 64, 1000
+	l, client := listening(t, Transport{MaxUnverified: slots})
 	f := newFlood(t, l.Addr(), 100)
 	goroutines, heap := runtime.NumGoroutine(), heapInUse()
 	f.send(t, flooded)
-	connect(t, l, client) // which comes after those
+	connect(t, l, client) // processed after the flood's packets
 	// Each handshake takes two to four goroutines, and some 25 KB.
-	if n := runtime.NumGoroutine() - goroutines; n > 6*places {
+	if n := runtime.NumGoroutine() - goroutines; n > 6*slots {
 		t.Errorf("%d goroutines", n)
-	} else if n < places {
-		t.Errorf("%d goroutines: the flood has not begun %d handshakes", n, places)
+	} else if n < slots {
+		t.Errorf("%d goroutines: the flood did not start %d handshakes", n, slots)
 	}
-	if n := heapInUse() - heap; n > 100<<10*places {
+	if n := heapInUse() - heap; n > 100<<10*slots {
 		t.Errorf("%d bytes", n)
 	}
 }
@@ -80,17 +80,17 @@ func heapInUse() int {
 	return int(m.HeapAlloc + m.StackInuse)
 }
 
-// Each handshake that fails is a session to accept, which has ended; and none of
-// those that were not begun.
-func TestAFailedHandshakeIsASessionThatHasEnded(t *testing.T) {
-	const places = 8
+// Accept returns an ended session for each handshake that failed, and none for a client
+// that got a Retry.
+func TestRule5AFailedHandshakeIsASessionThatHasEnded(t *testing.T) {
+	const slots = 8
 	l, client := listening(t, Transport{
-		MaxUnverified: places,
+		MaxUnverified: slots,
 		Config:        &quicgo.Config{HandshakeIdleTimeout: 25 * time.Millisecond},
 	})
 	began := time.Now()
 	newFlood(t, l.Addr(), 10).send(t, 100)
-	for range places {
+	for range slots {
 		s, err := l.Accept(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -115,7 +115,7 @@ func TestAFailedHandshakeIsASessionThatHasEnded(t *testing.T) {
 			t.Fatal(err)
 		}
 		if accepted.Context().Err() == nil {
-			if most := int(places*time.Since(began)/refillTime) + 1; more > most {
+			if most := int(slots*time.Since(began)/refillTime) + 1; more > most {
 				t.Errorf("%d more failed, want at most %d", more, most)
 			}
 			return
@@ -123,17 +123,17 @@ func TestAFailedHandshakeIsASessionThatHasEnded(t *testing.T) {
 	}
 }
 
-// A place is free again when its handshake succeeds.
-func TestWhoConnectsTakesNoPlace(t *testing.T) {
+// A slot is free again when its handshake succeeds.
+func TestASucceededHandshakeFreesItsSlot(t *testing.T) {
 	l, client := listening(t, Transport{MaxUnverified: 1})
 	for i := range 10 {
 		if verified(connect(t, l, client)) {
-			t.Fatalf("client %d was asked to show its address", i)
+			t.Fatalf("client %d got a Retry", i)
 		}
 	}
 }
 
-// Many clients at once are asked to show their addresses, and nothing worse.
+// If many clients connect at once, some get a Retry, and all connect.
 func TestABurstOfClientsConnects(t *testing.T) {
 	l, client := listening(t, Transport{MaxUnverified: 4})
 	var dialling sync.WaitGroup
@@ -150,40 +150,41 @@ func TestABurstOfClientsConnects(t *testing.T) {
 	dialling.Wait()
 }
 
-func TestAllClientsMayBeAsked(t *testing.T) {
+// With a negative MaxUnverified every client gets a Retry.
+func TestNegativeMaxUnverifiedMeansAlwaysRetry(t *testing.T) {
 	l, client := listening(t, Transport{MaxUnverified: -1})
 	if !verified(connect(t, l, client)) {
-		t.Error("a client was let in without having shown its address")
+		t.Error("a client connected without a Retry")
 	}
 }
 
-// Places come back with time, and no more of them than there were.
-func TestPlacesComeBack(t *testing.T) {
+// Slots become free with time, up to their number.
+func TestSlotsRefillWithTime(t *testing.T) {
 	h := newHandshakes(10, nil)
 	taken := func() (n int) {
-		for ; !h.mustProve(nil); n++ {
+		for ; !h.requireRetry(nil); n++ {
 		}
 		return n
 	}
 	if n := taken(); n != 10 {
-		t.Errorf("%d places, want 10", n)
+		t.Errorf("%d slots, want 10", n)
 	}
 	h.at = h.at.Add(-refillTime / 2)
 	if n := taken(); n != 5 {
-		t.Errorf("%d places after half the time, want 5", n)
+		t.Errorf("%d slots after half the time, want 5", n)
 	}
 	h.at = h.at.Add(-10 * refillTime)
 	if n := taken(); n != 10 {
-		t.Errorf("%d places after a long time, want 10", n)
+		t.Errorf("%d slots after a long time, want 10", n)
 	}
 }
 
-// All that is under way is bounded, verified or not, until it ends.
+// The number of handshakes under way is bounded, whether addresses are verified or not.
 func TestUnfinishedHandshakesAreBounded(t *testing.T) {
 	broken := errors.New("broken")
 	failures := make(chan error, 1)
 	h := newHandshakes(0, func(_ net.Addr, err error) {
-		if err == broken { // and not the test's end
+		if err == broken { // otherwise it is the end of the test
 			failures <- err
 		}
 	})

@@ -16,7 +16,7 @@ import (
 
 type tlsVerificationError = tls.CertificateVerificationError
 
-// The other end is quic-go as it comes, without this package. Either may dial.
+// Either end may be plain quic-go, without this package.
 func TestInterop(t *testing.T) {
 	serverTLS, clientTLS := transporttest.Certificates(t)
 	plainServer, plainClient := serverTLS.Clone(), clientTLS.Clone()
@@ -96,7 +96,7 @@ func interopEcho(t *testing.T, ours transport.Session, theirs *quicgo.Conn) {
 	stream.Close()
 }
 
-// opened returns a stream that they opened.
+// opened returns both ends of a stream that quic-go's end opened.
 func opened(t *testing.T, ours transport.Session, theirs *quicgo.Conn) (transport.Stream, *quicgo.Stream) {
 	t.Helper()
 	their, err := theirs.OpenStreamSync(t.Context())
@@ -178,7 +178,7 @@ func theirCause(c *quicgo.Conn) error {
 	return context.Cause(c.Context())
 }
 
-// A unidirectional stream has no place in a session, so they are given none.
+// The peer can't open unidirectional streams.
 func interopUnidirectional(t *testing.T, _ transport.Session, theirs *quicgo.Conn) {
 	_, err := theirs.OpenUniStream()
 	if _, ok := errors.AsType[*quicgo.StreamLimitReachedError](err); !ok {

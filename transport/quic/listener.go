@@ -12,22 +12,21 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// backlog is how many sessions may wait for Accept. quic-go itself refuses
-// connections beyond 32, which a burst of clients exceeds before a busy accept
-// loop has had its turn.
+// backlog is how many sessions may wait for Accept. quic-go refuses connections beyond 32,
+// which a burst of clients exceeds before a busy accept loop runs.
 const backlog = 1024
 
-// A listener moves sessions from quic-go's short queue to its own. It owns the
-// goroutine that does so; Close waits for it.
+// A listener moves sessions from quic-go's short queue to its own. It owns the goroutine
+// that does so; Close waits for it.
 type listener struct {
-	ep       *endpoint
-	inner    *quicgo.Listener
-	patience time.Duration
-	every    time.Duration // a peer is asked for an answer
+	ep          *endpoint
+	inner       *quicgo.Listener
+	idleTimeout time.Duration
+	keepAlive   time.Duration
 
 	queue   chan transport.Session
-	closing chan struct{} // Close was called
-	drained chan struct{} // fill has returned, and err is set
+	closing chan struct{} // closed by Close
+	drained chan struct{} // closed when fill has returned; err is set then
 	err     error
 	once    sync.Once
 }
@@ -38,18 +37,18 @@ var (
 	_ transport.KeepAliver    = (*listener)(nil)
 )
 
-// listen listens on ep, which the listener holds from here on if there is one.
+// listen listens on ep. On success the listener owns the caller's reference to ep.
 func listen(ep *endpoint, tlsConf *tls.Config, conf *quicgo.Config, unverified int) (*listener, error) {
 	l := &listener{
-		ep:       ep,
-		patience: conf.MaxIdleTimeout,
-		every:    conf.KeepAlivePeriod,
-		queue:    make(chan transport.Session, backlog),
-		closing:  make(chan struct{}),
-		drained:  make(chan struct{}),
+		ep:          ep,
+		idleTimeout: conf.MaxIdleTimeout,
+		keepAlive:   conf.KeepAlivePeriod,
+		queue:       make(chan transport.Session, backlog),
+		closing:     make(chan struct{}),
+		drained:     make(chan struct{}),
 	}
 	h := newHandshakes(unverified, l.failed)
-	ep.transport.VerifySourceAddress, ep.transport.ConnContext = h.mustProve, h.begin
+	ep.transport.VerifySourceAddress, ep.transport.ConnContext = h.requireRetry, h.begin
 	var err error
 	if l.inner, err = ep.transport.Listen(tlsConf, conf); err != nil {
 		return nil, err
@@ -58,11 +57,11 @@ func listen(ep *endpoint, tlsConf *tls.Config, conf *quicgo.Config, unverified i
 	return l, nil
 }
 
-// failed hands out the session of a failed handshake, unless Accept is behind:
-// nobody else is to wait for it.
+// failed queues the session of a failed handshake for Accept. If half of the queue is used,
+// it drops it, so that there is room for good sessions.
 func (l *listener) failed(remote net.Addr, cause error) {
 	select {
-	case <-l.closing: // which is why
+	case <-l.closing: // the handshake failed because of Close
 		return
 	default:
 	}
@@ -75,8 +74,8 @@ func (l *listener) failed(remote net.Addr, cause error) {
 	}
 }
 
-// fill ends when quic-go's Accept does: on Close, which hands out what it has
-// queued first, or if the socket broke.
+// fill moves sessions until quic-go's Accept fails: after Close, when its queue is empty,
+// or because the socket broke.
 func (l *listener) fill() {
 	defer close(l.drained)
 	for {
@@ -86,7 +85,7 @@ func (l *listener) fill() {
 			return
 		}
 		if !complete(conn) {
-			continue // it has been handed out as failed
+			continue // it is queued as failed
 		}
 		s := newSession(conn, l.ep)
 		select {
@@ -117,10 +116,10 @@ func (l *listener) Accept(ctx context.Context) (transport.Session, error) {
 		return nil, l.opError(net.ErrClosed)
 	case <-l.drained:
 		select {
-		case <-l.closing: // both, and select took the wrong one
+		case <-l.closing: // both channels were closed
 			return nil, l.opError(net.ErrClosed)
 		default:
-			return nil, l.opError(gone{opaque{l.err}})
+			return nil, l.opError(listenerFailed{opaque{l.err}})
 		}
 	}
 }
@@ -131,23 +130,21 @@ func (l *listener) opError(err error) error {
 
 func (l *listener) Addr() net.Addr { return l.ep.conn.LocalAddr() }
 
-// Patience is the idle timeout of this end. A peer may ask for a shorter one,
-// and quic-go does not tell.
-func (l *listener) IdleTimeout() time.Duration { return l.patience }
+// IdleTimeout is this end's idle timeout. The peer's may be shorter; quic-go does not
+// report it.
+func (l *listener) IdleTimeout() time.Duration { return l.idleTimeout }
 
-// KeepAlive is the config's KeepAlivePeriod, which quic-go cuts to half of the shorter
-// idle timeout.
-func (l *listener) KeepAlive() time.Duration { return l.every }
+// KeepAlive is Config.KeepAlivePeriod. quic-go cuts it to half of the shorter idle timeout.
+func (l *listener) KeepAlive() time.Duration { return l.keepAlive }
 
-// Close refuses handshakes in flight and sessions that nobody accepted. Those
-// that were accepted live on, and with them the UDP socket: the last one to
-// end closes it.
+// Close refuses handshakes under way and sessions not yet accepted. Accepted sessions stay
+// open, and so does the UDP socket until the last of them has ended.
 func (l *listener) Close() error {
 	l.once.Do(func() {
-		close(l.closing)  // first, so that fill cannot block on a full queue
-		l.inner.Close()   // then no session comes in any more
+		close(l.closing)  // first, so that fill can't block on a full queue
+		l.inner.Close()   // no more sessions come in
 		<-l.drained       // and none is between the two queues
-		l.refuseWaiting() // before the socket goes that tells them
+		l.refuseWaiting() // while the socket is still open
 		l.ep.release(0)
 	})
 	return nil
@@ -164,5 +161,5 @@ func (l *listener) refuseWaiting() {
 	}
 }
 
-// refuse ends a session that nobody accepted.
+// refuse closes a session that was not accepted.
 func refuse(s transport.Session) { s.Close(0, "listener closed") }

@@ -9,19 +9,19 @@ import (
 	quicgo "github.com/quic-go/quic-go"
 )
 
-// attemptDelay is how long an address has before the next one is tried as well
-// (RFC 8305, section 5).
+// attemptDelay is the delay before the next address is tried as well (RFC 8305, section 5).
 const attemptDelay = 250 * time.Millisecond
 
-// attempt is how the dialling of one address ended.
+// attempt is the result of dialling one address.
 type attempt struct {
 	conn *quicgo.Conn
 	err  error
 }
 
-// race dials addresses, one after the other: the next as soon as one has failed, or
-// attemptDelay after the last. The first to succeed is returned and the others are
-// cancelled. If none succeeds the error has all of theirs. It waits for every dial.
+// race dials addresses as in RFC 8305 ("Happy Eyeballs"): it starts the next dial as soon
+// as one has failed, or attemptDelay after the last start. It returns the first connection
+// and cancels the other dials. If all fail, it returns all errors. It waits for every dial
+// to return.
 func race(ctx context.Context, addrs []*net.UDPAddr, dial func(context.Context, *net.UDPAddr) (*quicgo.Conn, error)) (*quicgo.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -52,7 +52,7 @@ func race(ctx context.Context, addrs []*net.UDPAddr, dial func(context.Context, 
 			case won == nil:
 				won = a.conn
 				cancel()
-			default: // it was too late to cancel it
+			default: // it succeeded before it was cancelled
 				a.conn.CloseWithError(0, "")
 			}
 			if ctx.Err() != nil {
@@ -69,7 +69,7 @@ func race(ctx context.Context, addrs []*net.UDPAddr, dial func(context.Context, 
 	return nil, errs
 }
 
-// attemptErrors are why each address failed, in one line.
+// attemptErrors are the errors of all addresses. The text is one line.
 type attemptErrors []error
 
 func (e attemptErrors) Error() string {
@@ -82,8 +82,7 @@ func (e attemptErrors) Error() string {
 
 func (e attemptErrors) Unwrap() []error { return e }
 
-// Timeout is for the net.OpError: an address that was not reached in time counts more
-// than one that could not be.
+// Timeout reports whether any of the errors is a timeout.
 func (e attemptErrors) Timeout() bool {
 	for _, err := range e {
 		if t, ok := err.(net.Error); ok && t.Timeout() {
@@ -93,10 +92,10 @@ func (e attemptErrors) Timeout() bool {
 	return false
 }
 
-// interleave has the families take turns, beginning with the first address's
+// interleave alternates the address families, beginning with that of the first address
 // (RFC 8305, section 4).
 func interleave(addrs []*net.UDPAddr) []*net.UDPAddr {
-	var families [2][]*net.UDPAddr // the first one's, and the other
+	var families [2][]*net.UDPAddr // that of the first address, and the other
 	isFirst := func(a *net.UDPAddr) bool { return (a.IP.To4() == nil) == (addrs[0].IP.To4() == nil) }
 	for _, a := range addrs {
 		if isFirst(a) {

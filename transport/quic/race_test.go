@@ -25,7 +25,7 @@ func addresses(ips ...string) []*net.UDPAddr {
 	return list
 }
 
-// The families take turns, in the system's order (RFC 8305, section 4).
+// Address families alternate, in the resolver's order (RFC 8305, section 4).
 func TestInterleave(t *testing.T) {
 	for _, test := range []struct{ given, want string }{
 		{"::1", "::1"},
@@ -43,14 +43,14 @@ func TestInterleave(t *testing.T) {
 	}
 }
 
-// Each address has 250 ms before the next one is tried as well, or until it fails
-// (RFC 8305, section 5). The first to succeed ends the others.
+// The next address is tried when one fails, or 250 ms after the last (RFC 8305, section 5).
+// The first that succeeds cancels the others.
 func TestRace(t *testing.T) {
 	const never = time.Hour
 	for _, test := range []struct {
 		name  string
 		takes []time.Duration // of each address; below 0: after that much it fails
-		want  string          // who began when, and what came of it
+		want  string          // when each dial began, and the result
 	}{
 		{"one", []time.Duration{time.Second}, "0@0s; won 0 at 1s"},
 		{"dead first", []time.Duration{never, 10 * time.Millisecond, 0}, "0@0s 1@250ms; won 1 at 260ms"},
@@ -88,7 +88,7 @@ func TestRace(t *testing.T) {
 				got := strings.Join(starts, " ") + "; "
 				if err != nil {
 					texts := strings.Split(err.Error(), "; ")
-					slices.Sort(texts) // of the same instant
+					slices.Sort(texts) // dials of the same instant
 					got += strings.Join(texts, "; ")
 				} else {
 					for i := range conns {
@@ -105,9 +105,9 @@ func TestRace(t *testing.T) {
 	}
 }
 
-// A server is reached at whichever of a name's addresses it is, though nobody answers
-// at the first, or this machine has no such family or route.
-func TestDialOtherAddress(t *testing.T) {
+// Dial reaches a server at any of a name's addresses, even if the first does not answer or
+// has no route.
+func TestDialTriesEveryAddress(t *testing.T) {
 	serverTLS, clientTLS := transporttest.Certificates(t)
 	mute, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -144,8 +144,8 @@ func TestDialOtherAddress(t *testing.T) {
 	}
 }
 
-// If no address does, all are named in one line.
-func TestDialNoAddress(t *testing.T) {
+// If all addresses fail, the error names all of them in one line.
+func TestDialErrorNamesEveryAddress(t *testing.T) {
 	_, clientTLS := transporttest.Certificates(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -158,16 +158,16 @@ func TestDialNoAddress(t *testing.T) {
 	}
 }
 
-// An address with a zone, and one that stands for all of this machine's, are dialled
-// and have a name to verify.
-func TestDialWhatStandsForThisMachine(t *testing.T) {
+// An address with a zone and an unspecified address can be dialled, and have a server name
+// to verify.
+func TestDialUnspecifiedAndZonedAddresses(t *testing.T) {
 	for host, want := range map[string]string{"[::1%1]:1": "::1", "[::1]:1": "::1", ":1": "localhost", "example.net:1": "example.net"} {
 		if got := clientTLS(nil, host).ServerName; got != want {
 			t.Errorf("%s is verified as %q", host, got)
 		}
 	}
 	for given, want := range map[string]string{"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1", "192.0.2.1": "192.0.2.1"} {
-		if got := toDial(&net.UDPAddr{IP: net.ParseIP(given)}).IP.String(); got != want {
+		if got := dialAddr(&net.UDPAddr{IP: net.ParseIP(given)}).IP.String(); got != want {
 			t.Errorf("%q is dialled as %s", given, got)
 		}
 	}

@@ -10,8 +10,7 @@ import (
 	"github.com/livenet/livenet/transport/transporttest"
 )
 
-// The sessions of a listener that was killed are reset by the next one on its address,
-// if it has the same key.
+// A listener resets the sessions of a killed one with the same address and key.
 func TestRestartResetsSessions(t *testing.T) {
 	serverTLS, clientTLS := transporttest.Certificates(t)
 	server := Transport{TLS: serverTLS, StatelessResetKey: &quicgo.StatelessResetKey{1, 2, 3}}
@@ -40,7 +39,7 @@ func TestRestartResetsSessions(t *testing.T) {
 	if _, err := client.AcceptStream(t.Context()); err != nil { // the handshake is complete
 		t.Fatal(err)
 	}
-	killed.(*listener).ep.conn.Close() // so that nothing more is sent, as by SIGKILL
+	killed.(*listener).ep.conn.Close() // nothing more is sent, as after SIGKILL
 	killed.Close()
 	restarted, err := server.Listen(t.Context(), killed.Addr().String())
 	if err != nil {

@@ -5,11 +5,11 @@ import (
 	"net"
 )
 
-// network is the name that this package's errors carry.
+// network is the Net of this package's errors.
 const network = "quic"
 
-// resolve returns the addresses of addr, at least one, in the system's order. Without a
-// host it is one without an IP.
+// resolve returns the addresses of addr, at least one, in the resolver's order. If addr has
+// no host, it returns one address without an IP.
 func resolve(ctx context.Context, addr string) ([]*net.UDPAddr, error) {
 	host, service, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -24,7 +24,7 @@ func resolve(ctx context.Context, addr string) ([]*net.UDPAddr, error) {
 	}
 	ips, err := net.DefaultResolver.LookupIPAddr(ctx, host) // literals included
 	if err != nil {
-		return nil, err // so is an answer without addresses
+		return nil, err // also if there are no addresses
 	}
 	addrs := make([]*net.UDPAddr, len(ips))
 	for i, ip := range ips {
@@ -33,9 +33,8 @@ func resolve(ctx context.Context, addr string) ([]*net.UDPAddr, error) {
 	return addrs, nil
 }
 
-// toListen returns the one of addresses to listen at: the first IPv4 one, as in package
-// net.
-func toListen(addrs []*net.UDPAddr) *net.UDPAddr {
+// listenAddr returns the address to listen on: the first IPv4 one, as in package net.
+func listenAddr(addrs []*net.UDPAddr) *net.UDPAddr {
 	for _, a := range addrs {
 		if a.IP.To4() != nil {
 			return a
@@ -44,9 +43,8 @@ func toListen(addrs []*net.UDPAddr) *net.UDPAddr {
 	return addrs[0]
 }
 
-// toDial has an address that stands for all of this machine's mean this machine, as in
-// package net.
-func toDial(a *net.UDPAddr) *net.UDPAddr {
+// dialAddr replaces an unspecified address by the loopback address, as package net does.
+func dialAddr(a *net.UDPAddr) *net.UDPAddr {
 	if len(a.IP) > 0 && !a.IP.IsUnspecified() {
 		return a
 	}

@@ -9,9 +9,8 @@ import (
 	"github.com/livenet/livenet/transport/transporttest"
 )
 
-// Two listeners on one port, as two processes would have them, both get
-// sessions, and each session stays where it is.
-func TestReusePort(t *testing.T) {
+// Two listeners on one port both get sessions, and each session stays with its listener.
+func TestReusePortSpreadsSessions(t *testing.T) {
 	if runtime.GOOS != "linux" && runtime.GOOS != "freebsd" {
 		t.Skip("this system does not spread packets")
 	}

@@ -18,32 +18,31 @@ const (
 	// (RFC 9000, section 16).
 	maxCode = 1<<62 - 1
 
-	// maxText keeps CONNECTION_CLOSE within one packet of the smallest size
-	// that QUIC allows; a longer one would never be sent.
+	// maxText keeps CONNECTION_CLOSE within one packet of the smallest size that QUIC
+	// allows. A longer one would never be sent.
 	maxText = 1024
 
-	// maxClosing bounds the closing period, and with it how long a socket
-	// outlives its session, where the round trip is long. What the peer had
-	// under way by then has come in, which is what the period is for.
+	// maxClosing bounds the closing period, and so how long a socket outlives its last
+	// session. It is long enough for packets that the peer had sent before it got
+	// CONNECTION_CLOSE.
 	maxClosing = 250 * time.Millisecond
 )
 
-// A session is a QUIC connection. It has no goroutine of its own: what is left
-// to do at the connection's end runs off its context. It is no
-// transport.Acceptor, nor are its streams transport.Pollable, since quic-go
-// tells of streams and of input only to those who block.
+// A session is a QUIC connection. It has no goroutine of its own: context.AfterFunc cleans
+// up when the connection ends. It is no transport.Acceptor, and its streams are no
+// transport.Pollable, since quic-go has only blocking calls for streams and input.
 type session struct {
 	conn   *quicgo.Conn
 	ep     *endpoint
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
-	// accepting holds a token while somebody is in AcceptStream. quic-go wakes
-	// waiters through a channel of one, so if two begin to wait just as two
-	// streams arrive, one of them may sleep on.
+	// accepting holds a token during AcceptStream. quic-go's AcceptStream wakes callers
+	// through a channel of capacity one: if two calls begin just as two streams arrive,
+	// one of them may not be woken.
 	accepting chan struct{}
 
-	received atomic.Uint64 // packets, as of the latest Answered
+	received atomic.Uint64 // packets received at the latest Answered
 }
 
 var (
@@ -52,8 +51,8 @@ var (
 )
 
 func newSession(conn *quicgo.Conn, ep *endpoint) *session {
-	ep.hold()
-	ep.socket.bears.Store(true)
+	ep.acquire()
+	ep.socket.dropRefused.Store(true)
 	s := &session{conn: conn, ep: ep, accepting: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	context.AfterFunc(conn.Context(), func() {
@@ -63,14 +62,14 @@ func newSession(conn *quicgo.Conn, ep *endpoint) *session {
 	return s
 }
 
-// end passes the connection's end on. It may be called more than once.
+// end cancels the session's context with the connection's error. It is idempotent.
 func (s *session) end() {
 	s.cancel(closeError(context.Cause(s.conn.Context())))
 }
 
-// closingPeriod is how long this end still answers for a connection that it
-// closed: three times the probe timeout (RFC 9000, section 10.2; RFC 9002,
-// section 6.2.1). A connection that the peer closed or that was lost needs none.
+// closingPeriod returns how long this end still answers packets of a connection that it
+// closed: three probe timeouts (RFC 9000, section 10.2; RFC 9002, section 6.2.1). It is 0
+// if the peer closed or the connection was lost.
 func (s *session) closingPeriod() time.Duration {
 	if cause := s.cause(); cause.Origin != transport.Local {
 		return 0
@@ -81,7 +80,7 @@ func (s *session) closingPeriod() time.Duration {
 	return min(3*pto, maxClosing)
 }
 
-// cause is how the session ended. It is for use after its end only.
+// cause returns how the session ended. It is called only after the end.
 func (s *session) cause() *transport.CloseError {
 	var e *transport.CloseError
 	errors.As(context.Cause(s.ctx), &e)
@@ -92,8 +91,8 @@ func (s *session) Context() context.Context { return s.ctx }
 
 func (s *session) Multiplexed() bool { return true }
 
-// Answered reports whether a packet has come in since the last call. What has the peer
-// send one, if it is idle, is the config's KeepAlivePeriod.
+// Answered reports whether a packet has come in since the last call. An idle peer sends
+// packets only if Config.KeepAlivePeriod is set.
 func (s *session) Answered() bool {
 	n := s.conn.ConnectionStats().PacketsReceived
 	return s.received.Swap(n) != n
@@ -101,14 +100,14 @@ func (s *session) Answered() bool {
 
 func (s *session) LocalAddr() net.Addr { return s.conn.LocalAddr() }
 
-// RemoteAddr is the path in use now: a client may migrate (RFC 9000, section 9).
+// RemoteAddr is the peer's current address: a client may migrate (RFC 9000, section 9).
 func (s *session) RemoteAddr() net.Addr { return s.conn.RemoteAddr() }
 
-// Close tells the peer the code (at most 2^62-1) and the text (at most 1024
-// bytes of it), and drops whatever the streams have not delivered yet.
+// Close sends the code (at most 2^62-1) and the text (its first 1024 bytes) to the peer. It
+// drops what the streams have not delivered yet.
 func (s *session) Close(code uint64, text string) error {
 	s.conn.CloseWithError(quicgo.ApplicationErrorCode(min(code, maxCode)), clip(text))
-	s.end() // CloseWithError has waited for the end; the context shall show it
+	s.end() // the connection has ended; cancel the context before Close returns
 	return nil
 }
 
@@ -123,9 +122,9 @@ func clip(text string) string {
 	return text[:n]
 }
 
-// OpenStream waits while the peer's limit on streams is reached.
+// OpenStream waits while as many streams are open as the peer allows.
 func (s *session) OpenStream(ctx context.Context) (transport.Stream, error) {
-	// OpenStreamSync looks at the context first; a ready stream beats it.
+	// OpenStreamSync fails if ctx has ended, even if a stream can be opened at once.
 	str, err := s.conn.OpenStream()
 	if _, full := errors.AsType[*quicgo.StreamLimitReachedError](err); full {
 		str, err = s.conn.OpenStreamSync(ctx)
@@ -136,7 +135,7 @@ func (s *session) OpenStream(ctx context.Context) (transport.Stream, error) {
 	return newStream(str, s), nil
 }
 
-// AcceptStream shows a stream once its first byte, or its end, has come in.
+// AcceptStream returns a stream once its first byte, or FIN, has come in.
 func (s *session) AcceptStream(ctx context.Context) (transport.Stream, error) {
 	select {
 	case s.accepting <- struct{}{}:
@@ -149,7 +148,7 @@ func (s *session) AcceptStream(ctx context.Context) (transport.Stream, error) {
 			return nil, context.Cause(s.ctx)
 		}
 	}
-	str, err := s.conn.AcceptStream(ctx) // a ready stream beats the context
+	str, err := s.conn.AcceptStream(ctx) // returns a waiting stream even if ctx has ended
 	<-s.accepting
 	if err != nil {
 		return nil, s.streamError(ctx, err)
@@ -157,8 +156,7 @@ func (s *session) AcceptStream(ctx context.Context) (transport.Stream, error) {
 	return newStream(str, s), nil
 }
 
-// streamError translates why there is no stream: the context's end, or else
-// the connection's.
+// streamError returns ctx's error if err is that, and otherwise why the connection ended.
 func (s *session) streamError(ctx context.Context, err error) error {
 	if ctxErr := ctx.Err(); ctxErr != nil && errors.Is(err, ctxErr) {
 		return ctxErr

@@ -10,17 +10,16 @@ import (
 	quicgo "github.com/quic-go/quic-go"
 )
 
-// A socket is a UDP socket as quic-go writes to it. Quic-go gives up a connection at
-// once when the kernel refuses a datagram; but that there is no route for a moment, no
-// memory, or no place in a firewall's table says nothing of the peer. So once there
-// are sessions, such a datagram is lost like one that is lost on its way, and is sent
-// again; until then it is why a dial fails.
+// A socket is the UDP socket to which quic-go writes. quic-go closes a connection at once
+// when the kernel refuses a datagram. But a missing route, no memory or a full firewall
+// table may last only a moment. So once there is a session, a refused datagram counts as
+// lost on the network, and QUIC sends it again. Before that, it makes a dial fail.
 type socket struct {
 	udpConn
-	bears atomic.Bool
+	dropRefused atomic.Bool // set by the first session
 }
 
-// udpConn is what quic-go needs of a *net.UDPConn.
+// udpConn has the methods of a *net.UDPConn that quic-go needs.
 type udpConn interface {
 	net.Conn
 	quicgo.OOBCapablePacketConn
@@ -29,26 +28,26 @@ type udpConn interface {
 
 func (s *socket) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int, err error) {
 	n, oobn, err = s.udpConn.WriteMsgUDP(b, oob, addr)
-	if s.loses(err) {
+	if s.drops(err) {
 		return len(b), len(oob), nil
 	}
 	return n, oobn, err
 }
 
-// WriteTo is what quic-go calls on systems where it asks for nothing special.
+// WriteTo is called by quic-go on systems without out-of-band data.
 func (s *socket) WriteTo(b []byte, addr net.Addr) (int, error) {
 	n, err := s.udpConn.WriteTo(b, addr)
-	if s.loses(err) {
+	if s.drops(err) {
 		return len(b), nil
 	}
 	return n, err
 }
 
-// loses reports whether a datagram is lost that the kernel has refused with err. Of
-// those that are too long for the path, or for the device to cut up, quic-go wants
-// to hear.
-func (s *socket) loses(err error) bool {
-	if err == nil || !s.bears.Load() {
+// drops reports whether a datagram that the kernel refused with err counts as lost. quic-go
+// has to see the errors of a datagram that is too long for the path (path MTU discovery) or
+// for segmentation by the device.
+func (s *socket) drops(err error) bool {
+	if err == nil || !s.dropRefused.Load() {
 		return false
 	}
 	_, refused := errors.AsType[*os.SyscallError](err)

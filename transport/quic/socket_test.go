@@ -14,7 +14,7 @@ import (
 	"github.com/livenet/livenet/transport/transporttest"
 )
 
-// A refusing socket is one whose kernel sends nothing while it is told so.
+// A refusing socket fails to send while a test sets it to.
 type refusing struct {
 	udpConn
 	err     atomic.Pointer[syscall.Errno]
@@ -47,7 +47,7 @@ func (r *refusing) refuse(addr net.Addr) error {
 	return &net.OpError{Op: "write", Net: "udp", Addr: addr, Err: os.NewSyscallError("sendmsg", *no)}
 }
 
-// refusingEndpoint is an endpoint on such a socket.
+// refusingEndpoint returns an endpoint on a refusing socket.
 func refusingEndpoint(t *testing.T) (*endpoint, *refusing) {
 	t.Helper()
 	udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -60,9 +60,9 @@ func refusingEndpoint(t *testing.T) (*endpoint, *refusing) {
 	return ep, r
 }
 
-// What the kernel refuses to send, because there is no route for a moment for
-// instance, is lost like any other datagram. It says nothing of the peer.
-func TestRule9ARefusedDatagramIsNotTheEnd(t *testing.T) {
+// Rule 9: a datagram that the kernel refuses, for want of a route for instance, counts as
+// lost and does not end the session.
+func TestRule9ARefusedDatagramDoesNotEndTheSession(t *testing.T) {
 	certified, trusting := transporttest.Certificates(t)
 	serverConf, err := serverTLS(certified)
 	if err != nil {
@@ -125,8 +125,8 @@ func TestRule9ARefusedDatagramIsNotTheEnd(t *testing.T) {
 	}
 }
 
-// But to dial where there is no way fails at once.
-func TestDialWhereThereIsNoWay(t *testing.T) {
+// Dial fails at once if the kernel refuses the first datagram.
+func TestDialWithoutARouteFailsAtOnce(t *testing.T) {
 	_, trusting := transporttest.Certificates(t)
 	ep, r := refusingEndpoint(t)
 	defer ep.release(0)

@@ -11,24 +11,22 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// codeClosed is the code of a stream that was closed and not reset. It goes out
-// where QUIC wants one: to stop the peer from sending to a stream that nobody
-// reads any more, and for a Write that Close cut short.
+// codeClosed is the code for a stream that was closed and not reset. It is sent in
+// STOP_SENDING after Close, and in RESET_STREAM if Close interrupted a Write.
 const codeClosed = 0
 
-// longAgo is a deadline that has passed.
+// longAgo is a deadline in the past.
 var longAgo = time.Unix(1, 0)
 
-// A stream makes a net.Conn of a QUIC stream, whose two halves end separately
-// and whose Close ends but one of them.
+// A stream adapts a quicgo.Stream, whose Close ends only the writing direction, to
+// transport.Stream.
 type stream struct {
 	inner   *quicgo.Stream
 	session *session
 
-	// mu guards what follows, and with it who may move the deadlines.
-	mu       sync.Mutex
-	finished bool                  // no more writing: CloseWrite, Close or Reset
-	ended    *transport.CloseError // Close or Reset, whichever was first
+	mu       sync.Mutex            // guards the fields below and the setting of deadlines
+	finished bool                  // CloseWrite, Close or Reset was called
+	ended    *transport.CloseError // set by Close or Reset, whichever was first
 
 	writes transport.WriteGuard // quic-go forbids Close while a Write runs
 }
@@ -45,12 +43,12 @@ func newStream(inner *quicgo.Stream, s *session) *stream {
 func (s *stream) Read(p []byte) (int, error) {
 	n, err := s.inner.Read(p)
 	if n > 0 || err == nil {
-		return n, nil // whatever the error is, it stays for the next call
+		return n, nil // the next call returns the error again
 	}
 	return 0, s.readEnd(err)
 }
 
-// WaitRead waits for the first byte and leaves it.
+// WaitRead waits for the next byte without consuming it.
 func (s *stream) WaitRead() error {
 	var b [1]byte
 	if _, err := s.inner.Peek(b[:]); err != nil {
@@ -59,7 +57,7 @@ func (s *stream) WaitRead() error {
 	return nil
 }
 
-// readEnd is what the stream says of an error that quic-go returned for reading.
+// readEnd returns the stream's error for a reading error of quic-go.
 func (s *stream) readEnd(err error) error {
 	if ended := s.end(); ended != nil {
 		return ended
@@ -83,7 +81,7 @@ func (s *stream) Write(p []byte) (int, error) {
 	})
 }
 
-// end returns the error of a stream that this end has ended, or nil.
+// end returns the error of a stream that this end has closed or reset, or nil.
 func (s *stream) end() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,7 +91,7 @@ func (s *stream) end() error {
 	return s.ended
 }
 
-// writeEnd is end for the writing direction.
+// writeEnd is end for the writing direction: CloseWrite ends that, too.
 func (s *stream) writeEnd() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,11 +104,10 @@ func (s *stream) writeEnd() error {
 	return nil
 }
 
-// Close ends both directions. The order matters: the past deadline makes a
-// blocked Write return, for quic-go does not allow FIN beside it; FIN goes
-// before STOP_SENDING, so that a peer that hears both has the whole message;
-// and STOP_SENDING makes the peer finish its half, without which a stream that
-// it opened would keep its slot.
+// Close ends both directions, in this order. A past deadline makes a blocked Write return,
+// since quic-go forbids Close during Write. FIN comes before STOP_SENDING, so that a peer
+// that gets both has the whole message. STOP_SENDING makes the peer end its direction;
+// otherwise a stream that the peer opened would keep its slot.
 func (s *stream) Close() error {
 	s.mu.Lock()
 	if s.ended != nil {
@@ -126,8 +123,7 @@ func (s *stream) Close() error {
 	return nil
 }
 
-// CloseWrite sends FIN. A Write that is under way fails, and the peer reads a
-// reset then.
+// CloseWrite sends FIN. If it interrupts a Write, the peer reads a reset instead.
 func (s *stream) CloseWrite() error {
 	s.mu.Lock()
 	if s.ended != nil {
@@ -139,7 +135,7 @@ func (s *stream) CloseWrite() error {
 
 	s.finish()
 	if s.session.ctx.Err() != nil {
-		return s.session.cause() // nobody will read that EOF
+		return s.session.cause() // the peer won't read that EOF
 	}
 	return nil
 }
@@ -150,11 +146,11 @@ func (s *stream) stopWriting() {
 	s.inner.SetWriteDeadline(longAgo)
 }
 
-// finish ends the writing half once no Write runs any more. Both calls do
-// nothing if it has ended before; Close then complains, to no purpose.
+// finish ends the writing direction once no Write runs. If it has ended before, neither
+// call has an effect; the error of Close does not matter.
 func (s *stream) finish() {
-	s.writes.Finish(func(cut bool) {
-		if cut {
+	s.writes.Finish(func(truncated bool) {
+		if truncated {
 			s.inner.CancelWrite(codeClosed)
 			return
 		}
@@ -162,8 +158,8 @@ func (s *stream) finish() {
 	})
 }
 
-// Reset sends RESET_STREAM and STOP_SENDING with code (at most 2^62-1). After
-// Close it still drops what the peer has not received.
+// Reset sends RESET_STREAM and STOP_SENDING with code (at most 2^62-1). It also drops what
+// an earlier Close has not delivered yet.
 func (s *stream) Reset(code uint64) {
 	code = min(code, maxCode)
 	s.mu.Lock()
@@ -189,7 +185,8 @@ func (s *stream) SetReadDeadline(t time.Time) error {
 	return s.inner.SetReadDeadline(t)
 }
 
-// SetWriteDeadline leaves the deadline alone that stops a Write for good.
+// SetWriteDeadline has no effect after CloseWrite, which has set a past deadline to
+// interrupt Write.
 func (s *stream) SetWriteDeadline(t time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -39,7 +39,7 @@ func connect(t *testing.T, clientConfig, serverConfig *quicgo.Config) (client, s
 	return client, server
 }
 
-// streams opens a stream by writing hello, which the other end has not read.
+// streams opens a stream and writes hello to it, which accepted has not read yet.
 func streams(t *testing.T, from, to transport.Session) (opened, accepted transport.Stream) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -58,9 +58,8 @@ func streams(t *testing.T, from, to transport.Session) (opened, accepted transpo
 	return opened, accepted
 }
 
-// With room for a single stream, the next one opens only if the last one gave
-// its slot back.
-func TestSlots(t *testing.T) {
+// If the peer allows a single stream, the next one opens only when the last has ended.
+func TestAnEndedStreamFreesItsSlot(t *testing.T) {
 	for name, end := range map[string]func(opened, accepted transport.Stream){
 		"closed unread":          func(opened, accepted transport.Stream) { accepted.Close(); opened.Close() },
 		"closed by opener first": func(opened, accepted transport.Stream) { opened.Close(); accepted.Close() },
@@ -90,9 +89,9 @@ func TestSlots(t *testing.T) {
 	}
 }
 
-// After a polite Close by the peer, Write says that the peer closed, and Read
-// has everything that it wrote.
-func TestPeerCloses(t *testing.T) {
+// After the peer's Close, Write's error says that the peer closed, and Read returns all that
+// it wrote.
+func TestReadAndWriteAfterThePeersClose(t *testing.T) {
 	client, server := connect(t, nil, nil)
 	opened, accepted := streams(t, client, server)
 	opened.Close()
@@ -109,8 +108,8 @@ func TestPeerCloses(t *testing.T) {
 	}
 }
 
-// Close does not make a message of half a message.
-func TestCloseCutsWrite(t *testing.T) {
+// Rule 12: if Close interrupts a Write, the peer reads a reset and not EOF.
+func TestRule12CloseDuringWriteResets(t *testing.T) {
 	client, server := connect(t, nil, &quicgo.Config{InitialStreamReceiveWindow: 64 << 10, MaxStreamReceiveWindow: 64 << 10})
 	opened, accepted := streams(t, client, server)
 	wrote := make(chan error, 1)
@@ -118,20 +117,20 @@ func TestCloseCutsWrite(t *testing.T) {
 		_, err := opened.Write(make([]byte, 1<<20))
 		wrote <- err
 	}()
-	if _, err := io.ReadFull(accepted, make([]byte, 32<<10)); err != nil { // it is under way
+	if _, err := io.ReadFull(accepted, make([]byte, 32<<10)); err != nil { // Write is under way
 		t.Fatal(err)
 	}
 	opened.Close()
 	if err := <-wrote; err == nil {
-		t.Fatal("Write succeeded, with nobody reading")
+		t.Fatal("Write succeeded, although the peer does not read")
 	}
 	if _, err := io.Copy(io.Discard, accepted); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("read to %v, want a reset", err)
 	}
 }
 
-// The connection's idle timeout is not the application's deadline.
-func TestIdleTimeout(t *testing.T) {
+// Rule 8: QUIC's idle timeout is not reported as a deadline of the application.
+func TestRule8IdleTimeoutIsNoDeadline(t *testing.T) {
 	client, server := connect(t, &quicgo.Config{MaxIdleTimeout: 100 * time.Millisecond}, nil)
 	opened, _ := streams(t, client, server)
 	_, err := opened.Read(make([]byte, 1))
@@ -151,8 +150,8 @@ func cause(s transport.Session) error {
 	return context.Cause(s.Context())
 }
 
-// A text that no packet holds would cost the peer the code, too.
-func TestLongText(t *testing.T) {
+// Rule 6: a close text too long for a packet is cut, so that the code still arrives.
+func TestRule6ALongCloseTextIsCut(t *testing.T) {
 	client, server := connect(t, nil, nil)
 	client.Close(5, strings.Repeat("ä", 5000))
 	ce := cause(server).(*transport.CloseError)
@@ -161,8 +160,8 @@ func TestLongText(t *testing.T) {
 	}
 }
 
-// Codes beyond what QUIC can carry are clamped, and not a crash.
-func TestHugeCode(t *testing.T) {
+// Codes beyond QUIC's maximum are clamped and don't panic.
+func TestHugeCodeIsClamped(t *testing.T) {
 	client, server := connect(t, nil, nil)
 	opened, accepted := streams(t, client, server)
 	opened.Reset(1 << 63)
@@ -176,7 +175,7 @@ func TestHugeCode(t *testing.T) {
 	}
 }
 
-// Nobody sleeps through the arrival of a stream.
+// Concurrent calls of AcceptStream miss no stream.
 func TestAcceptStreamConcurrently(t *testing.T) {
 	const n = 20
 	client, server := connect(t, nil, nil)
@@ -197,13 +196,13 @@ func TestAcceptStreamConcurrently(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			stream.Close() // FIN shows it
+			stream.Close() // FIN makes it visible to the peer
 		}
 		accepting.Wait()
 	}
 }
 
-// More clients than quic-go queues may come before anybody accepts.
+// More clients than fit quic-go's queue can connect before the first Accept.
 func TestBacklog(t *testing.T) {
 	const n = 100
 	serverTLS, clientTLS := transporttest.Certificates(t)
@@ -235,8 +234,8 @@ func TestBacklog(t *testing.T) {
 	}
 }
 
-// A refused handshake says so, and is not taken for this end's doing.
-func TestDialFails(t *testing.T) {
+// The error of a failed handshake names the cause, and does not match net.ErrClosed.
+func TestDialErrors(t *testing.T) {
 	serverTLS, _ := transporttest.Certificates(t)
 	_, stranger := transporttest.Certificates(t)
 	l, err := quic.Transport{TLS: serverTLS}.Listen(t.Context(), "127.0.0.1:0")
@@ -250,8 +249,8 @@ func TestDialFails(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err = quic.Transport{TLS: stranger}.Dial(ctx, "127.0.0.1:9") // nobody there
+	_, err = quic.Transport{TLS: stranger}.Dial(ctx, "127.0.0.1:9") // no server
 	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("nobody there: %v", err)
+		t.Errorf("no server: %v", err)
 	}
 }

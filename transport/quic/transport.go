@@ -11,46 +11,45 @@ import (
 	"github.com/livenet/livenet/transport/internal/reuseport"
 )
 
-// Transport makes QUIC sessions. The zero value dials, and trusts the system's
-// roots; listening needs a certificate in TLS. Neither config is changed.
+// Transport makes QUIC sessions. The zero value can dial, with the system's roots;
+// listening needs a certificate in TLS. Neither config is changed.
 type Transport struct {
 	// TLS holds the certificates and roots. NextProtos is ALPN ("livenet/1")
 	// unless it is set.
 	TLS *tls.Config
 
-	// Config is quic-go's own, and taken as it is. Where it leaves them zero,
-	// MaxIdleTimeout is 5 minutes, MaxIncomingStreams is 1024, and unidirectional
-	// streams, which no session of this package would accept, are refused.
+	// Config is quic-go's configuration. If they are zero, MaxIdleTimeout becomes 5
+	// minutes and MaxIncomingStreams 1024, and unidirectional streams, which a session
+	// can't accept, are refused.
 	Config *quicgo.Config
 
 	// ReusePort lets listeners of several processes of one user share a port
-	// (SO_REUSEPORT), if all of them ask for it. Linux and FreeBSD spread packets
-	// over them by a hash of both addresses, so a session stays with its process
-	// only as long as no listener joins or leaves, and its peer's address stays.
-	// Where the system can't do it, Listen fails with errors.ErrUnsupported.
+	// (SO_REUSEPORT). All of them must set it. Linux and FreeBSD spread packets over them
+	// by a hash of both addresses. So a session breaks when a listener joins or leaves or
+	// the peer's address changes. If the system has no such option, Listen returns
+	// errors.ErrUnsupported.
 	ReusePort bool
 
-	// MaxUnverified is how many handshakes a listener lets clients begin that have
-	// not shown that they receive at their address. A place is free again when its
-	// handshake succeeds; those of handshakes that don't come back within 10 s. When
-	// none is left, clients are asked to show it first (Retry, RFC 9000, section
-	// 8.1.2), which costs them a round trip. 0 means 256; if it is negative, all
-	// clients are asked.
+	// MaxUnverified is how many handshakes may begin from addresses that are not
+	// verified, and so may be spoofed. A slot is free again when its handshake succeeds,
+	// or within 10 s if it fails. If none is free, clients get a Retry (RFC 9000, section
+	// 8.1.2), which costs them a round trip. 0 means 256; if it is negative, all clients
+	// get a Retry.
 	MaxUnverified int
 
-	// StatelessResetKey lets a listener reset the sessions of another one, on the
-	// same address, that had the same key and is gone: the process was killed or has
-	// restarted, and its peers notice with the next packet that they send (RFC 9000,
-	// section 10.3). Whoever knows the key can reset sessions, and so can whoever sees
-	// their packets if two sockets that are open at a time share it (section 21.11). Nil means
-	// a random key for each listener, by which nobody is reset.
+	// StatelessResetKey lets a listener reset the sessions of an earlier listener with
+	// the same address and key, whose process was killed or restarted. A peer notices
+	// with the next packet that it sends (RFC 9000, section 10.3). Anyone who knows the
+	// key can reset sessions. So can anyone who sees their packets, if two sockets share
+	// the key at the same time (section 21.11). Nil means a random key, with which no
+	// session of an earlier listener is reset.
 	StatelessResetKey *quicgo.StatelessResetKey
 }
 
 var _ transport.Transport = Transport{}
 
-// Listen binds a UDP socket of its own. Of a client whose handshake fails, Accept
-// returns a session that has ended, whose context says why.
+// Listen binds a UDP socket. After a failed handshake Accept returns a session that has
+// ended, whose context has the cause.
 func (t Transport) Listen(ctx context.Context, addr string) (transport.Listener, error) {
 	tlsConf, err := serverTLS(t.TLS)
 	if err != nil {
@@ -60,7 +59,7 @@ func (t Transport) Listen(ctx context.Context, addr string) (transport.Listener,
 	if err != nil {
 		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
 	}
-	udp, err := t.listenUDP(ctx, toListen(addrs))
+	udp, err := t.listenUDP(ctx, listenAddr(addrs))
 	if err != nil {
 		return nil, err // a *net.OpError already
 	}
@@ -85,9 +84,9 @@ func (t Transport) listenUDP(ctx context.Context, laddr *net.UDPAddr) (*net.UDPC
 	return conn.(*net.UDPConn), nil
 }
 
-// Dial opens a session from a UDP socket of its own, which goes with it. Of a name with
-// several addresses it tries one after the other (RFC 8305), each before the last has
-// failed.
+// Dial opens a session on a UDP socket of its own, which is closed with the session. If
+// the name has several addresses, it starts to try the next one 250 ms after the last
+// (RFC 8305).
 func (t Transport) Dial(ctx context.Context, addr string) (transport.Session, error) {
 	addrs, err := resolve(ctx, addr)
 	if err != nil {
@@ -103,19 +102,19 @@ func (t Transport) dial(ctx context.Context, addr string, addrs []*net.UDPAddr) 
 		return nil, err
 	}
 	ep := newEndpoint(udp, nil)
-	defer ep.release(0) // the session holds the endpoint from here on
+	defer ep.release(0) // by then the session has its own reference
 
 	tlsConf, conf := clientTLS(t.TLS, addr), config(t.Config)
 	conn, err := race(ctx, addrs, func(ctx context.Context, raddr *net.UDPAddr) (*quicgo.Conn, error) {
-		raddr = toDial(raddr)
-		err := ctx.Err() // of a context that has ended quic-go lets chance decide
+		raddr = dialAddr(raddr)
+		err := ctx.Err() // with an ended context, quic-go's Dial may succeed or fail
 		if err == nil {
 			conn, dialErr := ep.transport.Dial(ctx, raddr, tlsConf, conf)
 			if dialErr == nil {
 				return conn, nil
 			}
 			if err = ctx.Err(); err == nil {
-				err = beneath(dialErr)
+				err = libraryError(dialErr)
 			}
 		}
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: raddr, Err: err}

@@ -7,9 +7,8 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// Streams are Waiters, of which the conformance suite has the rest to say; and
-// that the peer has ended is not left to Read to say.
-func TestWaitReadTellsTheEnd(t *testing.T) {
+// WaitRead itself returns io.EOF at the peer's end. The conformance suite tests the rest.
+func TestWaitReadReturnsEOF(t *testing.T) {
 	client, server := connect(t, nil, nil)
 	opened, accepted := streams(t, client, server)
 	if _, err := io.ReadFull(accepted, make([]byte, len("hello"))); err != nil {
