@@ -84,7 +84,7 @@ func testKeepAlive(t *testing.T, n *network) {
 	if every < 0 {
 		t.Errorf("KeepAlive of %v", every)
 	}
-	if i, ok := transport.As[transport.Impatient](n.listener); ok && i.Patience() > 0 && every >= i.Patience() {
-		t.Errorf("it asks every %v, and gives up after %v", every, i.Patience())
+	if i, ok := transport.As[transport.IdleTimeouter](n.listener); ok && i.IdleTimeout() > 0 && every >= i.IdleTimeout() {
+		t.Errorf("it asks every %v, and gives up after %v", every, i.IdleTimeout())
 	}
 }
