@@ -31,7 +31,7 @@ func TestRenewAllocatesNothing(t *testing.T) {
 func TestGrantAllocatesNothing(t *testing.T) {
 	e := new(Engine)
 	s := &watched{policy: Sliding(time.Minute)}
-	first := e.Watch(s) // starts the clock
+	first := e.watch(s) // starts the clock
 	defer first.Release()
 	var l Lease
 	if n := testing.AllocsPerRun(1000, func() {

@@ -31,7 +31,7 @@ func (b *beater) start() {
 	if b == nil {
 		return
 	}
-	b.lease.Store(b.conn.state.cfg.engine().Watch(b))
+	b.lease.Store(b.conn.state.cfg.engine().watch(b))
 	// Whoever ends the connection says so before it looks for the lease.
 	if b.conn.state.ended.Load() != nil {
 		b.stop()
@@ -60,7 +60,7 @@ func (b *beater) sent(beat bool) {
 func (b *beater) Policy() Policy                        { return periodic(b.every) }
 func (b *beater) Heard() (ago time.Duration, _, _ bool) { return 0, false, false }
 func (b *beater) Arrived() (time.Duration, bool)        { return 0, false }
-func (b *beater) Expire(Expiry)                         {}
+func (b *beater) Expire(expiry)                         {}
 
 // Probe beats. Its policy does not mind whether it could.
 func (b *beater) Probe() bool { return b.conn.ping() }

@@ -13,7 +13,7 @@ import (
 // BenchmarkRenewParallel renews one lease from every processor.
 func BenchmarkRenewParallel(b *testing.B) {
 	e := new(Engine)
-	l := e.Grant(Sliding(time.Hour), func(Expiry) {})
+	l := e.Grant(Sliding(time.Hour), func(*Error) {})
 	defer l.Release()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
@@ -23,9 +23,9 @@ func BenchmarkRenewParallel(b *testing.B) {
 }
 
 // populate has an engine hold leases, in all of its shards.
-func populate(b *testing.B, e *Engine, s Subject) {
+func populate(b *testing.B, e *Engine, s subject) {
 	leases := make([]*Lease, 1000)
-	leases[0] = e.Watch(s) // starts the clock
+	leases[0] = e.watch(s) // starts the clock
 	for i := range leases[1:] {
 		l := &Lease{subject: s, shard: &e.shards[i%len(e.shards)]}
 		l.shard.granted.Add(1)
@@ -48,7 +48,7 @@ func BenchmarkGrantRelease(b *testing.B) {
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
-				e.Watch(s).Release()
+				e.watch(s).Release()
 			}
 		})
 	})

@@ -18,7 +18,7 @@ func TestRule10TheClockSleepsHalfTheWay(t *testing.T) {
 			e.running.Store(true) // by this test, which is the clock
 			granted := time.Now()
 			w := &watched{policy: Sliding(timeout)}
-			e.Watch(w)
+			e.watch(w)
 			wakes := 0
 			for ; ; wakes++ {
 				e.turn()
@@ -47,11 +47,11 @@ func TestRule10TheClockSleepsHalfTheWay(t *testing.T) {
 func TestRule1AGrantWakesTheClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := calm()
-		long := e.Watch(&watched{policy: Sliding(time.Hour)})
+		long := e.watch(&watched{policy: Sliding(time.Hour)})
 		defer long.Release()
 		time.Sleep(10 * sec)
 		w := &watched{policy: Sliding(sec)}
-		e.Watch(w)
+		e.watch(w)
 		wantLife(t, w, time.Now().Add(sec), Silent)
 	})
 }
@@ -62,7 +62,7 @@ func TestACrowdGathersAndCalmsDown(t *testing.T) {
 		e := new(Engine)
 		leases := make([]*Lease, 1000)
 		for i := range leases {
-			leases[i] = e.Watch(&watched{policy: Sliding(time.Hour)})
+			leases[i] = e.watch(&watched{policy: Sliding(time.Hour)})
 		}
 		isCalm := func() bool {
 			synctest.Wait()

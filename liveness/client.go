@@ -41,7 +41,7 @@ type Client struct {
 	Evidence codec.Evidence
 
 	// MinBackoff and MaxBackoff bound the wait before Reconnect dials again; 0 means
-	// [DefaultMinBackoff] and [DefaultMaxBackoff].
+	// 200 ms and 30 s.
 	MinBackoff, MaxBackoff time.Duration
 
 	// Engine grants the leases; nil means one that the process shares.
@@ -54,12 +54,12 @@ type Client struct {
 	Transport string
 }
 
-// DefaultDialTime bounds a Dial whose context has no deadline.
-const DefaultDialTime = 10 * time.Second
+// defaultDialTime bounds a Dial whose context has no deadline.
+const defaultDialTime = 10 * time.Second
 
 // Dial opens a session to addr and one stream in it. The context bounds the
 // dialling, with the exchange of Hellos where the codec has one; without a deadline
-// of its own it takes [DefaultDialTime] at most. Closing the connection closes the
+// of its own it takes 10 s at most. Closing the connection closes the
 // session.
 func (d *Client) Dial(ctx context.Context, t transport.Transport, addr string) (*Conn, error) {
 	if d.Policy != nil {
@@ -69,7 +69,7 @@ func (d *Client) Dial(ctx context.Context, t transport.Transport, addr string) (
 	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, DefaultDialTime)
+		ctx, cancel = context.WithTimeout(ctx, defaultDialTime)
 		defer cancel()
 	}
 	sess, err := t.Dial(ctx, addr)

@@ -58,7 +58,7 @@ func (c *Conn) shut(e *ending) {
 	if c.dialed != nil {
 		c.dialed.beat.stop()
 	}
-	c.pacer.stop()
+	c.pacer().stop()
 	if c.ctx != nil {
 		c.ctx.end(&e.Error)
 	}

@@ -15,7 +15,7 @@ type Config struct {
 	Policy Policy
 
 	// Opening is the time from accept within which a peer must be heard for the
-	// first time, a handshake of TLS included; 0 means [DefaultOpening].
+	// first time, a handshake of TLS included; 0 means 10 s.
 	Opening time.Duration
 
 	// Evidence is what counts as a sign of life: any answer of the peer's transport
@@ -61,7 +61,7 @@ type Config struct {
 }
 
 const (
-	DefaultOpening  = 10 * time.Second
+	defaultOpening  = 10 * time.Second
 	DefaultMaxBeats = 100
 )
 
@@ -76,7 +76,7 @@ func (c *Config) opening() time.Duration {
 	if c.Opening > 0 {
 		return c.Opening
 	}
-	return DefaultOpening
+	return defaultOpening
 }
 
 // maxBeats is the limit for a peer that is asked to beat at an interval; 0: it

@@ -33,12 +33,31 @@ type Conn struct {
 	bits     atomic.Uint32   // see parked.go
 	srv      *Server         // nil: no server's
 	ctx      *handlerContext // nil: it has no handler
-	foreign  *[2]net.Addr    // the addresses of a NewConn's stream, once they are known
-	pacer    *pacer          // nil: the peer may be as slow as it likes
+	rare     *rare           // nil: neither foreign nor paced
 
 	// deadlines is held to set one of the stream's: the application's calls stop when
 	// the connection ends, since from then on the closing sets them.
 	deadlines sync.Mutex
+}
+
+// A rare is what few connections have.
+type rare struct {
+	pacer *pacer                      // nil: the peer may be as slow as it likes
+	addrs atomic.Pointer[[2]net.Addr] // of a NewConn's stream, once they are known
+}
+
+func (c *Conn) makeRare() *rare {
+	if c.rare == nil {
+		c.rare = new(rare)
+	}
+	return c.rare
+}
+
+func (c *Conn) pacer() *pacer {
+	if c.rare == nil {
+		return nil
+	}
+	return c.rare.pacer
 }
 
 // NewConn puts conn under cfg's policy, from now. It panics if cfg has none.
@@ -57,6 +76,7 @@ func NewConn(conn net.Conn, cfg *Config) *Conn {
 func newConn(conn net.Conn, cfg *Config, policy *connPolicy, srv *Server) *Conn {
 	c := &Conn{stream: conn, srv: srv}
 	c.bits.Store(foreign | unserved)
+	c.makeRare()
 	c.state.cfg, c.state.owner = cfg, c
 	c.state.judgeBy(policy)
 	c.begin()
@@ -67,11 +87,13 @@ func newConn(conn net.Conn, cfg *Config, policy *connPolicy, srv *Server) *Conn 
 
 // begin grants the lease. False: the connection's session has ended.
 func (c *Conn) begin() bool {
-	c.pacer = newPacer(c)
+	if p := newPacer(c); p != nil {
+		c.makeRare().pacer = p
+	}
 	if !c.state.begin() {
 		return false
 	}
-	c.pacer.start()
+	c.pacer().start()
 	return true
 }
 
@@ -168,8 +190,8 @@ func (c *Conn) awaitReason(err error) error {
 
 // send writes b to the stream.
 func (c *Conn) send(b []byte) (int, error) {
-	if c.pacer != nil && c.pacer.socket == nil {
-		return c.pacer.write(b)
+	if p := c.pacer(); p != nil && p.socket == nil {
+		return p.write(b)
 	}
 	n, err := c.stream.Write(b)
 	c.state.addOut(n)
@@ -356,15 +378,17 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 // A Conn owns its state.
 
 // addrs is the session's where the connection is one. A stream that was given to
-// NewConn is asked for the Opened event only: its answer may take long.
+// NewConn is asked once: its answer may take long.
 func (c *Conn) addrs() (local, remote net.Addr) {
 	if c.own() {
 		return c.stream.LocalAddr(), c.stream.RemoteAddr()
 	}
-	if c.foreign == nil {
-		c.foreign = &[2]net.Addr{c.stream.LocalAddr(), c.stream.RemoteAddr()}
+	a := c.rare.addrs.Load()
+	if a == nil {
+		a = &[2]net.Addr{c.stream.LocalAddr(), c.stream.RemoteAddr()}
+		c.rare.addrs.Store(a)
 	}
-	return c.foreign[0], c.foreign[1]
+	return a[0], a[1]
 }
 
 // tcpSocket is made when it is asked, which is seldom.

@@ -64,8 +64,8 @@ func (e *Engine) mayLog() bool {
 // defaultEngine serves every Config that names none.
 var defaultEngine Engine
 
-// A Subject is what a lease watches over.
-type Subject interface {
+// A subject is what a lease watches over.
+type subject interface {
 	// Policy is the policy to judge by. It is asked for at every judgement.
 	Policy() Policy
 
@@ -89,11 +89,11 @@ type Subject interface {
 	Probe() bool
 
 	// Expire ends the subject. It is called once, unless the lease is released.
-	Expire(Expiry)
+	Expire(expiry)
 }
 
-// An Expiry is the engine's verdict on a lease.
-type Expiry struct {
+// An expiry is the engine's verdict on a lease.
+type expiry struct {
 	Reason   Reason
 	Age      time.Duration // since the grant
 	Silence  time.Duration // since the peer was last heard, or the grant
@@ -103,31 +103,33 @@ type Expiry struct {
 
 // Grant grants a lease under p. When it expires, expire is called, once, from
 // a goroutine of the engine.
-func (e *Engine) Grant(p Policy, expire func(Expiry)) *Lease {
-	return e.Watch(&callback{p, expire})
+func (e *Engine) Grant(p Policy, expire func(*Error)) *Lease {
+	return e.watch(&callback{p, expire})
 }
 
 // callback is the subject of a bare lease.
 type callback struct {
 	policy Policy
-	expire func(Expiry)
+	expire func(*Error)
 }
 
 func (c *callback) Policy() Policy                        { return c.policy }
 func (c *callback) Heard() (ago time.Duration, _, _ bool) { return 0, false, false }
 func (c *callback) Arrived() (time.Duration, bool)        { return 0, false }
 func (c *callback) Probe() bool                           { return true }
-func (c *callback) Expire(x Expiry)                       { c.expire(x) }
+func (c *callback) Expire(x expiry) {
+	c.expire(&Error{Reason: x.Reason, Age: x.Age, Silence: x.Silence, Late: x.Late})
+}
 
 // Watch grants a lease on s, under its policy.
-func (e *Engine) Watch(s Subject) *Lease {
+func (e *Engine) watch(s subject) *Lease {
 	l := new(Lease)
 	e.grant(l, s)
 	return l
 }
 
 // grant grants l, which may lie within its subject.
-func (e *Engine) grant(l *Lease, s Subject) {
+func (e *Engine) grant(l *Lease, s subject) {
 	e.once.Do(e.init)
 	l.subject, l.shard = s, e.pick()
 	// The lease counts before the clock is looked at, and the clock stops

@@ -14,7 +14,7 @@ import (
 // watched is a subject that a test looks at.
 type watched struct {
 	policy  Policy
-	expired atomic.Pointer[Expiry]
+	expired atomic.Pointer[expiry]
 	at      atomic.Int64 // when it expired, Unix nanoseconds
 	probes  atomic.Int32
 	onProbe func()
@@ -45,7 +45,7 @@ func (w *watched) Probe() bool {
 	}
 	return !w.stuck.Load()
 }
-func (w *watched) Expire(x Expiry) {
+func (w *watched) Expire(x expiry) {
 	w.at.Store(time.Now().UnixNano())
 	if !w.expired.CompareAndSwap(nil, &x) {
 		panic("expired twice")
@@ -102,7 +102,7 @@ func TestRule1NeverEarlyFixed(t *testing.T) {
 		bubble(t, func(t *testing.T, e *Engine) {
 			time.Sleep(3 * ms)
 			w := &watched{policy: Fixed(d)}
-			e.Watch(w)
+			e.watch(w)
 			wantLife(t, w, time.Now().Add(d), FixedDeadline)
 		})
 	}
@@ -112,7 +112,7 @@ func TestRule1NeverEarlySliding(t *testing.T) {
 	for _, d := range []time.Duration{ms, 10 * ms, 35 * ms, 4 * sec, 100 * time.Second} {
 		bubble(t, func(t *testing.T, e *Engine) {
 			w := &watched{policy: Sliding(d)}
-			l := e.Watch(w)
+			l := e.watch(w)
 			for i := range 20 {
 				time.Sleep(d * time.Duration(i) / 21)
 				if !l.Renew() {
@@ -132,10 +132,10 @@ func TestRule1NeverEarlySliding(t *testing.T) {
 func TestRule1NeverEarlyWithAStalledClock(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		w := &watched{policy: Sliding(200 * ms)}
-		l := e.Watch(w)
+		l := e.watch(w)
 		hold := make(chan struct{})
 		// A policy that blocks holds up the clock's goroutine.
-		e.Watch(&watched{policy: stuckPolicy{at: 50 * ms, hold: hold}})
+		e.watch(&watched{policy: stuckPolicy{at: 50 * ms, hold: hold}})
 		time.Sleep(155 * ms)
 		l.Renew() // stamped with the epoch of 50 ms
 		last := time.Now()
@@ -186,7 +186,7 @@ func TestRule1NeverEarlyAtRandom(t *testing.T) {
 			wg.Go(func() {
 				time.Sleep(delay)
 				w := &watched{policy: Earliest(Sliding(d), MaxAge(age, 0))}
-				l := e.Watch(w)
+				l := e.watch(w)
 				granted := time.Now()
 				end, reason := granted.Add(age), Aged
 				for _, gap := range gaps {
@@ -226,7 +226,7 @@ func synctestSettle() { time.Sleep(1 * time.Nanosecond) }
 func TestRule3FixedIsNotMovedByTraffic(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		w := &watched{policy: Fixed(sec)}
-		l := e.Watch(w)
+		l := e.watch(w)
 		deadline := time.Now().Add(sec)
 		for time.Now().Before(deadline.Add(-10 * ms)) {
 			time.Sleep(7 * ms)
@@ -253,7 +253,7 @@ func TestRule3TheReasonIsWhoseDeadlineCameFirst(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, e *Engine) {
 				w := &watched{policy: tt.policy}
-				l := e.Watch(w)
+				l := e.watch(w)
 				deadline := time.Now().Add(tt.want)
 				for tt.beat > 0 && time.Until(deadline) > tt.beat {
 					time.Sleep(tt.beat)
@@ -272,7 +272,7 @@ func TestMaxAgeJitterSpreadsTheEnds(t *testing.T) {
 		var ends []time.Duration
 		start := time.Now()
 		for range n {
-			e.Grant(MaxAge(10*sec, 10*sec), func(Expiry) {
+			e.Grant(MaxAge(10*sec, 10*sec), func(*Error) {
 				mu.Lock()
 				ends = append(ends, time.Since(start))
 				mu.Unlock()
@@ -294,9 +294,9 @@ func TestProbeBeforeJudgement(t *testing.T) {
 		answered := &watched{policy: Sliding(sec, ProbeAfter(400*ms))}
 		var l *Lease
 		answered.onProbe = func() { time.Sleep(30 * ms); l.Renew() }
-		l = e.Watch(answered)
+		l = e.watch(answered)
 		mute := &watched{policy: Sliding(sec, ProbeAfter(400*ms))}
-		e.Watch(mute)
+		e.watch(mute)
 		start := time.Now()
 		wantLife(t, mute, start.Add(sec), Silent)
 		if n := mute.probes.Load(); n != 1 {
@@ -325,7 +325,7 @@ func TestRule10WhoCouldNotBeProbedIsProbedAgain(t *testing.T) {
 				l.Renew()
 			}
 		}
-		l = e.Watch(w)
+		l = e.watch(w)
 		time.Sleep(500 * ms)
 		w.stuck.Store(false)
 		time.Sleep(10 * sec)
@@ -347,7 +347,7 @@ func TestRule7RenewalAndExpiryAreOrdered(t *testing.T) {
 			for range 30 {
 				var at atomic.Int64
 				gone := make(chan struct{})
-				l := e.Grant(Sliding(4*ms), func(x Expiry) { at.Store(time.Now().UnixNano()); close(gone) })
+				l := e.Grant(Sliding(4*ms), func(x *Error) { at.Store(time.Now().UnixNano()); close(gone) })
 				var last time.Time
 				for {
 					before := time.Now()
@@ -372,13 +372,13 @@ func TestRule7RenewalAndExpiryAreOrdered(t *testing.T) {
 func TestRule7AnExpiryCantHitASuccessor(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		old := &watched{policy: Sliding(sec)}
-		l := e.Watch(old)
+		l := e.watch(old)
 		time.Sleep(900 * ms)
 		if !l.Release() || l.Release() {
 			t.Error("Release reports wrongly whether the lease was live")
 		}
 		next := &watched{policy: Sliding(sec)}
-		e.Watch(next)
+		e.watch(next)
 		wantLife(t, next, time.Now().Add(sec), Silent)
 		if old.expired.Load() != nil {
 			t.Error("a released lease expired")
@@ -392,7 +392,7 @@ func TestRule7AnExpiryCantHitASuccessor(t *testing.T) {
 func TestRule7AnExpiryIsNotReleased(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		w := &watched{policy: Fixed(sec)}
-		l := e.Watch(w)
+		l := e.watch(w)
 		time.Sleep(2 * sec)
 		if l.Release() {
 			t.Error("an expired lease was released")
@@ -428,8 +428,8 @@ func TestRule10AStallIsNotThePeersSilence(t *testing.T) {
 		t.Run(stall.String(), func(t *testing.T) {
 			bubble(t, func(t *testing.T, e *Engine) {
 				alive, dead := &watched{policy: Sliding(timeout)}, &watched{policy: Sliding(timeout)}
-				la := e.Watch(alive)
-				ld := e.Watch(dead)
+				la := e.watch(alive)
+				ld := e.watch(dead)
 				time.Sleep(600 * ms)
 				la.Renew()
 				ld.Renew()
@@ -462,7 +462,7 @@ func stopClock(e *Engine, d time.Duration) { stopClockWith(e, d, func() {}) }
 // stopClockWith does something just before it goes on.
 func stopClockWith(e *Engine, d time.Duration, first func()) {
 	hold := make(chan struct{})
-	e.Watch(&watched{policy: stuckPolicy{at: ms, hold: hold}})
+	e.watch(&watched{policy: stuckPolicy{at: ms, hold: hold}})
 	time.Sleep(3 * DefaultTick)
 	time.Sleep(d)
 	first()
@@ -474,8 +474,8 @@ func TestRule10StallsForEverBuryTheDead(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		const timeout = sec
 		alive, dead := &watched{policy: Sliding(timeout)}, &watched{policy: Sliding(timeout)}
-		la := e.Watch(alive)
-		e.Watch(dead)
+		la := e.watch(alive)
+		e.watch(dead)
 		start := time.Now()
 		for time.Since(start) < 3*timeout {
 			stopClock(e, 8*DefaultTick)
@@ -494,7 +494,7 @@ func TestRule10StallsForEverBuryTheDead(t *testing.T) {
 func TestRule10AFixedDeadlineGetsNoGrace(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		w := &watched{policy: Fixed(sec)}
-		e.Watch(w)
+		e.watch(w)
 		time.Sleep(900 * ms)
 		stopClock(e, sec)
 		time.Sleep(DefaultTick)
@@ -513,7 +513,7 @@ func TestTheWitnessIsAskedBeforeTheVerdict(t *testing.T) {
 		arrived.Store(&start)
 		w := &watched{policy: Sliding(sec)}
 		w.heard = func() (time.Duration, bool) { asked++; return time.Since(*arrived.Load()), true }
-		e.Watch(w)
+		e.watch(w)
 		time.Sleep(700 * ms)
 		last := time.Now()
 		arrived.Store(&last)
@@ -534,10 +534,10 @@ func TestRule11MassExpiryDelaysNobody(t *testing.T) {
 		start := time.Now()
 		for range n {
 			// Ending takes time, as closing a socket does.
-			e.Grant(Fixed(sec), func(Expiry) { time.Sleep(30 * time.Microsecond); gone.Add(1) })
+			e.Grant(Fixed(sec), func(*Error) { time.Sleep(30 * time.Microsecond); gone.Add(1) })
 		}
 		w := &watched{policy: Sliding(100 * ms)}
-		l := e.Watch(w)
+		l := e.watch(w)
 		for time.Since(start) < 1500*ms {
 			time.Sleep(30 * ms)
 			if !l.Renew() {
@@ -558,7 +558,7 @@ func TestRule12TheClockStopsWithTheLastLease(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		for range 3 { // and starts again with the next
 			w := &watched{policy: Sliding(50 * ms)}
-			l := e.Watch(w)
+			l := e.watch(w)
 			time.Sleep(20 * ms)
 			l.Renew()
 			wantLife(t, w, time.Now().Add(50*ms), Silent)
@@ -576,7 +576,7 @@ func TestRule12ReleasedLeasesLeaveTheWheel(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		var leases []*Lease
 		for range 5000 {
-			leases = append(leases, e.Grant(Sliding(time.Duration(1+rand.IntN(int(200*sec)))), func(Expiry) {}))
+			leases = append(leases, e.Grant(Sliding(time.Duration(1+rand.IntN(int(200*sec)))), func(*Error) {}))
 		}
 		time.Sleep(ms)
 		rand.Shuffle(len(leases), func(i, j int) { leases[i], leases[j] = leases[j], leases[i] })
@@ -598,9 +598,9 @@ func TestRule12ReleasedLeasesLeaveTheWheel(t *testing.T) {
 
 func TestLeaseFigures(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
-		e.Grant(Fixed(sec), func(Expiry) {}).Release() // the engine's clock counts from here
+		e.Grant(Fixed(sec), func(*Error) {}).Release() // the engine's clock counts from here
 		time.Sleep(ms)
-		l := e.Grant(Earliest(Sliding(sec), MaxAge(5*sec, 0)), func(Expiry) {})
+		l := e.Grant(Earliest(Sliding(sec), MaxAge(5*sec, 0)), func(*Error) {})
 		start := time.Now()
 		time.Sleep(500 * ms)
 		if got := l.Deadline(); !got.Equal(start.Add(sec)) {
@@ -626,7 +626,7 @@ func TestRule1NotLateAfterALongStall(t *testing.T) {
 		var list []*watched
 		for range 400 {
 			w := &watched{policy: Fixed(time.Duration(1 + r.IntN(int(100*sec))))}
-			e.Watch(w)
+			e.watch(w)
 			list = append(list, w)
 		}
 		stopClock(e, 130*sec)

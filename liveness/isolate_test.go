@@ -39,7 +39,7 @@ func TestRule14BlockedCallbacksHoldUpNoExpiry(t *testing.T) {
 			blocking(e, func() { <-release })
 			var late time.Duration
 			start, ended := time.Now(), make(chan struct{})
-			e.Grant(Fixed(after), func(Expiry) { late = time.Since(start) - after; close(ended) })
+			e.Grant(Fixed(after), func(*Error) { late = time.Since(start) - after; close(ended) })
 			<-ended
 			if late > prompt {
 				t.Errorf("%v late", late)
@@ -58,7 +58,7 @@ func TestRule14BlockedCallbacksHoldUpNoExpiry(t *testing.T) {
 	t.Run("Grant", func(t *testing.T) {
 		bubbled(t, func(e *Engine, block func()) {
 			for range more {
-				e.Grant(Fixed(sec), func(Expiry) { block() })
+				e.Grant(Fixed(sec), func(*Error) { block() })
 			}
 		})
 	})
@@ -176,7 +176,7 @@ func TestRule14AClientsSlowEndHoldsUpNoOther(t *testing.T) {
 		start := time.Now()
 		var late time.Duration
 		ended := make(chan struct{})
-		e.Grant(Fixed(after), func(Expiry) { late = time.Since(start) - after; close(ended) })
+		e.Grant(Fixed(after), func(*Error) { late = time.Since(start) - after; close(ended) })
 		<-ended
 		if late > prompt {
 			t.Errorf("%v late", late)

@@ -27,7 +27,7 @@ type Lease struct {
 
 	granted time.Duration // on the engine's clock
 	heard   atomic.Int64  // on the engine's clock, as far as dealt with; 0: never
-	subject Subject
+	subject subject
 }
 
 // The states of a lease's word.
@@ -45,7 +45,7 @@ const (
 // Renew records that the peer has been heard, now. It reports whether the
 // lease is live: false means that it has ended, and that the evidence came too
 // late. It takes nanoseconds, and may be called from any goroutine. If that is just
-// after a stall of this process, [Subject].Arrived may know better when it was.
+// after a stall of this process, [subject].Arrived may know better when it was.
 func (l *Lease) Renew() bool {
 	return l.word.Load() == l.shard.stamp.Load() || renew(l)
 }

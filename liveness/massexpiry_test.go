@@ -13,9 +13,9 @@ func TestRule11EpochsKeepTheirLengthInAMassExpiry(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		n := int64(4000 * runtime.GOMAXPROCS(0)) // several batches in every shard
 		for range n {
-			e.Grant(slow{Fixed(sec), 50 * time.Microsecond}, func(Expiry) {})
+			e.Grant(slow{Fixed(sec), 50 * time.Microsecond}, func(*Error) {})
 		}
-		neighbour := e.Grant(Sliding(time.Hour), func(Expiry) {})
+		neighbour := e.Grant(Sliding(time.Hour), func(*Error) {})
 		time.Sleep(sec)
 		const silence = 100 * ms
 		for e.Stats().Expired < n {

@@ -166,7 +166,7 @@ func TestRule7AReleaseIsFinal(t *testing.T) {
 	for name, other := range map[string]func(*Lease) bool{"renewal": (*Lease).Renew, "release": (*Lease).Release} {
 		t.Run(name, func(t *testing.T) {
 			e := new(Engine)
-			grant := func() *Lease { return e.Grant(Sliding(time.Hour), func(Expiry) {}) }
+			grant := func() *Lease { return e.Grant(Sliding(time.Hour), func(*Error) {}) }
 			defer grant().Release() // the clock runs all the time
 			var l *Lease
 			race{
@@ -200,8 +200,8 @@ func TestRule7OneOfThoseThatRaceWithAnExpiryWins(t *testing.T) {
 				c := &list[i]
 				c.moment = &moment
 				c.policy = Within(30 * ms) // whoever is heard once lives for ever
-				c.expire = func(Expiry) { c.expired.Store(true); expired.Add(1) }
-				c.lease = e.Watch(c)
+				c.expire = func(*Error) { c.expired.Store(true); expired.Add(1) }
+				c.lease = e.watch(c)
 			}
 			var last *contested
 			for i, tries, saved := 1, 0, 0; saved+int(expired.Load()) < len(list); i++ {
@@ -285,7 +285,7 @@ func TestRule7AVerdictIsVoidOnceTheLeaseHasChanged(t *testing.T) {
 					} else {
 						w.heard = func() (time.Duration, bool) { meddle(); return 0, false }
 					}
-					lease <- e.Watch(w)
+					lease <- e.watch(w)
 					granted := time.Now()
 					sleepUntil(granted.Add(2*timeout - 1))
 					if w.expired.Load() != nil {
@@ -360,7 +360,7 @@ func TestRule1AnEpochThatEndsDuringAJudgementLosesNoRenewal(t *testing.T) {
 		e.running.Store(true) // by this test, which is the clock
 		e.wake(e.now())
 		w, other := &watched{policy: Sliding(sec)}, &watched{policy: Sliding(time.Hour)}
-		l, lo := e.Watch(w), e.Watch(other)
+		l, lo := e.watch(w), e.watch(other)
 		time.Sleep(108 * ms)
 		l.Renew()
 		time.Sleep(ms)
@@ -396,7 +396,7 @@ func TestRule7ARenewalDuringTheTestimonyCounts(t *testing.T) {
 		start := time.Now()
 		last := start
 		w := &watched{policy: Sliding(sec)}
-		l := e.Watch(w)
+		l := e.watch(w)
 		w.arrived = func() (time.Duration, bool) { return time.Since(last), true }
 		renewed := false
 		w.heard = func() (time.Duration, bool) { // something arrives right after that

@@ -54,7 +54,7 @@ func (p *pacer) start() {
 	if p == nil {
 		return
 	}
-	p.lease.Store(p.conn.state.cfg.engine().Watch(p))
+	p.lease.Store(p.conn.state.cfg.engine().watch(p))
 	// Whoever ends the connection says so before it looks for the lease.
 	if p.conn.state.ended.Load() != nil {
 		p.stop()
@@ -147,7 +147,7 @@ func (p *pacer) Policy() Policy {
 
 func (p *pacer) Heard() (ago time.Duration, _, _ bool) { return 0, false, false }
 func (p *pacer) Arrived() (time.Duration, bool)        { return 0, false }
-func (p *pacer) Expire(Expiry)                         {}
+func (p *pacer) Expire(expiry)                         {}
 
 // Probe samples. Its policy does not mind what is found.
 func (p *pacer) Probe() bool {

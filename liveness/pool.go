@@ -149,7 +149,7 @@ func (t task) do() {
 		}
 		return
 	}
-	l.subject.Expire(Expiry{
+	l.subject.Expire(expiry{
 		Reason:   t.verdict.Reason,
 		Age:      t.age,
 		Silence:  t.age - t.heard,

@@ -10,8 +10,8 @@ import (
 
 // Bounds of the wait before a Client dials again; see [Client].Reconnect.
 const (
-	DefaultMinBackoff = 200 * time.Millisecond
-	DefaultMaxBackoff = 30 * time.Second
+	defaultMinBackoff = 200 * time.Millisecond
+	defaultMaxBackoff = 30 * time.Second
 )
 
 // A backoff is how long to wait before the next attempt: at random up to a limit, which
@@ -53,7 +53,7 @@ func (d *Client) Reconnect(ctx context.Context, t transport.Transport, addr stri
 			return err
 		}
 	}
-	b := backoff{min: orDefault(d.MinBackoff, DefaultMinBackoff), max: orDefault(d.MaxBackoff, DefaultMaxBackoff)}
+	b := backoff{min: orDefault(d.MinBackoff, defaultMinBackoff), max: orDefault(d.MaxBackoff, defaultMaxBackoff)}
 	for {
 		c, err := d.Dial(ctx, t, addr)
 		var lasted, least time.Duration

@@ -145,7 +145,7 @@ func TestAServerThatGreetsWronglyIsTold(t *testing.T) {
 func TestTheAgeOfAnEndThatComesWithTheHello(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		e := new(Engine)
-		e.Grant(Sliding(time.Minute), func(Expiry) {}).Release()
+		e.Grant(Sliding(time.Minute), func(*Error) {}).Release()
 		time.Sleep(time.Hour)
 		tr, addr, stop := rawServer(t, hello+"\x05\x09\x00")
 		defer stop()

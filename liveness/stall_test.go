@@ -20,9 +20,9 @@ func TestRule10LongStallsForEverBuryTheDead(t *testing.T) {
 			for phase := time.Duration(0); phase < stall; phase += stall / 5 {
 				bubble(t, func(t *testing.T, e *Engine) {
 					alive, dead := &watched{policy: Sliding(timeout)}, &watched{policy: Sliding(timeout)}
-					la := e.Watch(alive)
+					la := e.watch(alive)
 					stopClock(e, phase)
-					e.Watch(dead)
+					e.watch(dead)
 					start := time.Now()
 					var buried time.Duration
 					for buried == 0 && time.Since(start) < 10*timeout {
@@ -52,7 +52,7 @@ func TestRule10AStallRightAfterAStall(t *testing.T) {
 	const timeout = sec
 	bubble(t, func(t *testing.T, e *Engine) {
 		alive := &watched{policy: Sliding(timeout)}
-		la := e.Watch(alive)
+		la := e.watch(alive)
 		for range 3 {
 			stopClock(e, 10*timeout)
 			time.Sleep(2 * DefaultTick) // awake for a moment, in which nothing was read
@@ -78,7 +78,7 @@ func TestRule11TheWitnessIsAskedOnce(t *testing.T) {
 			asked++
 			return time.Since(began) - time.Duration(asked)*time.Microsecond, true
 		}
-		e.Watch(w)
+		e.watch(w)
 		time.Sleep(timeout - stall/2)
 		stopClock(e, stall) // when it is looked at, it is overdue
 		time.Sleep(2 * DefaultTick)
@@ -99,7 +99,7 @@ func TestRule10NoVerdictAtTheMomentOfAResume(t *testing.T) {
 	const timeout, stall = sec, 450 * ms
 	bubble(t, func(t *testing.T, e *Engine) {
 		for missed := range 6 {
-			l := e.Watch(&watched{policy: Sliding(timeout)})
+			l := e.watch(&watched{policy: Sliding(timeout)})
 			for range missed { // and had no time to read
 				stopClock(e, stall)
 				time.Sleep(DefaultTick / 2)
@@ -119,7 +119,7 @@ func TestRule10AStallBeforeASleepCounts(t *testing.T) {
 		e.once.Do(e.init)
 		e.running.Store(true) // by this test, which is the clock
 		e.wake(e.now())
-		e.Watch(&watched{policy: Sliding(time.Minute)})
+		e.watch(&watched{policy: Sliding(time.Minute)})
 		e.turn()
 		time.Sleep(10 * sec)
 		time.Sleep(e.sleep())
@@ -158,7 +158,7 @@ func TestRule11AfterAStallTheWitnessDatesWhatIsRead(t *testing.T) {
 		dead := &watched{policy: Sliding(timeout)}
 		dead.arrived = func() (time.Duration, bool) { return time.Since(arrived), true }
 		unknown := &watched{policy: Sliding(timeout)}
-		ld, lu := e.Watch(dead), e.Watch(unknown)
+		ld, lu := e.watch(dead), e.watch(unknown)
 		stopClock(e, stall)
 		time.Sleep(behind)
 		ld.Renew()
@@ -177,7 +177,7 @@ func TestRule11WhatIsReadBeforeTheClockLooksUpIsDatedToo(t *testing.T) {
 		arrived := time.Now().Add(100 * ms)
 		dead := &watched{policy: Sliding(timeout)}
 		dead.arrived = func() (time.Duration, bool) { return time.Since(arrived), true }
-		l := e.Watch(dead)
+		l := e.watch(dead)
 		stopClockWith(e, stall, func() { l.Renew() })
 		wantLife(t, dead, arrived.Add(timeout), Silent)
 	})
@@ -189,7 +189,7 @@ func TestRule11WithoutAStallNobodyAsksTheWitness(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		w := &watched{policy: Sliding(2 * sec)}
 		w.arrived = func() (time.Duration, bool) { t.Error("asked"); return 0, false }
-		l := e.Watch(w)
+		l := e.watch(w)
 		for range 20 {
 			time.Sleep(300 * ms)
 			l.Renew()
@@ -211,7 +211,7 @@ func TestRule10HiccupsOfASleepingClockDoNotAddUp(t *testing.T) {
 			e.running.Store(true) // by this test, which is the clock
 			start := time.Now()
 			w := &watched{policy: Sliding(timeout)}
-			e.Watch(w)
+			e.watch(w)
 			for i := 0; w.expired.Load() == nil; i++ {
 				nap := e.sleep()
 				if i < hiccups {
@@ -253,8 +253,8 @@ func TestRule10WhoCouldNotBeAskedIsAsked(t *testing.T) {
 						alive.heard = func() (time.Duration, bool) { return time.Since(*answered.Load()), true }
 						dead.heard = func() (time.Duration, bool) { return time.Since(began), true }
 					}
-					l.Store(e.Watch(alive))
-					ld := e.Watch(dead)
+					l.Store(e.watch(alive))
+					ld := e.watch(dead)
 					time.Sleep(before)
 					stopClock(e, stall-3*DefaultTick)
 					resumed := time.Now()
@@ -291,7 +291,7 @@ func TestRule10WhoHadNoRoomIsRemembered(t *testing.T) {
 					asked++
 					return time.Since(filled) - asked*wavers, true
 				}
-				l := e.Watch(w)
+				l := e.watch(w)
 				time.Sleep(50 * ms)
 				l.Renew()
 				stopClock(e, timeout-150*ms)
@@ -329,7 +329,7 @@ func TestRule10AStallOverTwoDeadlines(t *testing.T) {
 				if test.witness != nil {
 					w.heard = func() (time.Duration, bool) { return test.witness(began) }
 				}
-				e.Watch(w)
+				e.watch(w)
 				time.Sleep(50 * ms)
 				stopClock(e, stall)
 				time.Sleep(2 * DefaultTick)
@@ -358,7 +358,7 @@ func TestRule10WhoHadNoRoomHasTimeToGoOn(t *testing.T) {
 			w.heard = func() (time.Duration, bool) { return time.Since(began), true }
 			w.unsure = func() bool { return !read.Load() }
 			uploading = append(uploading, w)
-			leases = append(leases, e.Watch(w))
+			leases = append(leases, e.watch(w))
 		}
 		busy := &watched{policy: Sliding(timeout)}
 		busy.heard = func() (time.Duration, bool) {
@@ -370,7 +370,7 @@ func TestRule10WhoHadNoRoomHasTimeToGoOn(t *testing.T) {
 			time.Sleep(DefaultTick)
 			return time.Since(began), true
 		}
-		e.Watch(busy)
+		e.watch(busy)
 		stopClock(e, stall)
 		time.Sleep(100 * ms) // the peers hear that there is room
 		for i, l := range leases {

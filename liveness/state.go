@@ -50,7 +50,7 @@ const (
 // An owner is what has a state: a Conn, or a session of several streams.
 type owner interface {
 	addrs() (local, remote net.Addr)
-	lastHeard() (ago time.Duration, sure, ok bool) // see Subject.Heard
+	lastHeard() (ago time.Duration, sure, ok bool) // see subject.Heard
 
 	// judgedBy prepares the transport for p, and returns how often it is to be sampled.
 	judgedBy(p Policy) time.Duration
@@ -449,7 +449,7 @@ func (s *state) Arrived() (time.Duration, bool) {
 
 func (s *state) Probe() bool { return s.owner.probe() }
 
-func (s *state) Expire(x Expiry) {
+func (s *state) Expire(x expiry) {
 	if p := s.pending.Load(); x.Reason == Silent && p != nil && p.Initiator == Peer && p.Reason != PeerClosed {
 		// It has said why, or has reset the connection, and its silence since is
 		// nothing new. (An EOF alone may be half an end.)

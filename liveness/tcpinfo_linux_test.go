@@ -115,7 +115,7 @@ func TestRule11TheApplicationsWordIsNotDatedByTheKernel(t *testing.T) {
 		if _, err := c.Read(make([]byte, 1)); err != nil {
 			return err
 		}
-		e.Grant(&holdUp{d: timeout / 2}, func(Expiry) {})
+		e.Grant(&holdUp{d: timeout / 2}, func(*Error) {})
 		time.Sleep(timeout * 3 / 5)
 		renewed := time.Now()
 		if !c.Renew() {
@@ -147,7 +147,7 @@ func (h *holdUp) Judge(e Evidence) Verdict {
 func stall(e *Engine, d time.Duration) {
 	h := &holdUp{d: d}
 	over := make(chan struct{})
-	e.Grant(h, func(Expiry) { close(over) })
+	e.Grant(h, func(*Error) { close(over) })
 	<-over
 }
 
@@ -165,7 +165,7 @@ func TestRule10OnTCPTheDeadAreReapedAsIfThereHadBeenNoStall(t *testing.T) {
 		e := new(Engine)
 		c := NewConn(a, &Config{Policy: Sliding(timeout), Engine: e})
 		defer c.Close()
-		e.Grant(&holdUp{d: held}, func(Expiry) {})
+		e.Grant(&holdUp{d: held}, func(*Error) {})
 		time.Sleep(held / 4) // the clock is held up by now
 		sent := time.Now()
 		if _, err := b.Write([]byte("x")); err != nil {

@@ -327,7 +327,7 @@ func (l *lab) failOfLeases(ctx context.Context, s failSettings) (*report, error)
 	var lost, early, ended atomic.Int64
 	alive := make([]*liveness.Lease, s.Neighbours)
 	for i := range alive {
-		alive[i] = engine.Grant(liveness.Sliding(s.Timeout), func(liveness.Expiry) { lost.Add(1) })
+		alive[i] = engine.Grant(liveness.Sliding(s.Timeout), func(*liveness.Error) { lost.Add(1) })
 		defer alive[i].Release()
 	}
 	beating, stop := context.WithCancel(ctx)
@@ -346,7 +346,7 @@ func (l *lab) failOfLeases(ctx context.Context, s failSettings) (*report, error)
 	due := time.Now().Add(s.Timeout + 4*time.Microsecond*time.Duration(s.Sessions))
 	done := make(chan struct{})
 	for range s.Sessions {
-		engine.Grant(liveness.Fixed(time.Until(due)), func(liveness.Expiry) {
+		engine.Grant(liveness.Fixed(time.Until(due)), func(*liveness.Error) {
 			if time.Now().Before(due) {
 				early.Add(1)
 			}

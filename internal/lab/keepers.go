@@ -90,7 +90,7 @@ func (r *leased) Policy() liveness.Policy             { return r.k.policy }
 func (*leased) Heard() (ago time.Duration, _, _ bool) { return 0, false, false }
 func (*leased) Arrived() (time.Duration, bool)        { return 0, false }
 func (*leased) Probe() bool                           { return true }
-func (*leased) Expire(liveness.Expiry)                {}
+func (*leased) Expire(*liveness.Error)                {}
 
 func openLeases(tick time.Duration) func(renewSettings) (keeper, error) {
 	return func(s renewSettings) (keeper, error) {
@@ -120,7 +120,7 @@ func (k *leases) renew(order []uint32) {
 }
 
 func (k *leases) fuse(d time.Duration, expire func()) (func(), error) {
-	l := k.engine.Grant(liveness.Sliding(d), func(liveness.Expiry) { expire() })
+	l := k.engine.Grant(liveness.Sliding(d), func(*liveness.Error) { expire() })
 	return func() { l.Renew() }, nil
 }
 
@@ -130,7 +130,7 @@ func (k *leases) stall(d time.Duration) (end func()) {
 	var list []*liveness.Lease
 	for i := range 8 {
 		p := &sleepyPolicy{at: time.Duration(i+1) * 3 * d / 10, sleep: d / 10}
-		list = append(list, k.engine.Grant(p, func(liveness.Expiry) {}))
+		list = append(list, k.engine.Grant(p, func(*liveness.Error) {}))
 	}
 	return func() {
 		for _, l := range list {
