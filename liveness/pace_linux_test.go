@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/livenet/livenet/codec"
 	. "github.com/livenet/livenet/liveness"
 )
 
@@ -41,4 +42,27 @@ func TestMinPaceEndsAShutWindowThatAcks(t *testing.T) {
 		t.Errorf("the idle one: %v", idle.End())
 	}
 	<-writing
+}
+
+// So it is where the connection is parked: it lives by acknowledgements, too, until it
+// is too slow.
+func TestMinPaceOfAParkedConnection(t *testing.T) {
+	t.Parallel()
+	const timeout = LeastAckTimeout
+	w := serve(t, &Server{
+		Config: Config{Policy: Sliding(timeout), Evidence: codec.Acks, MinPace: 1000},
+		Data: func(c *Conn, p []byte) error {
+			_, err := c.Write(make([]byte, 64<<20))
+			return err
+		},
+	}, networks(t)["parked"])
+	defer w.end()
+	began := time.Now()
+	sess, st := w.dial()
+	defer sess.Close(0, "")
+	st.Write([]byte("x"))
+	w.awaitClosed(KindSession)
+	if e, d := w.one(KindSession).End, time.Since(began); e.Reason != TooSlow || d < timeout || d > 2*timeout {
+		t.Errorf("%v after %v", e, d)
+	}
 }
