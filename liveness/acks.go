@@ -3,6 +3,7 @@ package liveness
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"syscall"
 	"time"
@@ -41,14 +42,14 @@ func (c *Conn) watchAcks(p Policy) {
 	c.bits.Or(acksCount)
 }
 
-// keepAlive asks an idle peer after a third of timeout, and then every sixth. The kernel
-// gives the peer up at the timeout if it judges, since this end can't see the answers;
-// otherwise long after it, so as not to pre-empt the policy.
+// keepAlive asks an idle peer after a third of timeout, and then every sixth; or somewhat
+// sooner, so that connections that began together aren't asked together, which would
+// overflow queues. The kernel gives the peer up at the timeout if it judges, since this
+// end can't see the answers; otherwise long after it, so as not to pre-empt the policy.
 func keepAlive(timeout time.Duration, kernelJudges bool) net.KeepAliveConfig {
-	k := net.KeepAliveConfig{
-		Enable:   true,
-		Idle:     max(timeout/3, time.Second).Truncate(time.Second),
-		Interval: max(timeout/6, time.Second).Truncate(time.Second),
+	k := net.KeepAliveConfig{Enable: true, Idle: seconds(timeout / 3), Interval: seconds(timeout / 6)}
+	if !kernelJudges {
+		k.Idle, k.Interval = sooner(k.Idle), sooner(k.Interval)
 	}
 	k.Count = int((timeout - k.Idle + k.Interval - 1) / k.Interval)
 	if !kernelJudges {
@@ -56,6 +57,12 @@ func keepAlive(timeout time.Duration, kernelJudges bool) net.KeepAliveConfig {
 	}
 	return k
 }
+
+// seconds is d in whole seconds, which are what keepalive counts in.
+func seconds(d time.Duration) time.Duration { return max(d.Truncate(time.Second), time.Second) }
+
+// sooner is d less a random share of up to a third of it.
+func sooner(d time.Duration) time.Duration { return seconds(d - rand.N(d/3+1)) }
 
 // acked is how long ago the peer's stack last answered.
 func (c *Conn) acked() (ago time.Duration, sure, ok bool) {
