@@ -310,6 +310,51 @@ func TestDrainOnEveryTransport(t *testing.T) {
 	})
 }
 
+// A certificate that this end hasn't got is no fault of the client's.
+func TestAHandshakeThatFailsHereIsNoViolation(t *testing.T) {
+	t.Parallel()
+	missing := &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		return nil, errors.New("can't load the certificate")
+	}}
+	unnamed := &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, nil }}
+	everyNetwork(t, func(t *testing.T, n network) {
+		for name, conf := range map[string]*tls.Config{"missing": missing, "unnamed": unnamed} {
+			switch s := n.server.(type) {
+			case tcp.Transport:
+				if s.TLS == nil {
+					return
+				}
+				s.TLS = conf
+				n.server = s
+			case quic.Transport:
+				s.TLS = conf
+				n.server = s
+			case yamux.Transport:
+				inner := s.Inner
+				if with, ok := inner.(network); ok {
+					inner = with.server
+				}
+				beneath := inner.(tcp.Transport)
+				if beneath.TLS == nil {
+					return
+				}
+				beneath.TLS = conf
+				n.server = yamux.Transport{Inner: beneath}
+			}
+			w := serve(t, &Server{Config: Config{Policy: Fixed(time.Minute)}}, n)
+			if sess, err := n.Dial(t.Context(), w.addr); err == nil {
+				sess.Close(0, "")
+				t.Fatal("connected to a server without a certificate")
+			}
+			w.awaitClosed(KindSession)
+			if end := w.one(KindSession).End; end.Reason != TransportLost || !strings.Contains(end.Error(), "TLS handshake: ") {
+				t.Errorf("%s: ended: %v", name, end)
+			}
+			w.end()
+		}
+	})
+}
+
 // A client whose handshake fails is told of like every other end: over QUIC, too,
 // where the handshake comes before the accept.
 func TestAFailedHandshakeIsToldOf(t *testing.T) {

@@ -42,6 +42,8 @@ func whyNotReached(o dialOptions, err error) string {
 	wrongName, isName := errors.AsType[x509.HostnameError](err)
 	pin, isPin := errors.AsType[*devtls.PinError](err)
 	switch {
+	case refusal(err) != "":
+		return refusal(err) + refusalHint
 	case isPin:
 		return pin.Error()
 	case unknown:
@@ -62,8 +64,8 @@ func whyNotReached(o dialOptions, err error) string {
 
 // whyNotGreeted is for a server that was reached, and then did not say Hello.
 func whyNotGreeted(err error) string {
-	if refused := refusal(err); refused != "" {
-		return refused + ": if it wants a certificate of its clients, show one with --tls-cert and --tls-key"
+	if refusal(err) != "" {
+		return refusal(err) + refusalHint
 	}
 	what := err.Error()
 	end, ended := errors.AsType[*liveness.Error](err)
@@ -79,6 +81,8 @@ func whyNotGreeted(err error) string {
 	}
 	return what + ": is it a livenet server on this transport? For another one see --transport, --codec raw and --tls"
 }
+
+const refusalHint = ": if it wants a certificate of its clients, show one with --tls-cert and --tls-key"
 
 // refusal is why the peer refused the TLS handshake, or nothing if it did not. A client
 // finds out after its own handshake is complete.

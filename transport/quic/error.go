@@ -47,8 +47,12 @@ func faultIn(err error) transport.Fault {
 	if !ok || e.Remote {
 		return transport.Unknown
 	}
+	const ( // as alerts of TLS (RFC 9001, section 4.8)
+		internalAlert    = 0x100 + 80
+		unrecognizedName = 0x100 + 112
+	)
 	switch e.ErrorCode {
-	case quicgo.NoError, quicgo.InternalError, quicgo.ConnectionRefused: // not the peer's fault
+	case quicgo.NoError, quicgo.InternalError, quicgo.ConnectionRefused, internalAlert, unrecognizedName: // not the peer's fault
 		return transport.Unknown
 	}
 	return transport.ProtocolError

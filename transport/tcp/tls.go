@@ -63,6 +63,13 @@ const (
 	// reading.
 	closeNotifyTimeout = 100 * time.Millisecond
 
+	// After a failed handshake the peer's input is dropped for a while, of so many
+	// connections at a time: if the socket were closed before the peer has stopped
+	// sending, its kernel might drop our alert for the reset that answers it.
+	lingerTime  = time.Second
+	lingerBytes = 64 << 10
+	maxLingers  = 256
+
 	// maxRecord is the longest plaintext of a record (RFC 8446, section 5.1).
 	maxRecord = 16 << 10
 )
@@ -78,6 +85,7 @@ type tlsConn struct {
 	ready atomic.Bool // the handshake is done
 	mu    sync.Mutex  // held during Write and CloseWrite
 	rmu   readLock    // of a polledTLS
+	once  sync.Once   // lingers
 }
 
 func (c *tlsConn) NetConn() net.Conn { return c.Conn }
@@ -103,11 +111,34 @@ func (c *tlsConn) handshake(ctx context.Context) error {
 	return nil
 }
 
+// lingers holds a token for each linger.
+var lingers = make(chan struct{}, maxLingers)
+
+// linger ends this direction, behind the alert that says why the handshake failed, and
+// drops what comes until the peer has ended its own, or Close is called.
+func (c *tlsConn) linger() {
+	select {
+	case lingers <- struct{}{}:
+		defer func() { <-lingers }()
+	default:
+		return
+	}
+	w := c.wire.Conn.(transport.Stream)
+	if w.CloseWrite() == nil {
+		w.SetReadDeadline(time.Now().Add(lingerTime))
+		io.CopyN(io.Discard, w, lingerBytes)
+	}
+}
+
 // await is handshake for Read and Write. If the peer broke the protocol, it returns a
 // CloseError that says so.
 func (c *tlsConn) await() error {
 	err := c.handshake(context.Background())
-	if isViolation(err) {
+	if !isViolation(err) {
+		return err
+	}
+	c.once.Do(c.linger)
+	if !c.wire.failed {
 		err = &transport.CloseError{Origin: transport.Lost, Fault: transport.ProtocolError, Err: err}
 	}
 	return err

@@ -86,6 +86,40 @@ func TestFailedHandshakeEndsItsSession(t *testing.T) {
 	}
 }
 
+// No reset follows the alert while the client, which believes to be connected, still
+// sends: its kernel might drop the one for the other.
+func TestTheAlertIsNotOvertaken(t *testing.T) {
+	serverTLS, clientTLS := transporttest.Certificates(t)
+	serverTLS = serverTLS.Clone()
+	serverTLS.ClientAuth = tls.RequireAnyClientCert
+	clientTLS.ServerName = "127.0.0.1"
+	_, _, stream, raw := rawPeer(t, tcp.Transport{TLS: serverTLS})
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		readOne(stream)
+		stream.Close()
+	}()
+	client := tls.Client(raw, clientTLS)
+	if err := client.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	var alert *net.OpError
+	if err := readOne(client); !errors.As(err, &alert) || alert.Op != "remote error" {
+		t.Errorf("Read: %v, want the alert", err)
+	}
+	for range 1000 {
+		if _, err := raw.Write(make([]byte, 10)); err != nil {
+			t.Fatalf("Write after the alert: %v", err)
+		}
+	}
+	if n, err := io.Copy(io.Discard, raw); err != nil {
+		t.Errorf("Read after the alert: %d bytes, %v", n, err)
+	}
+	raw.Close()
+	<-closed
+}
+
 // A deadline during the handshake ends the session, since crypto/tls can't resume it. The
 // error is no timeout.
 func TestDeadlineDuringHandshakeEndsTheSession(t *testing.T) {

@@ -21,6 +21,7 @@ type wire struct {
 	parked   parked             // the plain connection, if it is Pollable
 
 	nonblocking bool // Read must not block; guarded by the tlsConn's readLock
+	failed      bool // the handshake did, and this end has sent an alert that the fault is its own
 
 	// buffering is set when the handshake is done. Before that a timeout is returned to
 	// crypto/tls, because no later Write may come that sends the rest.
@@ -72,6 +73,9 @@ func (w *wire) NetConn() net.Conn { return w.Conn }
 func (w *wire) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !w.buffering.Load() && isOwnFault(p) {
+		w.failed = true
+	}
 	if len(w.unsent) > 0 {
 		if len(w.unsent)+len(p) > maxUnsent {
 			return 0, &transport.CloseError{Origin: transport.Lost, Fault: transport.WriteBlocked, Err: errTooMuchUnsent}
@@ -89,6 +93,17 @@ func (w *wire) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	return n, err
+}
+
+// isOwnFault reports whether record is an alert, in plain text, which says that the end
+// that sends it has failed, or has no certificate for the name (RFC 8446, section 6.2).
+func isOwnFault(record []byte) bool {
+	const (
+		alert            = 21
+		internalError    = 80
+		unrecognizedName = 112
+	)
+	return len(record) == 7 && record[0] == alert && (record[6] == internalError || record[6] == unrecognizedName)
 }
 
 // flush sends what is unsent. It returns os.ErrDeadlineExceeded if it can't send all.
