@@ -27,7 +27,7 @@ func (w woken) await(t *testing.T) {
 	t.Helper()
 	select {
 	case <-w:
-	case <-time.After(patience):
+	case <-time.After(maxWait):
 		t.Fatal("Wake was not called")
 	}
 }

@@ -36,7 +36,7 @@ func TestReusePortSpreadsConnections(t *testing.T) {
 	seconds := acceptAll(t, second)
 	await := func(what string, came <-chan struct{}) {
 		t.Helper()
-		timeout := time.After(patience)
+		timeout := time.After(maxWait)
 		for {
 			dialAndClose(t, addr)
 			select {

@@ -277,12 +277,12 @@ func accept(t *testing.T, l transport.Listener) (transport.Session, transport.St
 	if err != nil {
 		t.Fatal(err)
 	}
-	stream.SetDeadline(time.Now().Add(patience))
+	stream.SetDeadline(time.Now().Add(maxWait))
 	return session, stream
 }
 
-// patience is the longest that a test waits for something that has to happen.
-const patience = 10 * time.Second
+// maxWait is the longest that a test waits for something that has to happen.
+const maxWait = 10 * time.Second
 
 func readOne(r io.Reader) error {
 	_, err := io.ReadFull(r, make([]byte, 1))

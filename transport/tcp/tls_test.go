@@ -299,7 +299,7 @@ func TestRule12TLSCloseSendsWhatIsUnsent(t *testing.T) {
 	t.Parallel()
 	serverTLS, clientTLS := transporttest.Certificates(t)
 	opened, accepted := connect(t, tcp.Transport{TLS: clientTLS}, listen(t, tcp.Transport{TLS: serverTLS}))
-	opened.SetDeadline(time.Now().Add(patience))
+	opened.SetDeadline(time.Now().Add(maxWait))
 	counted := fill(t, accepted)
 	if err := accepted.CloseWrite(); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("CloseWrite: %v, want os.ErrDeadlineExceeded", err)

@@ -13,9 +13,8 @@ import (
 	"github.com/livenet/livenet/transport/tcp"
 )
 
-// Neither end has more streams open without an answer than it may, and it is
-// accepting that answers.
-func TestUnanswered(t *testing.T) {
+// OpenStream waits while too many streams are unacknowledged. AcceptStream acknowledges.
+func TestUnacknowledgedStreamsAreLimited(t *testing.T) {
 	client, server := connect(t)
 	for _, test := range []struct {
 		name     string
@@ -31,7 +30,7 @@ func TestUnanswered(t *testing.T) {
 					t.Fatalf("stream %d: %v", i, err)
 				}
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), calm)
+			ctx, cancel := context.WithTimeout(t.Context(), quiet)
 			defer cancel()
 			if _, err := test.from.OpenStream(ctx); err != context.DeadlineExceeded {
 				t.Fatalf("one too many: %v", err)
@@ -48,7 +47,7 @@ func TestUnanswered(t *testing.T) {
 	}
 }
 
-// raw is a connection to an accepted session.
+// raw returns an accepted session, and the connection at the other end.
 func raw(t *testing.T) (net.Conn, *session) {
 	t.Helper()
 	l, err := Transport{Inner: tcp.Transport{}}.Listen(t.Context(), "127.0.0.1:0")
@@ -61,7 +60,7 @@ func raw(t *testing.T) (net.Conn, *session) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(patience))
+	conn.SetDeadline(time.Now().Add(maxWait))
 	s, err := l.Accept(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -70,9 +69,8 @@ func raw(t *testing.T) (net.Conn, *session) {
 	return conn, s.(*session)
 }
 
-// A peer that opens more than it may, in one go, has what it may, and the others
-// are reset.
-func TestTooManyUnanswered(t *testing.T) {
+// If a peer opens more streams at once than it may, those beyond the limit are reset.
+func TestStreamsBeyondTheBacklogAreReset(t *testing.T) {
 	conn, server := raw(t)
 	const more = 50
 	var all []byte
@@ -109,10 +107,10 @@ func TestTooManyUnanswered(t *testing.T) {
 	}
 }
 
-// What comes with a stream, before it is accepted, is there to be read, and each
-// is answered once, be its opener done with it or not; a reset takes its place in
-// the queue, and is not answered.
-func TestAcceptedLate(t *testing.T) {
+// Data that arrives before AcceptStream can be read afterwards. Each stream is acknowledged
+// once, even if the peer has ended it. A stream that the peer has reset is still accepted,
+// and not acknowledged.
+func TestStreamsThatEndBeforeAcceptStream(t *testing.T) {
 	conn, server := raw(t)
 	conn.Write(dataFrame(flagSYN|flagFIN, 1, "whole"))
 	conn.Write(dataFrame(flagSYN, 3, "half"))
@@ -121,7 +119,7 @@ func TestAcceptedLate(t *testing.T) {
 	conn.Write(newHeader(typePing, flagSYN, 0, 9))
 	h := make(header, headerSize)
 	if _, err := io.ReadFull(conn, h); err != nil || h.typ() != typePing {
-		t.Fatalf("% x, %v: something was said before a stream was accepted", []byte(h), err)
+		t.Fatalf("% x, %v: a frame was sent before a stream was accepted", []byte(h), err)
 	}
 	for _, want := range []string{"whole", "half", ""} {
 		s, err := server.AcceptStream(t.Context())
@@ -151,8 +149,8 @@ func TestAcceptedLate(t *testing.T) {
 	}
 }
 
-// The library sees the same of a session of this package as of its own.
-func TestLibraryIsAnswered(t *testing.T) {
+// The library as the peer gets its acknowledgements.
+func TestLibraryAsPeerIsAcknowledged(t *testing.T) {
 	conn, server := raw(t)
 	theirs, err := yamux.Client(conn, plainConfig)
 	if err != nil {

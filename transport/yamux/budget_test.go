@@ -18,8 +18,8 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// heldBy returns what the unread input of a session takes, by its own account
-// and added up.
+// heldBy returns the memory that the unread input of a session takes, as the session counts
+// it and as the sum over its streams.
 func heldBy(s *session) (counted, added int) {
 	s.mu.Lock()
 	defer s.unlock()
@@ -39,13 +39,13 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// A peer that fills the windows of as many streams as it may, which nobody reads,
-// pins no more than the budget. The streams that hold the most go, and others go on.
-func TestReceiveBudgetAttack(t *testing.T) {
+// A peer that fills the windows of as many streams as it may, none of which is read, takes
+// no more memory than the budget. The streams that hold the most are reset; others go on.
+func TestReceiveBudgetLimitsAnAttack(t *testing.T) {
 	const streams = backlog // and none is even accepted
 	before := heap()
 	raw, s := pipedSession(t, nil)
-	s.pause = time.Millisecond
+	s.readTimeout = time.Millisecond
 	go io.Copy(io.Discard, raw)
 	full := make([]byte, window)
 	for i := range uint32(streams) {
@@ -86,7 +86,7 @@ func TestReceiveBudgetAttack(t *testing.T) {
 
 const defaultBudget = 4 << 20
 
-// The smallest frames don't take more either.
+// The smallest frames don't take more memory either.
 func TestReceiveBudgetSmallFrames(t *testing.T) {
 	raw, s := pipedSession(t, nil)
 	go io.Copy(io.Discard, raw)
@@ -103,17 +103,17 @@ func TestReceiveBudgetSmallFrames(t *testing.T) {
 	}
 }
 
-// Whoever reads a little restarts the pause. The end of one that nobody ends takes
-// the largest stream, and spares the others.
-func TestReceiveBudgetPause(t *testing.T) {
+// Every read restarts the time that handlers have when the budget is used up. When it has
+// passed, only the stream with the most unread input is reset.
+func TestReceiveBudgetReadTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &session{streams: make(map[uint32]*stream), budget: defaultBudget, pause: time.Second}
+		s := &session{streams: make(map[uint32]*stream), budget: defaultBudget, readTimeout: time.Second}
 		s.ctx, s.cancel = context.WithCancelCause(t.Context())
 		s.wire = &wire{session: s, out: sendQueue{mu: &s.mu, dead: true}}
 		small, large, next := s.add(1), s.add(3), s.add(5)
-		s.hold(small.in.add(make([]byte, 100)))
+		s.addHeld(small.in.add(make([]byte, 100)))
 		for range 4 {
-			s.hold(large.in.add(make([]byte, blockSize)))
+			s.addHeld(large.in.add(make([]byte, blockSize)))
 		}
 		s.budget = s.held
 		start := time.Now()
@@ -121,17 +121,17 @@ func TestReceiveBudgetPause(t *testing.T) {
 		go func() {
 			s.mu.Lock()
 			defer s.unlock()
-			s.makeRoom(next)
+			s.waitForBudget(next)
 			took <- time.Since(start)
 		}()
 		for range 10 {
-			time.Sleep(s.pause * 9 / 10)
+			time.Sleep(s.readTimeout * 9 / 10)
 			s.mu.Lock()
-			s.hold(-1)
+			s.addHeld(-1)
 			s.held++ // no room yet
 			s.unlock()
 		}
-		if got, want := <-took, 10*s.pause; got != want { // 9 of them until somebody has read last
+		if got, want := <-took, 10*s.readTimeout; got != want { // 9 of them until the last read
 			t.Errorf("it took %v, want %v", got, want)
 		}
 		s.mu.Lock()
@@ -142,7 +142,7 @@ func TestReceiveBudgetPause(t *testing.T) {
 	})
 }
 
-// pipedSession is an accepted session, and the other end of a pipe that it runs on.
+// pipedSession returns an accepted session on a pipe, and the other end of the pipe.
 func pipedSession(t *testing.T, config *Config) (raw net.Conn, s *session) {
 	here, raw := net.Pipe()
 	inner := transport.Single(here)
@@ -155,10 +155,9 @@ func pipedSession(t *testing.T, config *Config) (raw net.Conn, s *session) {
 	return raw, s
 }
 
-// A well-behaved peer is not held up, be it of this package or the library alone:
-// with far more streams at once than would fit in the budget if nobody read, all
-// of which are echoed, nothing is reset.
-func TestReceiveBudgetManyStreams(t *testing.T) {
+// No stream is reset while all of them are echoed, even if their windows exceed the budget
+// many times. The peer is this package or the library alone.
+func TestReceiveBudgetResetsNoEchoedStream(t *testing.T) {
 	type opener func() (io.ReadWriteCloser, func() error, error)
 	for name, connect := range map[string]func() (*session, opener){
 		"livenet": func() (*session, opener) {
@@ -229,9 +228,9 @@ func TestReceiveBudgetManyStreams(t *testing.T) {
 	}
 }
 
-// A peer may send as much more as this end may on the stream, but for what its
-// handler may have in hand, or the stream's share of half the budget.
-func TestReceiveBudgetWindows(t *testing.T) {
+// A stream's receive window follows its send window, less what a handler may hold, but is
+// at least its share of half the budget.
+func TestReceiveWindowFollowsSendWindow(t *testing.T) {
 	for _, test := range []struct{ streams, sendWindow, want int }{
 		{1, window, window},
 		{1, 0, window},
@@ -262,9 +261,9 @@ func TestReceiveBudgetWindows(t *testing.T) {
 	}
 }
 
-// A stream whose peer reads again is given the window that it was not given
-// before: it may have sent all that it could, and be waiting for that.
-func TestReceiveBudgetWindowComesLater(t *testing.T) {
+// When a peer reads again, it gets the window update that was withheld: it may be blocked
+// waiting for it.
+func TestReceiveWindowOpensWhenThePeerReadsAgain(t *testing.T) {
 	raw, s := pipedSession(t, nil)
 	for i := range uint32(200) {
 		raw.Write(newHeader(typeWindowUpdate, flagSYN, 2*i+1, 0))

@@ -10,9 +10,9 @@ import (
 
 // Config tunes sessions. Nil and zero fields stand for the defaults.
 type Config struct {
-	// ReceiveBudget is how many bytes of memory the unread input of a session's
-	// streams may take, all of them together: 4 MiB by default, and never less
-	// than 512 KiB. The package's documentation says what happens beyond.
+	// ReceiveBudget is how many bytes of memory the unread input of all of a session's
+	// streams may take: 4 MiB by default, and at least 512 KiB. The package documentation
+	// says what happens when it is used up.
 	ReceiveBudget int
 }
 
@@ -24,23 +24,23 @@ func (c *Config) receiveBudget() int {
 }
 
 const (
-	window        = 256 << 10 // how much a peer may send on a stream before somebody reads
-	backlog       = 256       // how many streams may wait to be accepted, or for the peer's answer
-	serverBacklog = 64        // the latter on accepted sessions, where room for more is seldom used
+	window        = 256 << 10 // bytes that a peer may send on a stream before it is read
+	backlog       = 256       // streams that may wait for AcceptStream, or for the peer's ACK
+	serverBacklog = 64        // streams that may wait for the peer's ACK on an accepted session
 )
 
 var clientConfig, serverConfig = libraryConfig(backlog), libraryConfig(serverBacklog)
 
-func libraryConfig(unanswered int) *yamux.Config {
+func libraryConfig(unacked int) *yamux.Config {
 	const never = 1_000_000 * time.Hour
 	return &yamux.Config{
-		AcceptBacklog:          unanswered,
+		AcceptBacklog:          unacked,
 		MaxStreamWindowSize:    window,
-		EnableKeepAlive:        false,                      // whether the peer lives is not this layer's to judge
-		KeepAliveInterval:      never,                      // required even so
-		ConnectionWriteTimeout: never,                      // the wire takes whatever it is given at once
+		EnableKeepAlive:        false,                      // package liveness decides about the peer
+		KeepAliveInterval:      never,                      // must not be zero, even if it is off
+		ConnectionWriteTimeout: never,                      // a Write to the wire never blocks
 		StreamOpenTimeout:      0,                          // it would close the whole session
-		StreamCloseTimeout:     1,                          // Close of a stream only frees it, at once
-		Logger:                 log.New(io.Discard, "", 0), // what matters comes back as an error
+		StreamCloseTimeout:     1,                          // closing the library's stream only frees it
+		Logger:                 log.New(io.Discard, "", 0), // errors are returned as well
 	}
 }

@@ -5,8 +5,7 @@ import (
 	"math"
 )
 
-// The framing is that of yamux's spec.md: a header of twelve bytes, and the
-// body that a Data frame has.
+// A header is the 12-byte frame header of yamux's spec.md. Only Data frames have a body.
 //
 //	version 8 | type 8 | flags 16 | stream 32 | length 32
 type header []byte
@@ -27,8 +26,8 @@ const (
 	flagRST
 )
 
-// maxCode is the largest code that travels. It does so in the length field of the
-// Window Update that resets a stream, and of Go Away, by libp2p's specifications.
+// maxCode is the largest code that can be sent: in the length field of a Window Update with
+// RST, or of Go Away, as in libp2p's specification.
 const maxCode = math.MaxUint32
 
 func newHeader(typ uint8, flags uint16, id, length uint32) header {

@@ -7,10 +7,10 @@ import (
 	"github.com/hashicorp/yamux"
 )
 
-// longAgo is a deadline that has passed.
+// longAgo is a deadline in the past.
 var longAgo = time.Unix(1, 0)
 
-// plainConfig is for the library as it comes, without this package.
+// plainConfig is for the library without this package.
 var plainConfig = func() *yamux.Config {
 	c := yamux.DefaultConfig()
 	c.LogOutput, c.EnableKeepAlive = io.Discard, false

@@ -9,19 +9,19 @@ import (
 // segment of a stream's input.
 const blockSize = 32 << 10
 
-// blocks lets sessions and streams that nothing comes to hold no memory for it.
+// blocks is shared, so that idle sessions and streams hold no input buffers.
 var blocks = sync.Pool{New: func() any { return new([blockSize]byte) }}
 
-// An input is what has come in on a stream and was not read. It takes little
-// more memory than there are bytes in it, and none when it is empty.
+// An input is a stream's unread input. It takes little more memory than there are bytes in
+// it, and none when it is empty.
 type input struct {
 	segments [][]byte
-	off      int // how much of the first was read
+	off      int // bytes of the first segment that were read
 	unread   int // bytes
 	held     int // bytes of memory: the capacity of the segments
 }
 
-// add takes p, of at most blockSize bytes, and returns how much memory it took.
+// add appends p, of at most blockSize bytes, and returns how much memory it allocated.
 func (in *input) add(p []byte) (took int) {
 	in.unread += len(p)
 	size := len(p)
@@ -46,7 +46,7 @@ func (in *input) add(p []byte) (took int) {
 	return cap(s)
 }
 
-// read returns how many bytes it has put in p, and how much memory that freed.
+// read copies input to p. It returns the number of bytes and how much memory it freed.
 func (in *input) read(p []byte) (n, freed int) {
 	for n < len(p) && in.unread > 0 {
 		s := in.segments[0]

@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// However it comes in and is read, it stays the same, and takes little more
-// memory than there is to read.
-func TestInput(t *testing.T) {
+// Input is read unchanged whatever the sizes of writes and reads, and takes little more
+// memory than its bytes.
+func TestInputKeepsBytesAndMemory(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	var in input
 	var want, got []byte
@@ -40,7 +40,7 @@ func TestInput(t *testing.T) {
 	}
 }
 
-// A stream that is kept empty takes no new memory for large frames.
+// If a stream is always read empty, large frames allocate nothing.
 func TestInputAllocatesNothing(t *testing.T) {
 	var in input
 	p := make([]byte, blockSize)

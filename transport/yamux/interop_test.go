@@ -17,7 +17,7 @@ import (
 	"github.com/livenet/livenet/transport/tcp"
 )
 
-// rawClient returns a session of ours, and the bare connection at its other end.
+// rawClient returns an accepted session, and the bare connection at its other end.
 func rawClient(t *testing.T) (ours *session, raw net.Conn) {
 	t.Helper()
 	l, err := Transport{Inner: tcp.Transport{}}.Listen(t.Context(), "127.0.0.1:0")
@@ -58,7 +58,7 @@ func rawServer(t *testing.T) (ours *session, raw net.Conn) {
 	return s.(*session), raw
 }
 
-// The other end is the library as it comes, without this package.
+// The other end is the library without this package.
 func TestInterop(t *testing.T) {
 	for role, connect := range map[string]func(*testing.T) (*session, *yamux.Session){
 		"dials": func(t *testing.T) (*session, *yamux.Session) {
@@ -157,18 +157,18 @@ func interopWeReset(t *testing.T, ours *session, theirs *yamux.Session) {
 		t.Errorf("their Read: %v", err)
 	}
 	settled(t, ours)
-	our, their = interopStreams(t, ours, theirs) // the session is none the worse for it
+	our, their = interopStreams(t, ours, theirs) // the session goes on
 	interopEcho(t, our, their)
 }
 
-// They reset when a stream is opened for which they have no room.
+// The library resets a stream that it does not want.
 func interopTheyReset(t *testing.T, ours *session, theirs *yamux.Session) {
-	if err := theirs.GoAway(); err != nil { // or do not want one
+	if err := theirs.GoAway(); err != nil {
 		t.Fatal(err)
 	}
 	for {
 		our, err := ours.OpenStream(t.Context())
-		if err != nil { // the words have come in
+		if err != nil { // Go Away has come in
 			ce, ok := errors.AsType[*transport.CloseError](err)
 			if !ok || ce.Origin != transport.Peer {
 				t.Errorf("OpenStream: %v", err)
@@ -211,7 +211,7 @@ func interopTheyClose(t *testing.T, ours *session, theirs *yamux.Session) {
 	}
 }
 
-// After Go Away a session may live long.
+// A session goes on after Go Away.
 func interopTheyGoAway(t *testing.T, ours *session, theirs *yamux.Session) {
 	our, their := interopStreams(t, ours, theirs)
 	if err := theirs.GoAway(); err != nil {
@@ -219,7 +219,7 @@ func interopTheyGoAway(t *testing.T, ours *session, theirs *yamux.Session) {
 	}
 	interopEcho(t, our, their)
 	theirs.Close()
-	// Their kernel makes a reset of it if they had not read everything.
+	// The library's kernel sends a reset if the library had not read everything.
 	if cause := causeOf(t, ours); cause.Origin != transport.Peer || cause.HasCode == cause.Reset || cause.Code != 0 {
 		t.Errorf("cause: %+v", cause)
 	}
@@ -236,10 +236,10 @@ func interopTheyPing(t *testing.T, ours *session, theirs *yamux.Session) {
 	}
 }
 
-// They have no way to hear that nobody reads, but for a reset.
+// Only a reset makes the library stop sending on a stream that is closed here.
 func interopTheyWriteOn(t *testing.T, ours *session, theirs *yamux.Session) {
 	our, their := interopStreams(t, ours, theirs)
-	if _, err := their.Write(make([]byte, window)); err != nil { // all that they may
+	if _, err := their.Write(make([]byte, window)); err != nil { // fills the window
 		t.Fatal(err)
 	}
 	our.Close()
@@ -253,8 +253,8 @@ func interopTheyWriteOn(t *testing.T, ours *session, theirs *yamux.Session) {
 	settled(t, ours)
 }
 
-// A peer's frames may end a session, and each time for a reason that has a name.
-func TestPeerMisbehaves(t *testing.T) {
+// Rule 5: each kind of invalid frame ends the session with its own error.
+func TestRule5InvalidFramesEndTheSession(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		frames []byte
@@ -283,7 +283,7 @@ func TestPeerMisbehaves(t *testing.T) {
 	}
 }
 
-// acceptSoon accepts a stream, or ends the test.
+// acceptSoon accepts a stream, or fails the test after some time.
 func acceptSoon(t *testing.T, s *session) *stream {
 	t.Helper()
 	type result struct {
@@ -301,13 +301,13 @@ func acceptSoon(t *testing.T, s *session) *stream {
 			t.Fatalf("AcceptStream: %v", r.error)
 		}
 		return r.Stream.(*stream)
-	case <-time.After(patience):
+	case <-time.After(maxWait):
 		t.Fatal("AcceptStream does not return")
 		return nil
 	}
 }
 
-// soon ends the test if do takes too long.
+// soon fails the test if do takes too long.
 func soon(t *testing.T, what string, do func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -317,22 +317,21 @@ func soon(t *testing.T, what string, do func()) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(patience):
+	case <-time.After(maxWait):
 		t.Fatalf("%s does not return", what)
 	}
 }
 
-// halfFrame is what a peer sends who opens stream 1 and goes silent in the middle of
-// the frame, and rest is what it still owes.
+// halfFrame returns the first part of a frame that opens stream 1, and the rest of it.
 func halfFrame(size int) (half, rest []byte) {
 	frame := dataFrame(flagSYN, 1, string(bytes.Repeat([]byte("0123456789"), size/10)))
 	at := headerSize + size/2
 	return frame[:at], frame[at:]
 }
 
-// A peer that stops in the middle of a frame keeps nobody waiting against his
-// will. What it has sent is read, and what it sends later is too.
-func TestHalfFrame(t *testing.T) {
+// Rule 14: a peer that stops in the middle of a frame blocks no call past its deadline or
+// Close. What it has sent can be read, and so can the rest when it comes.
+func TestRule14AHalfFrameBlocksNoCall(t *testing.T) {
 	for name, size := range map[string]int{"short": 10, "long": window / 10 * 10} {
 		t.Run(name, func(t *testing.T) {
 			ours, raw := rawClient(t)
@@ -371,9 +370,8 @@ func TestHalfFrame(t *testing.T) {
 	}
 }
 
-// A stream ends here whenever it pleases, and nothing is kept of it, nor of the
-// others, for the sake of half a frame.
-func TestEndMeetsHalfFrame(t *testing.T) {
+// Rule 12: a stream can be ended in the middle of a frame, and nothing of it is kept.
+func TestRule12AStreamCanEndWithinAFrame(t *testing.T) {
 	for name, end := range map[string]func(*stream){
 		"Close":           func(s *stream) { s.Close() },
 		"Reset":           func(s *stream) { s.Reset(1) },
@@ -391,13 +389,13 @@ func TestEndMeetsHalfFrame(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			other.Reset(1) // unanswered
+			other.Reset(1) // not acknowledged
 			eventually(t, "the other stream is forgotten", func() bool {
-				entries, _, unanswered, inYamux := left(ours)
-				return entries <= 1 && inYamux <= 1 && unanswered == 0
+				entries, _, unacked, inYamux := left(ours)
+				return entries <= 1 && inYamux <= 1 && unacked == 0
 			})
 			raw.Write(rest)
-			raw.Write(dataFrame(0, 1, "0123456789")) // that is more than may go unheard
+			raw.Write(dataFrame(0, 1, "0123456789")) // exceeds the half window, so the stream is reset
 			settled(t, ours)
 
 			raw.Write(dataFrame(flagSYN, 3, "next"))
@@ -419,7 +417,7 @@ func TestEndMeetsHalfFrame(t *testing.T) {
 	})
 }
 
-// That a frame would have been the last does not make half of it the end.
+// A connection lost within a frame with FIN is not EOF.
 func TestHalfFrameIsNotEOF(t *testing.T) {
 	ours, raw := rawClient(t)
 	raw.Write(dataFrame(flagSYN|flagFIN, 1, "whole")[:headerSize+2])
@@ -431,8 +429,8 @@ func TestHalfFrameIsNotEOF(t *testing.T) {
 	}
 }
 
-// One that pings as it may is answered every time.
-func TestPings(t *testing.T) {
+// A peer that pings within the limit gets every answer.
+func TestPingsWithinTheLimitAreAnswered(t *testing.T) {
 	_, raw := rawClient(t)
 	raw.Write(bytes.Repeat(newHeader(typePing, flagSYN, 0, 1), pingBurst))
 	got := make([]byte, pingBurst*headerSize)

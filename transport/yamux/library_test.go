@@ -13,8 +13,8 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// The wire is made for one version of the library. Whoever takes another has to
-// look whether what follows still holds, and what errLibrary says.
+// The wire is made for one version of the library. To change that, check the tests below
+// and the text of errLibrary.
 func TestLibraryVersion(t *testing.T) {
 	mod, err := os.ReadFile("../../go.mod")
 	if err != nil {
@@ -26,7 +26,7 @@ func TestLibraryVersion(t *testing.T) {
 	}
 }
 
-// writes are what the library writes, one by one, and what sizes it asks for.
+// writes records what the library writes, and the sizes of its reads.
 type writes struct {
 	net.Conn
 	written chan []byte
@@ -46,8 +46,7 @@ func (w writes) Read(p []byte) (int, error) {
 	return w.Conn.Read(p)
 }
 
-// Each header is one Write, and so is each body, and what it reads has room for
-// a header.
+// The library writes each header and each body alone, and reads with room for a header.
 func TestLibraryWritesHeadersAlone(t *testing.T) {
 	here, there := net.Pipe()
 	w := writes{here, make(chan []byte, 100), make(chan int, 1)}
@@ -101,9 +100,8 @@ func TestLibraryWritesHeadersAlone(t *testing.T) {
 	}
 }
 
-// A library that writes anything else ends the session, with an error that says
-// what is wrong.
-func TestAnotherLibrary(t *testing.T) {
+// If a library writes anything else, the session ends with an error that says so.
+func TestAnotherLibraryVersionIsAnError(t *testing.T) {
 	for name, written := range map[string][]byte{
 		"half a header":        newHeader(typePing, flagSYN, 0, 1)[:6],
 		"two headers":          append(newHeader(typePing, flagSYN, 0, 1), newHeader(typePing, flagSYN, 0, 2)...),

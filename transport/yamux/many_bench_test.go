@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// BenchmarkManyStreams has many streams send at once, to be read or echoed, with
-// the default budget and with one that is never used up.
+// BenchmarkManyStreams sends on many streams at once, which are read or echoed, with the
+// default budget and with one that is never used up.
 func BenchmarkManyStreams(b *testing.B) {
 	for _, what := range []string{"upload", "echo"} {
 		for _, streams := range []int{16, 100, 1000} {

@@ -21,10 +21,10 @@ var (
 	_ transport.Pollable = (*stream)(nil)
 )
 
-// calm is how long what must not happen is given.
-const calm = 20 * time.Millisecond
+// quiet is how long a test waits for something that must not happen.
+const quiet = 20 * time.Millisecond
 
-// woken is a Waker that says so.
+// woken is a Waker that sends to the channel.
 type woken chan struct{}
 
 func (w woken) Wake() { w <- struct{}{} }
@@ -33,22 +33,22 @@ func (w woken) wait(t *testing.T) {
 	t.Helper()
 	select {
 	case <-w:
-	case <-time.After(patience):
-		t.Fatal("nobody was woken")
+	case <-time.After(maxWait):
+		t.Fatal("Wake was not called")
 	}
 }
 
-// not fails if somebody was woken.
+// not fails the test if Wake is called.
 func (w woken) not(t *testing.T) {
 	t.Helper()
 	select {
 	case <-w:
 		t.Error("woken for nothing")
-	case <-time.After(calm):
+	case <-time.After(quiet):
 	}
 }
 
-// tryAll reads without waiting, but for the waker, until there is an error.
+// tryAll reads with TryRead and WakeOnRead until there is an error.
 func tryAll(t *testing.T, s *stream, p []byte) (got []byte, err error) {
 	t.Helper()
 	w := make(woken, 1)
@@ -64,8 +64,8 @@ func tryAll(t *testing.T, s *stream, p []byte) (got []byte, err error) {
 	}
 }
 
-// All that is sent is read, in whatever pieces, and then the end.
-func TestTryRead(t *testing.T) {
+// TryRead returns all that is sent, and then EOF, whatever the sizes.
+func TestTryReadReturnsAllThenEOF(t *testing.T) {
 	client, server := connect(t)
 	sent := make([]byte, 1<<20)
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -92,9 +92,9 @@ func TestTryRead(t *testing.T) {
 	wg.Wait()
 }
 
-// Whatever there is to hear of wakes, once, whether it comes before or after
-// WakeOnRead; and TryRead says what Read says.
-func TestWakeOnRead(t *testing.T) {
+// Data and every kind of end wake once, before or after WakeOnRead is called. TryRead returns
+// the same error as Read.
+func TestWakeOnReadWakesOnce(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		happen func(here, there *stream)
@@ -156,8 +156,8 @@ func TestWakeOnRead(t *testing.T) {
 	}
 }
 
-// Deadlines are nothing to TryRead, and wake nobody.
-func TestTryReadHasNoDeadline(t *testing.T) {
+// TryRead ignores deadlines, and a deadline does not wake.
+func TestTryReadIgnoresDeadlines(t *testing.T) {
 	client, server := connect(t)
 	there, here := streams(t, client, server)
 	w := make(woken, 1)
@@ -175,8 +175,7 @@ func TestTryReadHasNoDeadline(t *testing.T) {
 	}
 }
 
-// A blocked Read has the input, and TryRead neither waits for it nor takes it
-// away.
+// TryRead beside a blocked Read neither waits for it nor takes its input.
 func TestTryReadBesideRead(t *testing.T) {
 	client, server := connect(t)
 	there, here := streams(t, client, server)
@@ -201,8 +200,8 @@ func TestTryReadBesideRead(t *testing.T) {
 	}
 }
 
-// Nothing is lost that arrives while somebody goes to sleep.
-func TestWakeOnReadRaces(t *testing.T) {
+// Input that arrives during WakeOnRead always wakes.
+func TestWakeOnReadMissesNothing(t *testing.T) {
 	client, server := connect(t)
 	const parallel, rounds = 16, 200
 	var wg sync.WaitGroup
@@ -240,15 +239,15 @@ func TestWakeOnReadRaces(t *testing.T) {
 	wg.Wait()
 }
 
-// cancelled is a context that has ended.
+// cancelled returns a context that has ended.
 func cancelled() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
 }
 
-// Streams wake whoever accepts, and so does the session's end; none is lost.
-func TestWakeOnStream(t *testing.T) {
+// Every stream and the session's end wake.
+func TestWakeOnStreamMissesNothing(t *testing.T) {
 	client, server := connect(t)
 	const n = backlog
 	go func() {
@@ -288,7 +287,7 @@ func TestWakeOnStream(t *testing.T) {
 	w.wait(t)
 }
 
-// Nobody waits in a session, nor in its streams, for those who are to be woken.
+// WakeOnRead and WakeOnStream use no goroutine.
 func TestWaitingTakesNoGoroutine(t *testing.T) {
 	client, server := connect(t)
 	const n = 100
@@ -310,8 +309,8 @@ func TestWaitingTakesNoGoroutine(t *testing.T) {
 	}
 }
 
-// goroutines counts those in whose stack there is one of the words, but for
-// the caller's.
+// goroutines counts the goroutines, other than the caller's, whose stack contains one of
+// the words.
 func goroutines(words ...string) (n int) {
 	b := make([]byte, 1<<20)
 	for len(b) == runtime.Stack(b, true) {

@@ -2,19 +2,19 @@ package yamux
 
 import "io"
 
-// A reader makes headers and bodies of the bytes that come in.
+// A reader splits the input into headers and bodies.
 type reader struct {
 	conn  io.Reader
-	err   error            // of conn, to be returned when all that came before is taken
+	err   error            // of conn.Read, returned when all input before it has been processed
 	block *[blockSize]byte // nil while the connection is idle
-	rest  []byte           // what is left of the block
-	full  bool             // the last Read of conn got as much as it could
+	rest  []byte           // unprocessed input in block
+	full  bool             // the last conn.Read filled its buffer
 	head  [headerSize]byte
-	nhead int // how much of the header has come in
+	nhead int // bytes of head that have come in
 }
 
-// fill reads from conn when nothing is left. It waits in p, so that an idle
-// session holds no block.
+// fill reads from conn when rest is empty. While it blocks it reads into p, which is the
+// library's buffer, so that an idle session holds no block.
 func (r *reader) fill(p []byte) error {
 	if r.err != nil {
 		return r.err
@@ -37,7 +37,8 @@ func (r *reader) fill(p []byte) error {
 	return nil
 }
 
-// header reports whether head is complete. The next call is for the next one.
+// header fills head, and reports whether it is complete. If so, the next call begins the
+// next header.
 func (r *reader) header() bool {
 	n := copy(r.head[r.nhead:], r.rest)
 	r.rest = r.rest[n:]
@@ -45,7 +46,7 @@ func (r *reader) header() bool {
 	return r.nhead == 0 && n > 0
 }
 
-// body returns what has come in of the next n bytes.
+// body returns those of the next n bytes that have come in.
 func (r *reader) body(n uint32) []byte {
 	p := r.rest[:min(int64(n), int64(len(r.rest)))]
 	r.rest = r.rest[len(p):]

@@ -14,7 +14,7 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// A fed is a connection on which comes in what the test feeds it.
+// A fed is a connection whose input comes from the test.
 type fed struct {
 	transport.Stream
 	food  chan []byte
@@ -28,7 +28,7 @@ func newFed() *fed {
 	return &fed{food: make(chan []byte), close: sync.OnceFunc(func() { close(gone) }), gone: gone}
 }
 
-// feed returns when yamux has taken all of p that it can: when it wants more.
+// feed passes p to yamux, and returns when yamux reads again.
 func (f *fed) feed(p []byte) {
 	for _, p := range [][]byte{p, nil} {
 		select {
@@ -54,7 +54,7 @@ func (f *fed) Read(p []byte) (int, error) {
 func (f *fed) Write(p []byte) (int, error)      { return len(p), nil }
 func (f *fed) SetWriteDeadline(time.Time) error { return nil }
 
-// A fedSession is the session of that connection alone.
+// A fedSession is a session whose only stream is a fed.
 type fedSession struct {
 	transport.Session
 	conn *fed
@@ -65,8 +65,8 @@ func (s fedSession) Close(uint64, string) error {
 	return nil
 }
 
-// recorded is what the library sends, as it comes, from an end that opens a few
-// streams and writes to them in turns.
+// recorded returns what the library sends when it opens a few streams and writes to them in
+// turn.
 func recorded(t *testing.T) []byte {
 	t.Helper()
 	here, there := net.Pipe()
@@ -100,7 +100,7 @@ func recorded(t *testing.T) []byte {
 	}
 	client.Close()
 	server.Close()
-	return sent.Bytes() // nobody writes to it any more
+	return sent.Bytes() // all writers have ended
 }
 
 type recorder struct {
@@ -113,10 +113,9 @@ func (r recorder) Write(p []byte) (int, error) {
 	return r.Conn.Write(p)
 }
 
-// Wherever the bytes of a conversation pause, each stream can be accepted from
-// its header on, and read up to the last byte that came; and in the end, there
-// is no difference.
-func TestPauseAnywhere(t *testing.T) {
+// If the input pauses after any byte, each stream whose header has arrived can be accepted,
+// and all its bytes that have arrived can be read. In the end every stream is complete.
+func TestInputMayPauseAfterAnyByte(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		sent []byte
@@ -144,7 +143,7 @@ func TestPauseAnywhere(t *testing.T) {
 }
 
 func pauseAt(t *testing.T, sent []byte, at int) {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), maxWait)
 	defer cancel()
 	conn := newFed()
 	s := newSession(fedSession{conn: conn}, conn, server, nil)
@@ -189,8 +188,7 @@ type sentOn struct {
 	ended bool
 }
 
-// bodies returns what frames, the last of which need not be whole, carry on
-// each stream.
+// bodies returns what frames carry for each stream; the last frame may be truncated.
 func bodies(frames []byte) map[uint32]*sentOn {
 	all := make(map[uint32]*sentOn)
 	for len(frames) >= headerSize {
@@ -210,7 +208,7 @@ func bodies(frames []byte) map[uint32]*sentOn {
 	return all
 }
 
-// pieces are read size bytes at a time.
+// pieces is a reader that returns size bytes at a time.
 type pieces struct {
 	left []byte
 	size int
@@ -225,7 +223,7 @@ func (r *pieces) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// FIN counts after the last byte, RST at once, whatever comes with them.
+// FIN in a Data frame takes effect after its last byte, RST at once.
 func TestFlagsWithData(t *testing.T) {
 	for cut := 1; cut <= headerSize+4; cut++ {
 		ours, raw := rawClient(t)
@@ -238,7 +236,7 @@ func TestFlagsWithData(t *testing.T) {
 		}
 		raw.Write(dataFrame(flagSYN, 3, "lost"))
 		st = acceptSoon(t, ours)
-		raw.Write(append(dataFrame(flagRST, 3, "nobody may read this"), dataFrame(flagSYN, 5, "next")...))
+		raw.Write(append(dataFrame(flagRST, 3, "must not be read"), dataFrame(flagSYN, 5, "next")...))
 		next := acceptSoon(t, ours)
 		if n, err := st.Read(make([]byte, 1)); n != 0 || err == nil {
 			t.Errorf("after a reset: read %d, %v", n, err)
@@ -251,8 +249,8 @@ func TestFlagsWithData(t *testing.T) {
 	}
 }
 
-// Whatever comes in, in whatever pieces, the session lives on or ends for a
-// reason, and holds no more than its budget.
+// Any input, in pieces of any size, leaves the session open or ends it with a cause, and
+// takes no more memory than the budget.
 func FuzzSession(f *testing.F) {
 	f.Add([]byte(newHeader(typePing, flagSYN, 0, 1)), uint16(1))
 	f.Add([]byte(goAwayFrame(5)), uint16(100))
@@ -284,7 +282,7 @@ func FuzzSession(f *testing.F) {
 	})
 }
 
-// feedUntil gives up feeding when done is closed.
+// feedUntil feeds p until done is closed.
 func (f *fed) feedUntil(p []byte, done <-chan struct{}) {
 	for _, p := range [][]byte{p, nil} {
 		select {

@@ -10,8 +10,8 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// A broken connection can't be written to. What had come before can be read, a
-// moment later.
+// A broken connection can't be written to. What had arrived before can be read a moment
+// later.
 type broken struct {
 	transport.Stream
 	unread io.Reader // nil: it goes on for ever
@@ -50,7 +50,7 @@ func (b *broken) Read(p []byte) (int, error) {
 
 func (b *broken) SetWriteDeadline(time.Time) error { return nil }
 
-// brokenSession is one over a broken connection.
+// A brokenSession is a session whose only stream is broken.
 type brokenSession struct {
 	transport.Session
 	conn *broken
@@ -61,19 +61,18 @@ func (s *brokenSession) Close(uint64, string) error {
 	return nil
 }
 
-// That nothing can be written any more is no reason for the end while the peer's
-// may be there to be read.
-func TestAGoAwayStandsAboveAFailedWrite(t *testing.T) {
+// Rule 5: if writing fails and a Go Away can still be read, that is the session's cause.
+func TestRule5GoAwayTakesPrecedenceOverAFailedWrite(t *testing.T) {
 	reset := &transport.CloseError{Origin: transport.Peer, Reset: true}
-	said := func(code uint32) io.Reader {
+	goAway := func(code uint32) io.Reader {
 		return io.MultiReader(&pieces{left: goAwayFrame(code), size: 5}, failing{reset})
 	}
 	for name, test := range map[string]struct {
 		unread io.Reader
 		want   transport.CloseError
 	}{
-		"GoAway":   {said(11), transport.CloseError{Origin: transport.Peer, HasCode: true, Code: 11}},
-		"done":     {said(0), transport.CloseError{Origin: transport.Peer, HasCode: true}},
+		"GoAway":   {goAway(11), transport.CloseError{Origin: transport.Peer, HasCode: true, Code: 11}},
+		"done":     {goAway(0), transport.CloseError{Origin: transport.Peer, HasCode: true}},
 		"nothing":  {nil, *reset},
 		"reset":    {failing{reset}, *reset},
 		"only EOF": {failing{io.EOF}, transport.CloseError{Origin: transport.Peer}},

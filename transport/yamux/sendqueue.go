@@ -9,34 +9,34 @@ import (
 )
 
 const (
-	queueRoom    = 64 << 10               // how many bytes lie in the queue when streams begin to wait
-	maxControl   = 64 << 10               // how many of them nothing holds back, though a peer provokes them
-	closeTimeout = 100 * time.Millisecond // how long a session that closes waits for them to be written
+	queueRoom    = 64 << 10               // bytes in the queue at which streams have to wait
+	maxControl   = 64 << 10               // most bytes of control frames, which the peer may provoke
+	closeTimeout = 100 * time.Millisecond // how long Close waits for the queue to be written
 )
 
-var errPeerStuck = errors.New("yamux: the peer does not read, and wants answers")
+var errPeerBlocked = errors.New("yamux: the peer demands answers and does not read them")
 
-// buffers lets sessions that have nothing to send hold no memory for it.
+// buffers is shared, so that sessions with nothing to send hold no buffer.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// A sendQueue takes frames without delay and writes them to the connection, as
-// many at once as there are. It owns the goroutine that writes, which is there
-// while there is something to write; close waits for it. A stream that wrote to
-// the connection itself would be stuck with it, whatever its deadline says.
+// A sendQueue accepts frames without blocking and writes them to the connection, as many
+// at once as there are. It owns the goroutine that writes, which exists only while there is
+// something to write; close waits for it. A stream can't write to the connection itself,
+// since a blocked connection would ignore the stream's deadline.
 type sendQueue struct {
 	conn    transport.Stream
 	failed  func(error)    // called if the connection fails, or the peer does not read
-	mu      *sync.Mutex    // the session's, which is held for put and full
+	mu      *sync.Mutex    // the session's; held during put and full
 	frames  *[]byte        // to be written next; nil if there are none
-	control int            // how many of these bytes are not of Data frames
-	room    chan struct{}  // closed when there is room again; nil if nothing waits
-	running bool           // the goroutine is there
-	ended   sync.WaitGroup // waits for it
-	closing bool           // it is not started any more
-	dead    bool           // frames are dropped from here on
+	control int            // bytes of frames that belong to control frames
+	room    chan struct{}  // closed when there is room again; nil if no stream waits
+	running bool           // the goroutine is running
+	ended   sync.WaitGroup // waits for the goroutine
+	closing bool           // the goroutine is not started any more
+	dead    bool           // frames are dropped
 }
 
-// put takes a frame.
+// put appends a frame.
 func (q *sendQueue) put(h header, body []byte) {
 	if q.dead || q.closing && !q.running {
 		return
@@ -49,15 +49,14 @@ func (q *sendQueue) put(h header, body []byte) {
 		q.control += len(h)
 	}
 	if q.control > maxControl {
-		q.fail(errPeerStuck)
+		q.fail(errPeerBlocked)
 	} else if !q.running {
 		q.running = true
 		q.ended.Go(q.run)
 	}
 }
 
-// full returns nil if there is room, and otherwise a channel that is closed when
-// it is worth asking again.
+// full returns nil if there is room, and otherwise a channel that is closed when there is.
 func (q *sendQueue) full() <-chan struct{} {
 	if q.frames == nil || len(*q.frames) < queueRoom || q.dead {
 		return nil
@@ -68,7 +67,7 @@ func (q *sendQueue) full() <-chan struct{} {
 	return q.room
 }
 
-// run writes until there is nothing left or the connection fails.
+// run writes until the queue is empty or the connection fails.
 func (q *sendQueue) run() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -102,7 +101,7 @@ func (q *sendQueue) wakeRoom() {
 	}
 }
 
-// close has what is there written, for as long as closeTimeout.
+// close writes the queued frames for at most closeTimeout.
 func (q *sendQueue) close() {
 	q.mu.Lock()
 	q.closing = true

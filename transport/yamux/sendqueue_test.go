@@ -13,7 +13,7 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// piped is a connection's end of a pipe.
+// piped is one end of a pipe as a transport.Stream.
 type piped struct {
 	transport.Stream
 	net.Conn
@@ -28,7 +28,7 @@ func (p piped) SetDeadline(t time.Time) error      { return p.Conn.SetDeadline(t
 func (p piped) SetReadDeadline(t time.Time) error  { return p.Conn.SetReadDeadline(t) }
 func (p piped) SetWriteDeadline(t time.Time) error { return p.Conn.SetWriteDeadline(t) }
 
-// A queue is a sendQueue that takes its lock by itself.
+// A queue is a sendQueue that locks its own mutex.
 type queue struct{ sendQueue }
 
 func (q *queue) put(body string) {
@@ -55,8 +55,7 @@ func (q *queue) isRunning() bool {
 	return q.running
 }
 
-// newQueue starts one that writes to one end of a pipe, on which nothing is
-// written without somebody reading.
+// newQueue returns a queue that writes to a pipe, whose writes block until they are read.
 func newQueue(t *testing.T) (q *queue, conn net.Conn, failed chan error) {
 	here, there := net.Pipe()
 	failed = make(chan error, 1)
@@ -69,7 +68,7 @@ func newQueue(t *testing.T) (q *queue, conn net.Conn, failed chan error) {
 	return q, there, failed
 }
 
-func TestSendQueueRoom(t *testing.T) {
+func TestSendQueueReportsRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, conn, _ := newQueue(t)
 		if q.full() != nil {
@@ -91,7 +90,7 @@ func TestSendQueueRoom(t *testing.T) {
 }
 
 // There is no goroutine while there is nothing to write.
-func TestSendQueueRests(t *testing.T) {
+func TestIdleSendQueueHasNoGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, conn, _ := newQueue(t)
 		for range 3 {
@@ -111,13 +110,13 @@ func TestSendQueueRests(t *testing.T) {
 	})
 }
 
-// A peer that reads nothing cannot have us hoard answers.
-func TestSendQueuePeerStuck(t *testing.T) {
+// A peer that reads nothing can't make the queue of answers grow without limit.
+func TestSendQueueLimitsControlFrames(t *testing.T) {
 	q, _, failed := newQueue(t)
 	for range 3 * maxControl / headerSize {
 		q.putControl(resetFrame(1, 0))
 	}
-	if err := <-failed; err != errPeerStuck {
+	if err := <-failed; err != errPeerBlocked {
 		t.Errorf("got %v", err)
 	}
 	if n := len(*q.frames); n > maxControl+headerSize {
@@ -125,14 +124,14 @@ func TestSendQueuePeerStuck(t *testing.T) {
 	}
 }
 
-func TestSendQueueFails(t *testing.T) {
+func TestSendQueueReportsAFailedWrite(t *testing.T) {
 	q, conn, failed := newQueue(t)
 	conn.Close()
 	q.putControl(goAwayFrame(0))
 	if err := <-failed; !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("failed with %v", err)
 	}
-	for range 2 * maxControl / headerSize { // which nothing misses, until the end is found
+	for range 2 * maxControl / headerSize { // dropped: the connection has failed
 		q.putControl(goAwayFrame(0))
 	}
 	if q.frames != nil {
@@ -140,12 +139,12 @@ func TestSendQueueFails(t *testing.T) {
 	}
 }
 
-// The last frames are written if that is possible, and not waited for for long.
+// close writes the last frames if it can, and does not wait long.
 func TestSendQueueClose(t *testing.T) {
-	t.Run("stuck", func(t *testing.T) {
+	t.Run("peer does not read", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			q, _, _ := newQueue(t)
-			q.put("nobody reads this")
+			q.put("never read")
 			synctest.Wait()
 			start := time.Now()
 			q.putControl(goAwayFrame(3))
@@ -155,7 +154,7 @@ func TestSendQueueClose(t *testing.T) {
 			}
 		})
 	})
-	t.Run("not stuck", func(t *testing.T) {
+	t.Run("peer reads", func(t *testing.T) {
 		q, conn, _ := newQueue(t)
 		q.putControl(goAwayFrame(3))
 		go q.close()

@@ -14,15 +14,15 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// ErrUnread is why a stream was reset whose unread input took the most of the
-// session's receive budget when that was used up and nobody read.
-var ErrUnread = errors.New("yamux: the session's receive budget is used up by input that nobody reads")
+// ErrUnread is the error of a stream that was reset because the session's receive budget
+// was used up, no stream was read, and this one had the most unread input.
+var ErrUnread = errors.New("yamux: the session's receive budget is used up by unread input")
 
-const maxLingering = 1024 // how many streams may be closed here and still open at the peer
+const maxLingering = 1024 // streams that may be closed here and still open at the peer
 
-// A session is the library's, on a wire, on the one stream of an inner session.
-// It has two goroutines, which the library owns, one of the send queue's while there is
-// something to send, and one while a ping is under way; Close waits for all of them.
+// A session is a session of the library, on a wire, on the only stream of an inner session.
+// The library has two goroutines. A third exists while there is something to send, and a
+// fourth during a ping. Close waits for all of them.
 type session struct {
 	inner  transport.Session
 	mux    *yamux.Session
@@ -30,62 +30,62 @@ type session struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
-	tasks    sync.WaitGroup // the ping that is under way
+	tasks    sync.WaitGroup // the ping under way
 	pinging  atomic.Bool
-	answered atomic.Bool // a ping was, since the latest Answered
+	answered atomic.Bool // a ping was answered since the latest Answered
 
-	unanswered chan struct{} // a token for each stream opened here that the peer has not answered
+	unacked chan struct{} // a token for each stream opened here that the peer has not acknowledged
 
-	mu        sync.Mutex         // guards what follows, and the streams
-	noPings   bool               // Close waits for the one that is under way
-	streams   map[uint32]*stream // those that are open on the wire, or have input to read
-	lingering []uint32           // by age
-	budget    int                // bytes of memory that unread input may take
-	held      int                // and does
-	pause     time.Duration      // how long somebody may take to read when that is all
-	freed     bell
-	after     []func() // what unlock is to do
+	mu          sync.Mutex         // guards the fields below, and the streams
+	noPings     bool               // Close was called: no ping may begin
+	streams     map[uint32]*stream // streams that are open on the wire or have unread input
+	lingering   []uint32           // oldest first
+	budget      int                // bytes of memory that unread input may take
+	held        int                // bytes of memory that it takes
+	readTimeout time.Duration      // how long handlers have to read when the budget is used up
+	freed       notifier
+	after       []func() // called by unlock, without the lock
 
-	// Streams that the peer opened and nobody has accepted. The library's queue can't
-	// be waited for without a goroutine, so they are taken from there at once; but it
-	// is accepting that answers them, for the peer may have so many unanswered.
+	// Streams that the peer opened and AcceptStream has not returned. Waiting in the
+	// library's queue takes a goroutine, so they are taken from it at once. But they are
+	// acknowledged only by AcceptStream, because the peer may open only so many
+	// unacknowledged streams.
 	incoming []*stream
-	more     bell
+	more     notifier
 }
 
-// A bell wakes one that waits for something.
-type bell struct {
+// A notifier wakes one goroutine that waits for a change, and a Waker.
+type notifier struct {
 	c     chan struct{} // nil if nothing ever waited
 	waker transport.Waker
 }
 
-// The two ends of a connection, by the parity of the numbers of the streams that
-// each opens.
+// The two ends of a connection, by the parity of the IDs of the streams that each opens.
 const (
 	server = iota
 	client
 )
 
-func newSession(inner transport.Session, conn transport.Stream, as uint32, config *Config) *session {
+func newSession(inner transport.Session, conn transport.Stream, role uint32, config *Config) *session {
 	start, lib := yamux.Server, serverConfig
-	if as == client {
+	if role == client {
 		start, lib = yamux.Client, clientConfig
 	}
-	s := &session{inner: inner, streams: make(map[uint32]*stream), budget: config.receiveBudget(), pause: time.Second}
-	s.unanswered = make(chan struct{}, lib.AcceptBacklog)
+	s := &session{inner: inner, streams: make(map[uint32]*stream), budget: config.receiveBudget(), readTimeout: time.Second}
+	s.unacked = make(chan struct{}, lib.AcceptBacklog)
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
-	s.wire = &wire{session: s, conn: conn, parity: as, in: reader{conn: conn}}
+	s.wire = &wire{session: s, conn: conn, parity: role, in: reader{conn: conn}}
 	s.wire.out = sendQueue{mu: &s.mu, conn: conn, failed: s.wire.sendFailed}
-	s.mu.Lock() // until mux is known
+	s.mu.Lock() // until mux is set
 	defer s.mu.Unlock()
 	var err error
 	if s.mux, err = start(s.wire, lib); err != nil {
-		panic(err) // the config is ours, and the library looks at nothing else
+		panic(err) // the library only checks its config
 	}
 	return s
 }
 
-// unlock lets go of mu and does what was put off until then.
+// unlock unlocks mu and then calls the functions in after.
 func (s *session) unlock() {
 	after := s.after
 	s.after = nil
@@ -95,7 +95,7 @@ func (s *session) unlock() {
 	}
 }
 
-// end has those who wait in the session find out why it ended, and then the peer.
+// end ends all streams, wakes AcceptStream, and sends a Go Away if this end gave a code.
 func (s *session) end(cause *transport.CloseError) {
 	s.mu.Lock()
 	defer s.unlock()
@@ -113,16 +113,16 @@ func (s *session) Multiplexed() bool        { return true }
 func (s *session) LocalAddr() net.Addr      { return s.inner.LocalAddr() }
 func (s *session) RemoteAddr() net.Addr     { return s.inner.RemoteAddr() }
 
-// NetConn returns the stream beneath. Reading from it, writing to it or setting
-// its deadlines breaks the session.
+// NetConn returns the underlying stream. Reading from it, writing to it or setting its
+// deadlines breaks the session.
 func (s *session) NetConn() net.Conn { return s.wire.conn }
 
-// Close tells the peer a code of up to 2^32-1; text is for this end only. What
-// the streams have written may be lost. Whatever waits in one of them returns at
-// once; Close itself takes up to a tenth of a second if the connection is stuck.
+// Close sends a code of up to 2^32-1 to the peer; text stays at this end. What the streams
+// have written may be lost. Calls blocked in a stream return at once. Close itself takes up
+// to 100 ms if writing to the connection is blocked.
 func (s *session) Close(code uint64, text string) error {
 	s.cancel(&transport.CloseError{Origin: transport.Local, HasCode: true, Code: code, Text: text})
-	s.mux.Close() // which closes the wire, once, and waits for its goroutines
+	s.mux.Close() // closes the wire, once, and waits for the library's goroutines
 	s.mu.Lock()
 	s.noPings = true
 	s.mu.Unlock()
@@ -130,8 +130,9 @@ func (s *session) Close(code uint64, text string) error {
 	return nil
 }
 
-// Answered pings the peer, unless a ping is under way, and reports whether one was
-// answered since the last call. An unanswered ping ends with the session.
+// Answered reports whether a ping was answered since the last call, and sends the next one,
+// unless one is under way. A ping that is never answered stays under way until the session
+// ends.
 func (s *session) Answered() bool {
 	s.mu.Lock()
 	if !s.noPings && s.pinging.CompareAndSwap(false, true) {
@@ -148,54 +149,54 @@ func (s *session) ping() {
 	s.pinging.Store(false)
 }
 
-// OpenStream waits while as many streams opened by this end have not been
-// accepted by the peer: 256, or 64 if the session was accepted. The peer sees the
-// stream at once.
+// OpenStream waits while 256 streams opened by this end have not been accepted by the peer,
+// or 64 if the session was accepted. The peer can accept the stream at once.
 func (s *session) OpenStream(ctx context.Context) (transport.Stream, error) {
-	select { // a ready stream beats a cancelled context
-	case s.unanswered <- struct{}{}:
+	select { // first without ctx, which may have ended
+	case s.unacked <- struct{}{}:
 	default:
 		select {
-		case s.unanswered <- struct{}{}:
+		case s.unacked <- struct{}{}:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-s.ctx.Done():
 			return nil, context.Cause(s.ctx)
 		}
 	}
-	inner, err := s.mux.OpenStream() // which has room, too, now or in a moment
+	inner, err := s.mux.OpenStream() // blocks at most until the library has processed an ACK
 	s.mu.Lock()
 	defer s.unlock()
 	switch {
-	case err != nil && !s.mux.IsClosed(): // the peer is going away, or there are no numbers left
-		<-s.unanswered
+	case err != nil && !s.mux.IsClosed(): // the peer is going away, or the stream IDs are used up
+		<-s.unacked
 		return nil, &transport.CloseError{Origin: transport.Peer, Err: err}
 	case err != nil || s.ctx.Err() != nil:
-		<-s.ctx.Done() // which is near
+		<-s.ctx.Done() // cancelled by now or very soon
 		return nil, context.Cause(s.ctx)
 	}
 	stream := s.add(inner.StreamID())
-	stream.inner, stream.unanswered = inner, true
+	stream.inner, stream.unacked = inner, true
 	s.wire.out.put(newHeader(typeWindowUpdate, flagSYN, stream.id, 0), nil)
 	return stream, nil
 }
 
-// add makes a stream. Mu is held, as it is for all below that is unexported, but
-// for queue.
+// add makes a stream. The caller holds mu, as for all unexported methods below except queue
+// and signal.
 func (s *session) add(id uint32) *stream {
 	s.streams[id] = &stream{session: s, id: id, sendWindow: window, recvWindow: window}
 	return s.streams[id]
 }
 
-// queue takes a stream from the library that the peer has opened. It is called by
-// the receiving goroutine, and waits for the sending one, which waits for nothing.
+// queue takes a stream that the peer has opened from the library and appends it to
+// incoming. It is called by the library's receiving goroutine, and may wait for the sending
+// one, which never blocks.
 func (s *session) queue(stream *stream) {
 	s.mu.Lock()
 	mux := s.mux
 	s.mu.Unlock()
 	inner, err := mux.AcceptStream()
 	if err != nil {
-		return // the session's end
+		return // the session has ended
 	}
 	s.mu.Lock()
 	defer s.unlock()
@@ -213,12 +214,12 @@ func (s *session) AcceptStream(ctx context.Context) (transport.Stream, error) {
 	for {
 		switch {
 		case s.ctx.Err() != nil:
-			s.ring(&s.more) // for another that waits
+			s.notify(&s.more) // another waiting AcceptStream
 			return nil, context.Cause(s.ctx)
-		case len(s.incoming) > 0: // a ready stream beats a cancelled context
+		case len(s.incoming) > 0: // checked before ctx
 			stream := s.incoming[0]
 			s.incoming = slices.Delete(s.incoming, 0, 1)
-			s.wakeAcceptor() // another
+			s.wakeAcceptor() // another waiting AcceptStream
 			if stream.state != closed {
 				s.wire.out.put(newHeader(typeWindowUpdate, flagACK, stream.id, 0), nil)
 			}
@@ -230,7 +231,7 @@ func (s *session) AcceptStream(ctx context.Context) (transport.Stream, error) {
 	}
 }
 
-// WakeOnStream takes no notice of those who wait in AcceptStream meanwhile.
+// WakeOnStream wakes w even if an AcceptStream that waits takes the stream.
 func (s *session) WakeOnStream(w transport.Waker) {
 	s.mu.Lock()
 	defer s.unlock()
@@ -238,35 +239,35 @@ func (s *session) WakeOnStream(w transport.Waker) {
 	s.wakeAcceptor()
 }
 
-// wakeAcceptor wakes whatever waits for a stream, if it is time.
+// wakeAcceptor notifies of streams to accept, or of the session's end.
 func (s *session) wakeAcceptor() {
 	if len(s.incoming) > 0 || s.ctx.Err() != nil {
-		s.ring(&s.more)
+		s.notify(&s.more)
 	}
 }
 
-// forget is for a stream of which nothing is left.
-func (s *session) forget(stream *stream) {
+// remove removes a stream that is closed and has no unread input.
+func (s *session) remove(stream *stream) {
 	delete(s.streams, stream.id)
 	if i := slices.Index(s.lingering, stream.id); i >= 0 {
 		s.lingering = slices.Delete(s.lingering, i, i+1)
 	}
 }
 
-// hold counts memory that unread input takes, or, if n is negative, took.
-func (s *session) hold(n int) {
+// addHeld adds n to the memory that unread input takes. If n is negative, it notifies
+// waitForBudget.
+func (s *session) addHeld(n int) {
 	if s.held += n; n < 0 {
 		s.freed.signal()
 	}
 }
 
-// makeRoom waits until somebody has read, when the budget has no room for a piece
-// of input of a stream's. If nobody reads, the stream is reset whose unread input
-// takes the most.
-func (s *session) makeRoom(stream *stream) {
+// waitForBudget waits until the budget has room for another block of input for stream. If
+// no input is read for readTimeout, it resets the stream with the most unread input.
+func (s *session) waitForBudget(stream *stream) {
 	full := func() bool { return stream.r.err == nil && s.held+blockSize > s.budget && s.ctx.Err() == nil }
 	for full() {
-		deadline := time.Now().Add(s.pause)
+		deadline := time.Now().Add(s.readTimeout)
 		if s.wait(&s.freed, deadline, s.ctx.Done()); full() && passed(deadline) {
 			largest := stream
 			for _, other := range s.streams {
@@ -279,10 +280,10 @@ func (s *session) makeRoom(stream *stream) {
 	}
 }
 
-// wait lets go of mu until the bell rings, done is closed or the deadline comes.
-func (s *session) wait(b *bell, deadline time.Time, done <-chan struct{}) {
-	if b.c == nil {
-		b.c = make(chan struct{}, 1)
+// wait unlocks mu until n is notified, done is closed or the deadline passes.
+func (s *session) wait(n *notifier, deadline time.Time, done <-chan struct{}) {
+	if n.c == nil {
+		n.c = make(chan struct{}, 1)
 	}
 	var due <-chan time.Time
 	if !deadline.IsZero() {
@@ -291,7 +292,7 @@ func (s *session) wait(b *bell, deadline time.Time, done <-chan struct{}) {
 	s.unlock()
 	defer s.mu.Lock()
 	select {
-	case <-b.c:
+	case <-n.c:
 	case <-done:
 	case <-due:
 	}
@@ -301,19 +302,19 @@ func passed(deadline time.Time) bool {
 	return !deadline.IsZero() && !time.Now().Before(deadline)
 }
 
-// signal wakes one that waits, now or soon.
-func (b *bell) signal() {
+// signal wakes one goroutine that waits, or the next one that does.
+func (n *notifier) signal() {
 	select {
-	case b.c <- struct{}{}:
+	case n.c <- struct{}{}:
 	default:
 	}
 }
 
-// ring has the waker wake as well.
-func (s *session) ring(b *bell) {
-	b.signal()
-	if b.waker != nil {
-		s.after = append(s.after, b.waker.Wake)
-		b.waker = nil
+// notify signals n and wakes its Waker.
+func (s *session) notify(n *notifier) {
+	n.signal()
+	if n.waker != nil {
+		s.after = append(s.after, n.waker.Wake)
+		n.waker = nil
 	}
 }

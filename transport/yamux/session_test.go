@@ -20,8 +20,8 @@ import (
 	"github.com/livenet/livenet/transport/transporttest"
 )
 
-// patience is for what has to happen, sooner or later.
-const patience = 10 * time.Second
+// maxWait is the longest that a test waits for something that has to happen.
+const maxWait = 10 * time.Second
 
 // connect returns both ends of a session over TCP.
 func connect(t *testing.T) (client, server *session) {
@@ -45,10 +45,10 @@ func connect(t *testing.T) (client, server *session) {
 	return dialled.(*session), accepted.(*session)
 }
 
-// streams opens a stream from one end to the other.
+// streams returns both ends of a new stream.
 func streams(t *testing.T, from, to transport.Session) (opened, accepted *stream) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), maxWait)
 	defer cancel()
 	a, err := from.OpenStream(ctx)
 	if err != nil {
@@ -61,19 +61,19 @@ func streams(t *testing.T, from, to transport.Session) (opened, accepted *stream
 	return a.(*stream), b.(*stream)
 }
 
-// causeOf waits for the end of a session.
+// causeOf waits for the end of a session and returns its cause.
 func causeOf(t *testing.T, s transport.Session) *transport.CloseError {
 	t.Helper()
 	select {
 	case <-s.Context().Done():
-	case <-time.After(patience):
+	case <-time.After(maxWait):
 		t.Fatal("the session does not end")
 	}
 	return context.Cause(s.Context()).(*transport.CloseError)
 }
 
-// The code reaches the peer if it fits; the text does not.
-func TestSessionCodes(t *testing.T) {
+// Rule 6: the code of Session.Close reaches the peer if it fits in 32 bits; the text does not.
+func TestRule6SessionCodesReachThePeer(t *testing.T) {
 	const peer = transport.Peer
 	for _, test := range []struct {
 		code uint64
@@ -106,7 +106,7 @@ func TestSessionCodes(t *testing.T) {
 	}
 }
 
-// A lost connection is not the end of a stream.
+// A lost connection is not EOF.
 func TestLostIsNotEOF(t *testing.T) {
 	client, server := connect(t)
 	opened, accepted := streams(t, client, server)
@@ -118,14 +118,14 @@ func TestLostIsNotEOF(t *testing.T) {
 	if _, err := io.WriteString(accepted, "half"); err != nil {
 		t.Fatal(err)
 	}
-	// Each has come in before the connection goes.
+	// Each has arrived before the connection is lost.
 	if _, err := io.ReadFull(ended, make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.ReadFull(endless, make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	streams(t, client, server) // FIN has come in as well
+	streams(t, client, server) // by now FIN has arrived as well
 	server.NetConn().(transport.Stream).Reset(0)
 
 	if got, err := io.ReadAll(endless); string(got) != "alf" || !errors.Is(err, syscall.ECONNRESET) {
@@ -134,8 +134,8 @@ func TestLostIsNotEOF(t *testing.T) {
 	if ce := causeOf(t, client); ce.Origin != transport.Peer || !ce.Reset {
 		t.Errorf("cause: %v", ce)
 	}
-	// The server reset the connection itself, behind the session's back. Close
-	// returns when all that ends with the session has, for whatever reason.
+	// The test reset the server's connection below the session. Close waits until all
+	// goroutines have ended.
 	causeOf(t, server)
 	server.Close(0, "")
 	if _, err := io.ReadAll(ended); !errors.Is(err, net.ErrClosed) {
@@ -143,7 +143,7 @@ func TestLostIsNotEOF(t *testing.T) {
 	}
 }
 
-// What was ended before the session was, still is.
+// A stream that has ended before the session still reads EOF afterwards.
 func TestEOFOutlivesSession(t *testing.T) {
 	client, server := connect(t)
 	opened, accepted := streams(t, client, server)
@@ -151,7 +151,7 @@ func TestEOFOutlivesSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	opened.CloseWrite()
-	streams(t, client, server) // FIN has come in
+	streams(t, client, server) // by now FIN has arrived
 	client.Close(3, "")
 	causeOf(t, server)
 	if got, err := io.ReadAll(accepted); string(got) != "whole" || err != nil {
@@ -159,34 +159,34 @@ func TestEOFOutlivesSession(t *testing.T) {
 	}
 }
 
-// left says what a session has of streams.
-func left(s *session) (entries, lingering, unanswered, inYamux int) {
+// left counts what a session still holds of streams.
+func left(s *session) (entries, lingering, unacked, inYamux int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.streams), len(s.lingering), len(s.unanswered), s.mux.NumStreams()
+	return len(s.streams), len(s.lingering), len(s.unacked), s.mux.NumStreams()
 }
 
-// eventually asks again and again, where nothing tells.
+// eventually polls is: nothing notifies of the change.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !is(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(maxWait); !is(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("never: %s", what)
 		}
 	}
 }
 
-// settled waits until yamux and the wire have forgotten all streams.
+// settled waits until the library and the wire hold no streams.
 func settled(t *testing.T, s *session) {
 	t.Helper()
 	eventually(t, "settled", func() bool {
-		entries, lingering, unanswered, inYamux := left(s)
-		return entries+lingering+unanswered+inYamux == 0
+		entries, lingering, unacked, inYamux := left(s)
+		return entries+lingering+unacked+inYamux == 0
 	})
 }
 
-// However a stream ends, neither end keeps anything of it.
-func TestSettles(t *testing.T) {
+// Rule 12: however a stream ends, neither end keeps anything of it.
+func TestRule12NothingIsKeptOfAnEndedStream(t *testing.T) {
 	unread := make([]byte, window)
 	for name, end := range map[string]func(opened, accepted *stream){
 		"closed":           func(opened, accepted *stream) { opened.Close(); accepted.Close() },
@@ -214,9 +214,8 @@ func TestSettles(t *testing.T) {
 	}
 }
 
-// A stream that was reset before the peer accepted it does not count among the
-// unanswered ones, although the peer will never answer.
-func TestResetUnanswered(t *testing.T) {
+// A stream that is reset before the peer accepts it no longer counts as unacknowledged.
+func TestResetOfAnUnacknowledgedStream(t *testing.T) {
 	client, server := connect(t)
 	for range 4 * backlog {
 		stream, err := client.OpenStream(t.Context())
@@ -236,8 +235,8 @@ func TestResetUnanswered(t *testing.T) {
 	settled(t, server)
 }
 
-// A peer that never closes its half keeps a limited number of streams here.
-func TestLingering(t *testing.T) {
+// A peer that never ends its direction can keep only a limited number of closed streams here.
+func TestLingeringStreamsAreLimited(t *testing.T) {
 	client, server := connect(t)
 	var opened []*stream
 	for range maxLingering + 10 {
@@ -246,7 +245,7 @@ func TestLingering(t *testing.T) {
 		opened = append(opened, here)
 	}
 	for i, stream := range opened[:10] {
-		for err := error(nil); !errors.Is(err, syscall.ECONNRESET); { // "closed" until then
+		for err := error(nil); !errors.Is(err, syscall.ECONNRESET); { // net.ErrClosed before
 			if _, err = stream.Write([]byte("x")); err != nil && !errors.Is(err, syscall.ECONNRESET) {
 				t.Fatalf("stream %d: %v", i, err)
 			}
@@ -261,8 +260,8 @@ func TestLingering(t *testing.T) {
 	})
 }
 
-// Close does not make a message of half a message.
-func TestCloseCutsWrite(t *testing.T) {
+// Rule 12: if Close interrupts a Write, the peer reads a reset and not EOF.
+func TestRule12CloseDuringWriteResets(t *testing.T) {
 	client, server := connect(t)
 	opened, accepted := streams(t, client, server)
 	wrote := make(chan error, 1)
@@ -282,9 +281,9 @@ func TestCloseCutsWrite(t *testing.T) {
 	}
 }
 
-// CloseWrite resets a stream whose Write it cuts. Whoever waits for input there
-// hears of it, and that it was this end that did so.
-func TestCloseWriteCutsWrite(t *testing.T) {
+// Rule 12: if CloseWrite interrupts a Write, the stream is reset. A blocked Read at this end
+// returns net.ErrClosed.
+func TestRule12CloseWriteDuringWriteResets(t *testing.T) {
 	client, server := connect(t)
 	opened, accepted := streams(t, client, server)
 	wrote := make(chan error, 1)
@@ -322,9 +321,9 @@ func TestCloseWriteCutsWrite(t *testing.T) {
 	settled(t, server)
 }
 
-// A Write that ended because the stream did, or the session, leaves nothing for
-// CloseWrite to reset, nor another cause.
-func TestCloseWriteAfterTheEnd(t *testing.T) {
+// CloseWrite does not reset a stream, or change its cause, if a Write was interrupted by the
+// end of the stream or session.
+func TestCloseWriteAfterTheEndKeepsTheCause(t *testing.T) {
 	for name, test := range map[string]struct {
 		end  func(there *stream)
 		code uint64
@@ -339,7 +338,7 @@ func TestCloseWriteAfterTheEnd(t *testing.T) {
 			w := make(woken, 1)
 			opened.WakeOnRead(w)
 			w.wait(t)
-			// As a Write is that ends when CloseWrite has begun.
+			// As if a Write ended after CloseWrite has begun.
 			opened.writes.Write(func() (int, error) { return 1, net.ErrClosed })
 			opened.CloseWrite()
 			_, err := opened.Read(make([]byte, 1))
@@ -350,7 +349,7 @@ func TestCloseWriteAfterTheEnd(t *testing.T) {
 	}
 }
 
-// silentPeer accepts a connection, and neither reads nor writes.
+// silentPeer returns a session whose peer neither reads nor writes.
 func silentPeer(t *testing.T) (*session, net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -371,9 +370,9 @@ func silentPeer(t *testing.T) (*session, net.Conn) {
 	return s.(*session), conn
 }
 
-// stuck fills the connection from many streams, and returns one of them in the
-// midst of a Write, and how that ends.
-func stuck(t *testing.T, s *session) (*stream, <-chan error) {
+// blocked fills the connection from many streams. It returns one of them during a Write, and
+// a channel with the error of that Write.
+func blocked(t *testing.T, s *session) (*stream, <-chan error) {
 	t.Helper()
 	for {
 		opened, err := s.OpenStream(t.Context())
@@ -402,9 +401,9 @@ func stuck(t *testing.T, s *session) (*stream, <-chan error) {
 	}
 }
 
-// What a stream does never waits for a connection that is stuck: neither its
-// deadline (which stuck shows), nor its end, nor the session's.
-func TestStuck(t *testing.T) {
+// Rule 14: calls of a stream never wait for a blocked connection: deadlines (as blocked
+// shows), Close, Reset, and the session's Close.
+func TestRule14ABlockedConnectionBlocksNoCall(t *testing.T) {
 	for name, end := range map[string]func(*stream){
 		"Close":         func(s *stream) { s.Close() },
 		"Reset":         func(s *stream) { s.Reset(1) },
@@ -414,22 +413,22 @@ func TestStuck(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s, _ := silentPeer(t)
-			stream, ended := stuck(t, s)
+			stream, ended := blocked(t, s)
 			end(stream)
 			select {
 			case err := <-ended:
 				if !errors.Is(err, net.ErrClosed) {
 					t.Errorf("Write: %v", err)
 				}
-			case <-time.After(patience):
+			case <-time.After(maxWait):
 				t.Fatal("Write does not return")
 			}
 		})
 	}
-	t.Run("the peer resets", func(t *testing.T) { // who sends, and does not read
+	t.Run("the peer resets", func(t *testing.T) { // it sends, and does not read
 		t.Parallel()
 		s, raw := silentPeer(t)
-		stream, ended := stuck(t, s)
+		stream, ended := blocked(t, s)
 		raw.Write(resetFrame(stream.id, 9))
 		err := <-ended
 		if ce, ok := errors.AsType[*transport.CloseError](err); !ok || !ce.Reset || ce.Code != 9 {
@@ -439,8 +438,8 @@ func TestStuck(t *testing.T) {
 	t.Run("the peer goes", func(t *testing.T) {
 		t.Parallel()
 		s, _ := silentPeer(t)
-		_, ended := stuck(t, s)
-		s.NetConn().(transport.Stream).Reset(0) // as if the kernel had given up
+		_, ended := blocked(t, s)
+		s.NetConn().(transport.Stream).Reset(0) // as after a TCP timeout
 		if err := <-ended; err == nil {
 			t.Error("Write succeeded")
 		}
@@ -448,8 +447,8 @@ func TestStuck(t *testing.T) {
 	})
 }
 
-// A session over another that multiplexes would wait for its stream.
-func TestInner(t *testing.T) {
+// Inner sessions must not be multiplexed.
+func TestInnerMustBeASingleStream(t *testing.T) {
 	serverTLS, clientTLS := transporttest.Certificates(t)
 	l, err := Transport{Inner: quic.Transport{TLS: serverTLS}}.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
@@ -464,8 +463,8 @@ func TestInner(t *testing.T) {
 	}
 }
 
-// Whoever wants to ask the kernel about the peer finds the way to it.
-func TestNetConn(t *testing.T) {
+// NetConn leads to the socket, which liveness needs to read TCP_INFO.
+func TestNetConnLeadsToTheSocket(t *testing.T) {
 	_, server := connect(t)
 	var conn net.Conn = server.NetConn()
 	for {
@@ -480,20 +479,21 @@ func TestNetConn(t *testing.T) {
 	}
 }
 
-type hasty struct{ transport.Listener }
+type idleTimeouter struct{ transport.Listener }
 
-func (hasty) IdleTimeout() time.Duration { return time.Minute }
+func (idleTimeouter) IdleTimeout() time.Duration { return time.Minute }
 
-func TestPatience(t *testing.T) {
-	if got := (listener{hasty{}, nil}).IdleTimeout(); got != time.Minute {
-		t.Errorf("over a listener with a minute's patience: %v", got)
+// Rule 9: a listener reports the idle timeout of its inner listener.
+func TestRule9ListenerReportsTheInnerIdleTimeout(t *testing.T) {
+	if got := (listener{idleTimeouter{}, nil}).IdleTimeout(); got != time.Minute {
+		t.Errorf("over a listener with an idle timeout of a minute: %v", got)
 	}
 	if got := (listener{}).IdleTimeout(); got != 0 {
 		t.Errorf("over one that does not say: %v", got)
 	}
 }
 
-// held is a connection that can keep back what it gets.
+// held is a connection that can hold back its input.
 type held struct {
 	transport.Stream
 	holds  chan struct{} // takes a token: what the next Read gets is kept back
@@ -512,9 +512,9 @@ func (h *held) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// A frame that is on its way from the wire to the stream when that is closed is
-// thrown away too. A peer who may not send more than that frame is not stuck.
-func TestCloseMeetsFrame(t *testing.T) {
+// A frame that arrives while its stream is closed is dropped, and still opens the window: a
+// peer that has used up its window does not block.
+func TestFrameDuringCloseIsDropped(t *testing.T) {
 	for name, size := range map[string]int{
 		"all that the window has room for": window,
 		"more than half":                   window/2 + 1,
@@ -556,7 +556,7 @@ func TestCloseMeetsFrame(t *testing.T) {
 				t.Fatal(err)
 			}
 			h.holds <- struct{}{}
-			their.SetWriteDeadline(time.Now().Add(patience))
+			their.SetWriteDeadline(time.Now().Add(maxWait))
 			if _, err := their.Write(make([]byte, size)); err != nil {
 				t.Fatal(err)
 			}
@@ -574,15 +574,15 @@ func TestCloseMeetsFrame(t *testing.T) {
 	}
 }
 
-// Several may read a stream, as they may any net.Conn, also at its end.
-func TestReadersAtOnce(t *testing.T) {
+// Several goroutines may read a stream at once, also at its end.
+func TestConcurrentReads(t *testing.T) {
 	client, server := connect(t)
 	opened, accepted := streams(t, client, server)
 	if _, err := opened.Write(make([]byte, window)); err != nil {
 		t.Fatal(err)
 	}
 	opened.CloseWrite()
-	streams(t, client, server) // all that has come in
+	streams(t, client, server) // by now all has arrived
 	var total atomic.Int64
 	var wg sync.WaitGroup
 	for range 2 {
@@ -606,8 +606,8 @@ func TestReadersAtOnce(t *testing.T) {
 	}
 }
 
-// One who waits for its turn to read obeys the deadline of the one before.
-func TestReadersObey(t *testing.T) {
+// Every concurrent Read obeys the deadline.
+func TestConcurrentReadsObeyTheDeadline(t *testing.T) {
 	for name, test := range map[string]struct {
 		end  func(*stream)
 		want error

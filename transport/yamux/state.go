@@ -1,6 +1,6 @@
 package yamux
 
-// A state is how far a stream has come on the wire, after RFC 9113, section 5.1:
+// A state is the state of a stream on the wire, modelled on RFC 9113, section 5.1:
 //
 //	     ┌── CloseWrite ──▶ halfClosedLocal ─── peer's FIN ─────────▶ closed
 //	     │                         │ Close
@@ -16,8 +16,8 @@ const (
 	open state = iota
 	halfClosedLocal
 	halfClosedRemote
-	lingering // nobody reads here, and the peer has not ended its half
-	closed    // on the wire; there may be input left to read
+	lingering // closed here, and the peer has not ended its direction
+	closed    // on the wire; there may be unread input
 )
 
 // An event moves a stream from one state to another.

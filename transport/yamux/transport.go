@@ -9,12 +9,12 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// Transport makes yamux sessions over the sessions of Inner, each of which has
-// to be a single stream, as those of tcp.Transport are. A dialled session is
-// the client in yamux's terms, and an accepted one the server.
+// Transport makes yamux sessions over the sessions of Inner, each of which has to be a
+// single stream, as those of tcp.Transport are. A dialled session is a yamux client, an
+// accepted one a yamux server.
 //
-// A session has a method NetConn() net.Conn that returns the stream beneath,
-// for callers that want to ask the kernel about it.
+// A session has a method NetConn() net.Conn that returns the underlying stream, for callers
+// that read TCP_INFO.
 type Transport struct {
 	Inner  transport.Transport
 	Config *Config
@@ -36,7 +36,7 @@ func (t Transport) Listen(ctx context.Context, addr string) (transport.Listener,
 	return listener{l, t.Config}, nil
 }
 
-// Dial does not wait for a sign that the peer speaks yamux: there is none.
+// Dial does not check that the peer speaks yamux: the protocol has no handshake.
 func (t Transport) Dial(ctx context.Context, addr string) (transport.Session, error) {
 	if t.Inner == nil {
 		return nil, errNoInner
@@ -48,13 +48,13 @@ func (t Transport) Dial(ctx context.Context, addr string) (transport.Session, er
 	return over(ctx, inner, inner.OpenStream, client, t.Config)
 }
 
-// over makes a session over another, whose one stream is there now or never.
-func over(ctx context.Context, inner transport.Session, stream func(context.Context) (transport.Stream, error), as uint32, config *Config) (transport.Session, error) {
+// over makes a session over inner, whose only stream it gets by calling stream.
+func over(ctx context.Context, inner transport.Session, stream func(context.Context) (transport.Stream, error), role uint32, config *Config) (transport.Session, error) {
 	err := errMultiplexed
 	if !inner.Multiplexed() {
 		var conn transport.Stream
 		if conn, err = stream(ctx); err == nil {
-			return newSession(inner, conn, as, config), nil
+			return newSession(inner, conn, role, config), nil
 		}
 	}
 	inner.Close(0, "")
@@ -66,7 +66,7 @@ type listener struct {
 	config *Config
 }
 
-// Accept waits for nothing but the connection.
+// Accept skips inner sessions that have ended already.
 func (l listener) Accept(ctx context.Context) (transport.Session, error) {
 	for {
 		inner, err := l.inner.Accept(ctx)
@@ -76,14 +76,14 @@ func (l listener) Accept(ctx context.Context) (transport.Session, error) {
 		s, err := over(ctx, inner, inner.AcceptStream, server, l.config)
 		if err == nil || err == errMultiplexed {
 			return s, err
-		} // a session that has ended already
+		}
 	}
 }
 
 func (l listener) Addr() net.Addr { return l.inner.Addr() }
 func (l listener) Close() error   { return l.inner.Close() }
 
-// Patience makes it a [transport.IdleTimeouter], if the connections are that.
+// IdleTimeout is that of the inner listener, or 0.
 func (l listener) IdleTimeout() time.Duration {
 	if i, ok := transport.As[transport.IdleTimeouter](l.inner); ok {
 		return i.IdleTimeout()

@@ -11,40 +11,41 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// ErrPingFlood is why a session ended whose peer pinged too often.
+// ErrPingFlood is the error of a session that ended because the peer pinged too often.
 var ErrPingFlood = errors.New("yamux: too many pings from the peer")
 
 var errProtocol = errors.New("yamux: the peer broke the protocol")
 
-// errLibrary is why a session ends if the library is not what the wire is made for.
+// errLibrary ends a session if the library does not behave like the version that the wire
+// is made for.
 var errLibrary = errors.New("yamux: made for github.com/hashicorp/yamux v0.1.2, which asks for a header at least, " +
 	"writes each header alone and, as it is given no data, no body")
 
-// A wire is what the library takes for the connection. Of what comes in the
-// library sees each header with a flag: it numbers streams, has them accepted,
-// counts the unanswered, and answers pings. What it does badly is kept from it:
-// data and windows are the streams' own, and the flags that go out.
+// A wire is the connection that the library gets. It passes only headers with a flag, and
+// pings, on to the library, which chooses stream IDs, queues streams to be accepted, counts
+// unacknowledged ones, and answers pings. Data, windows and outgoing flags are handled
+// here: the library would block on them, ignore deadlines, and could not reset.
 //
-// Read is called by the library's receiving goroutine only, Write by its sending
-// one, and Close once.
+// Read is called by the library's receiving goroutine only, Write by its sending one, and
+// Close once.
 type wire struct {
 	session *session
 	conn    transport.Stream
-	parity  uint32 // of the numbers of the streams opened here
+	parity  uint32 // of the IDs of the streams opened here
 	out     sendQueue
 
-	// Read's: the frame that is coming in.
+	// The frame being received; used by Read only.
 	in        reader
-	to        *stream   // whose it is; nil: of none that is known
-	body      uint32    // bytes to come
-	fin       bool      // the peer ends its half with it
-	opened    *stream   // the library is hearing of it
+	to        *stream   // the frame's stream; nil if there is none with its ID
+	body      uint32    // bytes of the body still to come
+	fin       bool      // the frame has FIN
+	opened    *stream   // opened by the header that Read returned last
 	pinged    time.Time // see takePing
-	goingAway bool      // the peer said so, and meant no harm
+	goingAway bool      // the peer has sent a Go Away without an error
 }
 
-// Read returns a header at a time: when the library asks for the next, it is done
-// with that. Bodies go to the streams, as they come in.
+// Read returns one header. When the library calls it again, it has processed the last one.
+// Bodies go to the streams as they come in.
 func (w *wire) Read(p []byte) (int, error) {
 	if len(p) < headerSize {
 		return 0, w.fail(errLibrary)
@@ -60,10 +61,10 @@ func (w *wire) Read(p []byte) (int, error) {
 			w.deliver(piece)
 		case w.body > 0 || !w.in.header():
 			if w.in.full {
-				runtime.Gosched() // a flood of headers would use up the time slice of each session
+				runtime.Gosched() // otherwise a flood of headers uses up a time slice in each session
 			}
-			if err := w.in.fill(p); err == io.EOF || w.goingAway && lost(err).Origin == transport.Peer {
-				// A reset is the kernel's, since something came in after they had closed.
+			if err := w.in.fill(p); err == io.EOF || w.goingAway && closeError(err).Origin == transport.Peer {
+				// A RST after Go Away comes from the peer's kernel, which got data after the close.
 				return 0, w.fail(&transport.CloseError{Origin: transport.Peer, HasCode: w.goingAway})
 			} else if err != nil {
 				return 0, w.fail(err)
@@ -78,7 +79,7 @@ func (w *wire) Read(p []byte) (int, error) {
 	}
 }
 
-// deliver gives the stream a piece of the body, or FIN.
+// deliver passes a piece of the body, or FIN, to the stream.
 func (w *wire) deliver(piece []byte) {
 	if w.to == nil {
 		return
@@ -92,7 +93,7 @@ func (w *wire) deliver(piece []byte) {
 	}
 }
 
-// receive looks at a header that came in, and says whether it is for the library.
+// receive processes a header, and reports whether to pass it on to the library.
 func (w *wire) receive(h header) (pass bool, err error) {
 	switch {
 	case !h.valid():
@@ -101,7 +102,7 @@ func (w *wire) receive(h header) (pass bool, err error) {
 		return w.receiveStream(h)
 	case h.typ() == typeGoAway && h.length() > 0:
 		return false, &transport.CloseError{Origin: transport.Peer, HasCode: true, Code: uint64(h.length())}
-	case h.typ() == typeGoAway: // the peer may live long after it
+	case h.typ() == typeGoAway: // open streams may go on for long
 		w.goingAway = true
 	case h.has(flagSYN) && !w.takePing(time.Now()):
 		return false, ErrPingFlood
@@ -114,8 +115,8 @@ func (w *wire) receiveStream(h header) (pass bool, err error) {
 	defer w.session.unlock()
 	s := w.session.streams[h.id()]
 	if h.has(flagSYN) {
-		// The number may be that of the next stream opened here, or of one that
-		// is there already, and the library would take the one for the other.
+		// The ID must be neither one of this end's nor one in use: the library would
+		// mix up the streams.
 		if s != nil || h.id() == 0 || h.id()%2 == w.parity {
 			return false, errProtocol
 		}
@@ -124,28 +125,29 @@ func (w *wire) receiveStream(h header) (pass bool, err error) {
 	}
 	w.to, w.body, w.fin = s, h.body(), s != nil && h.has(flagFIN)
 	switch {
-	case s == nil: // it was reset here, most likely
+	case s == nil: // most likely it was reset here
 		return false, nil
 	case w.body > s.recvWindow:
 		return false, errProtocol
 	}
 	flags := h.flags()
-	if flags&(flagACK|flagFIN|flagRST) != 0 && s.answered() {
-		flags |= flagACK // for the library counts them, too
+	if flags&(flagACK|flagFIN|flagRST) != 0 && s.acked() {
+		flags |= flagACK // the library counts unacknowledged streams, too
 	}
 	if flags&flagRST != 0 && s.state != closed {
-		code := h.length() - w.body // none comes with Data, and 0 says none
+		code := h.length() - w.body // 0, which means none, in a Data frame
 		s.end(peerReset, &transport.CloseError{Origin: transport.Peer, Reset: true, HasCode: code > 0, Code: uint64(code)})
 	} else if h.typ() == typeWindowUpdate {
 		s.sendWindow += h.length()
 		s.openWindow()
-		s.w.bell.signal()
+		s.w.changed.signal()
 	}
 	copy(h, newHeader(typeWindowUpdate, flags, h.id(), 0))
 	return flags != 0, nil
 }
 
-// Write takes what the library sends. It does not wait for the connection.
+// Write queues the pings and Go Aways that the library sends, and drops its stream frames.
+// It does not block.
 func (w *wire) Write(p []byte) (int, error) {
 	h := header(p)
 	if len(p) != headerSize || !h.valid() || h.body() > 0 {
@@ -159,38 +161,38 @@ func (w *wire) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// fail makes err the session's cause, if there is none, and returns it to the library.
+// fail ends the session with err, unless it has ended, and returns err.
 func (w *wire) fail(err error) error {
-	w.session.cancel(lost(err))
+	w.session.cancel(closeError(err))
 	return err
 }
 
-// sendFailed gives Read a moment to find the end, and what the peer has said of it.
+// sendFailed ends the session because writing has failed. It waits a moment, since Read may
+// find the peer's Go Away, which has the reason.
 func (w *wire) sendFailed(err error) {
 	if w.session.ctx.Err() != nil {
 		return
 	}
 	time.AfterFunc(closeTimeout, func() {
 		w.fail(err)
-		w.conn.Reset(0) // the peer does not take what the kernel has
+		w.conn.Reset(0) // the peer does not read what the kernel would still send
 	})
 }
 
 // Close is called by the library when the session ends, for whatever reason.
 func (w *wire) Close() error {
-	w.fail(errProtocol) // unless there is a cause: the library has no other
+	w.fail(errProtocol) // if there is no cause yet, the library found a violation
 	cause := context.Cause(w.session.ctx).(*transport.CloseError)
 	w.session.end(cause)
 	w.out.close()
-	if cause.Origin == transport.Lost && cause.Fault != transport.ProtocolError { // of which TLS may have told the peer
+	if cause.Origin == transport.Lost && cause.Fault != transport.ProtocolError { // then TLS may have sent an alert
 		w.conn.Reset(0)
 	}
 	return w.session.inner.Close(cause.Code, cause.Text)
 }
 
-// lost says in the words of package transport why a connection failed, if it does
-// not do so itself.
-func lost(err error) *transport.CloseError {
+// closeError returns the CloseError in err, or makes one with Origin Lost.
+func closeError(err error) *transport.CloseError {
 	if ce, ok := errors.AsType[*transport.CloseError](err); ok {
 		return ce
 	}
@@ -203,7 +205,7 @@ func faultIn(err error) transport.Fault {
 		return transport.ProtocolError
 	case errors.Is(err, ErrPingFlood):
 		return transport.Flood
-	case errors.Is(err, errPeerStuck):
+	case errors.Is(err, errPeerBlocked):
 		return transport.WriteBlocked
 	}
 	return transport.Unknown
@@ -214,7 +216,8 @@ const (
 	pingInterval = time.Second / 32
 )
 
-// takePing takes a token from a bucket, which is full at pinged, if there is one.
+// takePing reports whether the peer may ping now. It is a token bucket of pingBurst tokens,
+// which is full from the time pinged on.
 func (w *wire) takePing(now time.Time) bool {
 	if w.pinged.Before(now) {
 		w.pinged = now

@@ -1,6 +1,5 @@
-// Package interop holds package yamux against libp2p's implementation of the
-// protocol, which has codes as well. It is a module of its own, so that nobody
-// else depends on that.
+// Package interop tests package yamux against libp2p's implementation of the protocol,
+// which has codes as well. It is a module of its own, so that livenet does not depend on it.
 package interop
 
 import (
@@ -19,7 +18,7 @@ import (
 	"github.com/livenet/livenet/transport/yamux"
 )
 
-// eachRole runs a test for either end as the client.
+// eachRole runs a test with each end as the client.
 func eachRole(t *testing.T, test func(t *testing.T, ours transport.Session, theirs *goyamux.Session)) {
 	config := goyamux.DefaultConfig()
 	config.LogOutput = io.Discard
@@ -96,8 +95,8 @@ func theyOpen(t *testing.T, ours transport.Session, theirs *goyamux.Session) (tr
 	return our, their
 }
 
-// settle returns when they have nothing to write any more: if that fails they
-// look no further for what we have said.
+// settle returns when libp2p's end has nothing left to write: after a failed write it would
+// not read this end's code.
 func settle(t *testing.T, our transport.Stream, their *goyamux.Stream, theirs *goyamux.Session) {
 	t.Helper()
 	if _, err := theirs.Ping(); err != nil {
@@ -195,7 +194,7 @@ func TestSessionCodes(t *testing.T) {
 	}
 }
 
-// A close without a code is the normal end.
+// A close with code 0 is a normal end.
 func TestSessionEnds(t *testing.T) {
 	eachRole(t, func(t *testing.T, ours transport.Session, theirs *goyamux.Session) {
 		our, their := weOpen(t, ours, theirs)
