@@ -10,11 +10,11 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// rounds is how often a race is run that has to end well either way.
+// rounds is how often a race is repeated.
 const rounds = 20
 
-// testCancelAccept cancels Accept: before, during, and while a session comes.
-// That session must not get lost.
+// testCancelAccept cancels Accept before it is called, while it waits, and while a session
+// arrives. That session must not be lost.
 func testCancelAccept(t *testing.T, n *network) {
 	testCancelled(t, "Accept", func(ctx context.Context) error {
 		s, err := n.listener.Accept(ctx)
@@ -97,8 +97,8 @@ func testCancelAcceptStream(t *testing.T, n *network) {
 	})
 }
 
-// testCancelOpenStream opens streams until the session has no room for more,
-// if it ever comes to that, and cancels the OpenStream that waits.
+// testCancelOpenStream opens streams until OpenStream waits, if it ever does, and cancels
+// that call.
 func testCancelOpenStream(t *testing.T, n *network) {
 	p := n.pair(t)
 	const enough = 2_000
@@ -111,7 +111,7 @@ func testCancelOpenStream(t *testing.T, n *network) {
 		var err error
 		select {
 		case err = <-opening:
-		case <-time.After(4 * stillness):
+		case <-time.After(4 * quiet):
 			cancel()
 			if err = await(t, "OpenStream", opening); err != nil {
 				wantCancelled(t, "OpenStream", err)
@@ -147,9 +147,9 @@ func testCancelDial(t *testing.T, n *network) {
 			}
 		}
 	})
-	// Some of them may have got through all the same.
+	// Some of the cancelled dials may have reached the listener.
 	for {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*stillness)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*quiet)
 		s, err := n.listener.Accept(ctx)
 		cancel()
 		if err != nil {
@@ -159,7 +159,7 @@ func testCancelDial(t *testing.T, n *network) {
 	}
 }
 
-// testCancelled ends the context of a call that has nothing to wait for.
+// testCancelled ends the context of a call that would wait for ever.
 func testCancelled(t *testing.T, name string, call func(context.Context) error) {
 	t.Run(name+"/Before", func(t *testing.T) {
 		calling := async(func() error { return call(cancelled()) })
@@ -188,19 +188,17 @@ func wantCancelled(t *testing.T, what string, err error) {
 	}
 }
 
-// testReadyBeatsCancelled calls with a cancelled context what has its result
-// ready. A transport that leaves this to chance, as a select does, gets it
-// right half of the time; a quarter may be wrong here, because now and then
-// the result was not ready after all.
+// testReadyBeatsCancelled calls with a cancelled context when a result is ready: the call
+// must return the result. A select that chooses at random would fail half of the time. A
+// quarter of the rounds may fail, because the result may not have been ready.
 func testReadyBeatsCancelled(t *testing.T, n *network) {
 	t.Run("Accept", func(t *testing.T) {
-		missed, grace := 0, stillness
+		missed, grace := 0, quiet
 		for range rounds {
 			p := new(pair)
 			dialled := async(func() error { return n.dial(t.Context(), p) })
-			// Only Accept can say that a session is there, so it gets some time
-			// to come; Dial may return before that, or not even after it. A busy
-			// machine gets more with each miss.
+			// Only Accept shows that a session has arrived, so this waits some time for
+			// it, and longer after each miss. Dial may return earlier or later.
 			<-time.After(grace)
 			var err error
 			if p.server, err = n.listener.Accept(cancelled()); err != nil {
@@ -244,7 +242,7 @@ func testReadyBeatsCancelled(t *testing.T, n *network) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			echo(t, p.opened, p.accepted) // when this is there, so is what was sent before
+			echo(t, p.opened, p.accepted) // by now what was sent earlier has arrived, too
 			accepted, err := p.server.AcceptStream(cancelled())
 			if err != nil {
 				wantCancelled(t, "AcceptStream", err)

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Certificates returns the config of a TLS server on this host, with a certificate
-// made for the occasion, and that of a client which trusts it and nobody else.
+// Certificates returns the config of a TLS server on this host, with a new certificate, and
+// that of a client that trusts only this certificate.
 func Certificates(t testing.TB) (server, client *tls.Config) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

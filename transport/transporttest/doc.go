@@ -1,9 +1,8 @@
-// Package transporttest tells whether a transport keeps the promises of
-// package transport, and holds one that needs no network.
+// Package transporttest has a conformance suite for transports, and a transport in memory
+// for tests.
 //
-// [Run] is the conformance suite. It is for transports outside this module
-// too: hand it a [Config] that makes a server and a client and says what the
-// transport can carry.
+// [Run] is the conformance suite, also for transports outside this module. Its [Config]
+// makes a server and a client, and says which features the transport has.
 //
 //	func TestTransport(t *testing.T) {
 //		transporttest.Run(t, transporttest.Config{
@@ -14,8 +13,7 @@
 //		})
 //	}
 //
-// [Memory] is a transport within the process for tests of what stands on
-// transports. It multiplexes, obeys deadlines to the nanosecond inside a
-// testing/synctest bubble, and lets a test [Cut] a session's link, so that
-// neither end hears of the other again.
+// [Memory] is a multiplexed transport within the process. Inside a testing/synctest bubble
+// its deadlines are exact to the nanosecond. [Cut] disconnects a session's link, so that
+// neither end receives anything from the other again.
 package transporttest

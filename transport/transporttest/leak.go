@@ -18,13 +18,12 @@ func checkLeaks(t *testing.T) {
 	goroutines, descriptors := goleak.IgnoreCurrent(), countDescriptors()
 	t.Cleanup(func() {
 		if t.Failed() {
-			return // whatever a failed test left behind is no news
+			return // a failed test may leave anything behind
 		}
-		// Nothing tells of a goroutine that is gone or of a descriptor that the
-		// kernel took back, so this has to ask again and again.
+		// Nothing notifies of the end of a goroutine or of a closed descriptor, so this polls.
 		var err error
 		var open int
-		for end := time.Now().Add(prompt); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(maxPrompt); time.Now().Before(end); time.Sleep(time.Millisecond) {
 			err, open = goleak.Find(goroutines), countDescriptors()
 			if err == nil && open <= descriptors {
 				return
@@ -39,7 +38,7 @@ func checkLeaks(t *testing.T) {
 	})
 }
 
-// countDescriptors is 0 where there is no /proc.
+// countDescriptors returns 0 on systems without /proc.
 func countDescriptors() int {
 	entries, _ := os.ReadDir("/proc/self/fd")
 	return len(entries)
@@ -81,8 +80,8 @@ func orphans(port int) (lines []string) {
 	return lines
 }
 
-// startPoller makes the runtime open what it polls the network with, so that
-// this is not taken for a leak of the first test.
+// startPoller makes the runtime open the descriptors of its network poller, so that they
+// don't count as a leak of the first test.
 func startPoller() {
 	if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
 		l.Close()

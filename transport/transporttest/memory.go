@@ -11,14 +11,13 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// Memory is a transport within the process. Its zero value is ready; a copy
-// would be another network. Every Listen and Dial of one Memory share one
-// space of addresses, which are whatever the test likes to call them; the port
-// of "host:0" is chosen.
+// Memory is a transport within the process. Its zero value is ready; don't copy it. Each
+// Memory is a network of its own. Addresses are arbitrary strings, except that Listen
+// chooses the port of "host:0".
 //
-// It multiplexes, and carries the codes of sessions and streams. It has no
-// goroutine and waits for nothing but channels and timers, so that within a
-// testing/synctest bubble its deadlines pass exactly when they are due.
+// It multiplexes, and carries the codes of sessions and streams. It has no goroutines and
+// blocks only on channels and timers, so that deadlines are exact within a testing/synctest
+// bubble.
 type Memory struct {
 	// Buffer is how many bytes a stream holds in each direction before Write
 	// blocks. Zero is 64 KiB.
@@ -28,9 +27,9 @@ type Memory struct {
 	// OpenStream blocks. Zero is 256.
 	Streams int
 
-	mu        sync.Mutex // guards what follows, and the listeners
+	mu        sync.Mutex // guards the fields below, and the listeners
 	listeners map[memoryAddr]*memoryListener
-	ports     int // given out so far
+	ports     int // the last port chosen
 }
 
 var _ transport.Transport = (*Memory)(nil)
@@ -134,7 +133,7 @@ func (l *memoryListener) Accept(ctx context.Context) (transport.Session, error) 
 
 func (l *memoryListener) Addr() net.Addr { return l.addr }
 
-// Close resets the sessions that nobody accepted, as a kernel does.
+// Close resets the sessions that were not accepted, as a kernel does.
 func (l *memoryListener) Close() error {
 	l.memory.mu.Lock()
 	defer l.memory.mu.Unlock()

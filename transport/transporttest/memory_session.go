@@ -19,12 +19,12 @@ type memorySession struct {
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	cause  *transport.CloseError // how it ended; nil while it lives
+	cause  *transport.CloseError // how it ended; nil while it is open
 	cut    bool
 
-	streams  map[*memoryStream]struct{} // those that hold a slot
+	streams  map[*memoryStream]struct{} // streams that have not ended
 	opened   int                        // how many of them this end opened
-	incoming []*memoryStream            // those that wait for AcceptStream
+	incoming []*memoryStream            // streams that wait for AcceptStream
 	changed  signal                     // cause, opened, incoming
 }
 
@@ -43,11 +43,10 @@ func newMemorySession(m *Memory, mu *sync.Mutex, local, remote memoryAddr) *memo
 	return s
 }
 
-// Cut makes the link of s go dead silent, whichever of its ends s is. Nothing
-// that either end does from now on reaches the other: no byte, no end of a
-// stream, no Close. Neither is told. What had arrived can still be read; what
-// is written from now on fills a buffer, as it fills that of a kernel, until
-// Write blocks. Cut panics if s is not a session of [Memory].
+// Cut disconnects the link of s without notifying either end, like an unplugged cable.
+// Nothing that one end does from now on reaches the other: no byte, no end of a stream, no
+// Close. What had arrived can still be read. Writes fill a buffer until they block. Cut
+// panics if s is not a session of [Memory].
 func Cut(s transport.Session) {
 	end := s.(*memorySession)
 	end.mu.Lock()
@@ -57,7 +56,7 @@ func Cut(s transport.Session) {
 	other.sever()
 }
 
-// sever puts in the place of the peer one that never stirs.
+// sever replaces the peer by one that never does anything.
 func (s *memorySession) sever() {
 	ghost := newMemorySession(s.memory, s.mu, s.remote, s.local)
 	ghost.peer, s.peer, s.cut = s, ghost, true
@@ -156,7 +155,7 @@ func (s *memorySession) finishEnd(cause *transport.CloseError) {
 	clear(s.streams)
 }
 
-// release gives the stream's slot back, if it holds one.
+// release removes the stream, so that another one may be opened.
 func (s *memorySession) release(st *memoryStream) {
 	if _, held := s.streams[st]; !held {
 		return

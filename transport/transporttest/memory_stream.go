@@ -13,9 +13,9 @@ import (
 // A half is one direction of a stream.
 type half struct {
 	buf     bytes.Buffer
-	fin     bool // the writer: nothing follows what is in buf
-	drained bool // the reader has seen that
-	refused bool // the reader does not want any more
+	fin     bool // the writer has ended: EOF follows buf
+	drained bool // the reader has read EOF
+	refused bool // the reader has closed
 }
 
 func (h *half) done() bool { return h.refused || h.fin && h.drained }
@@ -28,12 +28,12 @@ type memoryStream struct {
 	opener  bool
 
 	cause                       *transport.CloseError // how this end of it ended
-	writing                     bool                  // a Write is on: the next one waits its turn
+	writing                     bool                  // a Write is under way: another one waits
 	readDeadline, writeDeadline time.Time
 	changed                     signal // all of the above
 }
 
-// ended returns the error of everything that is done with st after its end.
+// ended returns the error of all calls after the end of st, or nil.
 func (st *memoryStream) ended() error {
 	switch {
 	case st.cause != nil:
@@ -161,8 +161,8 @@ func (st *memoryStream) finish(cause *transport.CloseError) {
 	st.settle()
 }
 
-// settle tells both ends of a change, and gives the slot back when neither
-// direction has anything left to carry.
+// settle notifies both ends of a change, and releases the stream when both directions have
+// ended.
 func (st *memoryStream) settle() {
 	st.changed.broadcast()
 	st.peer.changed.broadcast()

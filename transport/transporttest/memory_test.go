@@ -34,8 +34,7 @@ func TestMemory(t *testing.T) {
 	})
 }
 
-// A deadline passes when it is due, not a nanosecond earlier or later, also
-// when it was moved while the call waited for it.
+// Deadlines are exact to the nanosecond, also if they are moved during the call.
 func TestMemoryDeadline(t *testing.T) {
 	for _, op := range []struct {
 		name string
@@ -75,9 +74,9 @@ func TestMemoryDeadline(t *testing.T) {
 	}
 }
 
-// After Cut what had arrived can be read, and nothing follows it: no byte, no
-// end of a stream, no new stream, no end of the session.
-func TestCut(t *testing.T) {
+// After Cut what had arrived can be read. Nothing else arrives: no byte, no end of a stream,
+// no new stream, no end of the session.
+func TestCutIsolatesBothEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const buffer = 1 << 10
 		client, server, opened, accepted := memoryPair(t, &transporttest.Memory{Buffer: buffer})
@@ -125,7 +124,7 @@ func TestCut(t *testing.T) {
 func TestMemoryAddresses(t *testing.T) {
 	ctx, m := t.Context(), new(transporttest.Memory)
 	if _, err := m.Dial(ctx, "a name"); !errors.Is(err, syscall.ECONNREFUSED) {
-		t.Errorf("Dial to nobody: %v", err)
+		t.Errorf("Dial without a listener: %v", err)
 	}
 	l, err := m.Listen(ctx, "a name")
 	if err != nil || l.Addr().String() != "a name" {
@@ -159,8 +158,8 @@ func TestMemoryAddresses(t *testing.T) {
 	}
 }
 
-// Dial waits while the backlog is full; what is in it when the listener closes
-// is reset.
+// Dial waits while the backlog is full. When the listener closes, sessions in the backlog
+// are reset.
 func TestMemoryBacklog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := new(transporttest.Memory)

@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	patience  = 10 * time.Second      // for what has to happen sooner or later
-	prompt    = 3 * time.Second       // for what has to happen at once, on a busy machine
-	stillness = 10 * time.Millisecond // without progress: the call is blocked
-	hang      = 2 * time.Minute       // for a whole test, on a very busy machine
+	maxWait     = 10 * time.Second      // for something that has to happen eventually
+	maxPrompt   = 3 * time.Second       // for something that has to happen at once, on a busy machine
+	quiet       = 10 * time.Millisecond // without progress for so long, a call counts as blocked
+	testTimeout = 2 * time.Minute       // for a whole test, on a very busy machine
 )
 
 // A network is a listener and the two transports on either side of it.
@@ -38,8 +38,8 @@ func (c Config) listen(t *testing.T) *network {
 	return &network{Config: c, server: server, client: client, listener: l}
 }
 
-// beside has a subtest run beside others, on a network of its own.
-func (n *network) beside(t *testing.T) *network {
+// parallel runs a subtest in parallel to others, on a network of its own.
+func (n *network) parallel(t *testing.T) *network {
 	t.Parallel()
 	return n.listen(t)
 }
@@ -61,15 +61,15 @@ func (p *pair) close() {
 	}
 }
 
-// pair connects, and cleans up when the test ends. If it does not, closing the
-// sessions may help it to.
+// pair connects, and closes the sessions when the test ends, or after testTimeout, which may
+// unblock it.
 func (n *network) pair(t *testing.T) *pair {
 	t.Helper()
 	p, err := n.connect()
 	if err != nil {
 		t.Fatal(err)
 	}
-	watchdog := time.AfterFunc(hang, func() {
+	watchdog := time.AfterFunc(testTimeout, func() {
 		t.Error("the test hangs")
 		p.close()
 	})
@@ -80,9 +80,9 @@ func (n *network) pair(t *testing.T) *pair {
 	return p
 }
 
-// connect dials and accepts at once: a handshake may want both ends to work.
+// connect dials and accepts at once: a handshake may need both ends.
 func (n *network) connect() (*pair, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), maxWait)
 	defer cancel()
 	p := new(pair)
 	dialled := async(func() error {
@@ -124,8 +124,8 @@ func (n *network) accept(ctx context.Context, p *pair) (err error) {
 	return err
 }
 
-// first goes ahead of everything else on a stream: there are transports that
-// don't show a stream to the peer before its first byte.
+// first is the first byte on every stream: on some transports the peer can't accept a stream
+// before its first byte.
 const first = '>'
 
 func open(ctx context.Context, s transport.Session) (transport.Stream, error) {
@@ -160,7 +160,7 @@ func accept(ctx context.Context, s transport.Session) (transport.Stream, error) 
 
 // between opens a stream from one session to the other.
 func between(from, to transport.Session) (opened, accepted transport.Stream, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), maxWait)
 	defer cancel()
 	opening := async(func() (err error) {
 		if opened, err = open(ctx, from); err != nil {
@@ -175,7 +175,7 @@ func between(from, to transport.Session) (opened, accepted transport.Stream, err
 	return opened, accepted, errors.Join(<-opening, err)
 }
 
-// echo shows that bytes pass between a and b, both ways.
+// echo checks that bytes pass between a and b, both ways.
 func echo(t *testing.T, a, b net.Conn) {
 	t.Helper()
 	for _, way := range [][2]net.Conn{{a, b}, {b, a}} {
@@ -194,7 +194,7 @@ func echo(t *testing.T, a, b net.Conn) {
 	}
 }
 
-// read has a Read blocked on st, and gives its error when it returns.
+// read starts a Read that blocks, and returns a channel with its error.
 func read(t *testing.T, st transport.Stream) <-chan error {
 	t.Helper()
 	reading := async(func() error {
@@ -204,16 +204,15 @@ func read(t *testing.T, st transport.Stream) <-chan error {
 	select {
 	case err := <-reading:
 		t.Fatalf("Read did not wait for anything: %v", err)
-	case <-time.After(stillness):
+	case <-time.After(quiet):
 	}
 	return reading
 }
 
-// stall writes to w until nothing moves any more. The channel it returns gives
-// the error of the Write that is stuck.
+// stall writes to w until a Write blocks, and returns a channel with the error of that Write.
 func stall(w io.Writer) <-chan error {
 	moved := make(chan struct{}, 1)
-	stuck := async(func() error {
+	blocked := async(func() error {
 		for p := make([]byte, 64<<10); ; {
 			if _, err := w.Write(p); err != nil {
 				return err
@@ -227,24 +226,23 @@ func stall(w io.Writer) <-chan error {
 	for {
 		select {
 		case <-moved:
-		case <-time.After(stillness):
-			return stuck
+		case <-time.After(quiet):
+			return blocked
 		}
 	}
 }
 
-// async calls f in a goroutine. Its end is for the caller to await.
+// async calls f in a goroutine, and returns a channel with its result.
 func async[T any](f func() T) <-chan T {
 	c := make(chan T, 1)
 	go func() { c <- f() }()
 	return c
 }
 
-// await returns what c gives, or fails the test when that takes too long for
-// what has to happen at once.
+// await receives from c, or fails the test after maxPrompt.
 func await[T any](t *testing.T, what string, c <-chan T) T {
 	t.Helper()
-	return awaitFor(t, prompt, what, c)
+	return awaitFor(t, maxPrompt, what, c)
 }
 
 func awaitFor[T any](t *testing.T, d time.Duration, what string, c <-chan T) (v T) {
@@ -262,7 +260,7 @@ func awaitFor[T any](t *testing.T, d time.Duration, what string, c <-chan T) (v 
 // ended waits for the end of s and returns how it ended.
 func ended(t *testing.T, s transport.Session) *transport.CloseError {
 	t.Helper()
-	awaitFor(t, patience, "the end of the session", s.Context().Done())
+	awaitFor(t, maxWait, "the end of the session", s.Context().Done())
 	return closeError(t, context.Cause(s.Context()))
 }
 
@@ -275,7 +273,7 @@ func closeError(t *testing.T, err error) *transport.CloseError {
 	return ce
 }
 
-// wantLocal checks an error that this end brought upon itself.
+// wantLocal checks the error of a call after this end has closed.
 func wantLocal(t *testing.T, what string, err error) {
 	t.Helper()
 	if !errors.Is(err, net.ErrClosed) {
@@ -283,7 +281,7 @@ func wantLocal(t *testing.T, what string, err error) {
 	}
 }
 
-// cancelled is a context that was cancelled before anybody looked at it.
+// cancelled returns a context that has ended.
 func cancelled() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

@@ -8,14 +8,13 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// A parker reads from a Pollable as those do who park it: it asks to be woken
-// when there is nothing to read.
+// A parker reads from a Pollable, and calls WakeOnRead when there is nothing to read.
 type parker struct {
 	transport.Pollable
-	asked int
-	woken atomic.Int64
-	wakes chan struct{} // with room for one that there should not be
-	buf   []byte
+	parked int // calls of WakeOnRead
+	woken  atomic.Int64
+	wakes  chan struct{} // has room for a second Wake, which would be an error
+	buf    []byte
 }
 
 func newParker(s transport.Stream) *parker {
@@ -31,18 +30,17 @@ func (p *parker) Wake() {
 	}
 }
 
-// park asks for a Wake.
 func (p *parker) park() {
-	p.asked++
+	p.parked++
 	p.WakeOnRead(p)
 }
 
 func (p *parker) await(t *testing.T) {
 	t.Helper()
-	awaitFor(t, patience, "WakeOnRead", p.wakes)
+	awaitFor(t, maxWait, "WakeOnRead", p.wakes)
 }
 
-// empty is what a TryRead must find that has nothing to read.
+// empty fails the test unless TryRead returns ErrWouldBlock.
 func (p *parker) empty(t *testing.T) {
 	t.Helper()
 	n, err := awaitTry(t, p, make([]byte, 1))
@@ -51,13 +49,13 @@ func (p *parker) empty(t *testing.T) {
 	}
 }
 
-// still fails t if there is a Wake that nobody asked for.
-func (p *parker) still(t *testing.T) {
+// noWake fails the test if Wake is called.
+func (p *parker) noWake(t *testing.T) {
 	t.Helper()
 	select {
 	case <-p.wakes:
-		t.Fatal("a Wake for nothing")
-	case <-time.After(stillness):
+		t.Fatal("Wake was called without need")
+	case <-time.After(quiet):
 	}
 }
 
@@ -78,16 +76,16 @@ func (p *parker) read(t *testing.T, size int) (got []byte, err error) {
 	return got, nil
 }
 
-// done checks that there was one Wake for each that was asked for.
+// done checks that each WakeOnRead has called Wake once.
 func (p *parker) done(t *testing.T) {
 	t.Helper()
-	<-time.After(stillness) // for one too many
-	if n := int(p.woken.Load()); n != p.asked {
-		t.Errorf("%d Wakes, %d were asked for", n, p.asked)
+	<-time.After(quiet) // for one too many
+	if n := int(p.woken.Load()); n != p.parked {
+		t.Errorf("%d calls of Wake after %d of WakeOnRead", n, p.parked)
 	}
 }
 
-// awaitTry is a TryRead, which must not wait.
+// awaitTry calls TryRead, and fails the test if it blocks.
 func awaitTry(t *testing.T, p transport.Pollable, buf []byte) (n int, err error) {
 	t.Helper()
 	await(t, "TryRead", async(func() bool {
@@ -97,12 +95,11 @@ func awaitTry(t *testing.T, p transport.Pollable, buf []byte) (n int, err error)
 	return n, err
 }
 
-// testPoll holds the streams that are Pollable to that: TryRead never waits and
-// says what Read would, and whoever is parked is woken, once, for whatever there
-// is to hear of, no matter when it happens.
+// testPoll tests streams that are Pollable: TryRead never blocks and returns what Read would,
+// and WakeOnRead calls Wake once for data, EOF or an error, whenever that arrives.
 func testPoll(t *testing.T, n *network) {
 	eitherEnd(t, n, "transport.Pollable", func(s transport.Stream) bool { _, ok := transport.As[transport.Pollable](s); return ok }, func(t *testing.T, name string) {
-		for _, what := range allNews {
+		for _, what := range events {
 			for _, order := range []string{"Parked", "Parking", "Late"} {
 				t.Run(what.name+"/"+order, func(t *testing.T) {
 					here, there := n.pair(t).ends(name)
@@ -111,7 +108,7 @@ func testPoll(t *testing.T, n *network) {
 					case "Parked":
 						p.empty(t)
 						p.park()
-						p.still(t)
+						p.noWake(t)
 						what.happen(here, there)
 						p.await(t)
 					case "Parking":
@@ -154,22 +151,22 @@ func testPoll(t *testing.T, n *network) {
 			p := newParker(here.Stream)
 			p.empty(t)
 			p.park()
-			for range 3 { // what comes after the first is nobody's to be woken for
+			for range 3 { // only the first wakes
 				there.Write(message)
-				<-time.After(stillness)
+				<-time.After(quiet)
 			}
 			there.CloseWrite()
 			p.await(t)
-			p.still(t)
+			p.noWake(t)
 			if got, err := p.read(t, 3*len(message)); err != nil || len(got) != 3*len(message) {
 				t.Errorf("read %d bytes, %v", len(got), err)
 			}
 			p.done(t)
 		})
-		t.Run("NoneIsLost", func(t *testing.T) { // what comes does so while the reader parks
+		t.Run("NoneIsLost", func(t *testing.T) { // data arrives during WakeOnRead
 			here, there := n.pair(t).ends(name)
 			p := newParker(here.Stream)
-			// More may come than one TryRead takes, and lie anywhere by then.
+			// More arrives than one TryRead returns; the rest may be in any layer's buffer.
 			p.buf = make([]byte, 4)
 			next := make(chan []byte)
 			defer close(next)
@@ -195,7 +192,7 @@ func testPoll(t *testing.T, n *network) {
 				here, there := n.pair(t).ends(name)
 				p := newParker(here.Stream)
 				deadline.happen(here, there)
-				<-time.After(2 * stillness)
+				<-time.After(2 * quiet)
 				p.empty(t)
 				p.park()
 				there.Write(message)
@@ -214,12 +211,12 @@ func testPoll(t *testing.T, n *network) {
 				newParker(here.Stream).empty(t)
 			}
 			there.Write([]byte{1})
-			if err := awaitFor(t, patience, "Read", reading); err != nil {
+			if err := awaitFor(t, maxWait, "Read", reading); err != nil {
 				t.Errorf("Read: %v", err)
 			}
 		})
-		// Whoever was told that there is nothing, because a Read was on, is woken
-		// for what that Read has left.
+		// If TryRead returned ErrWouldBlock because a Read was under way, WakeOnRead wakes
+		// for what that Read left.
 		t.Run("AfterRead", func(t *testing.T) {
 			here, there := n.pair(t).ends(name)
 			for order, reads := range map[string]int{"Parked": 1, "Late": 1, "Later": 2} {
@@ -229,9 +226,9 @@ func testPoll(t *testing.T, n *network) {
 				if order == "Parked" {
 					p.park()
 				}
-				sent := message[:100] // all at once: no more news after the Read
+				sent := message[:100] // all at once: nothing arrives after the Read
 				there.Write(sent)
-				if err := awaitFor(t, patience, "Read", reading); err != nil {
+				if err := awaitFor(t, maxWait, "Read", reading); err != nil {
 					t.Fatalf("%s: Read: %v", order, err)
 				}
 				for range reads - 1 {

@@ -8,8 +8,8 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// testSessionClose closes a session with a code and words, and looks at what
-// either end makes of it.
+// testSessionClose closes a session with a code and a text, and checks the causes at both
+// ends.
 func testSessionClose(t *testing.T, n *network) {
 	const code, text = 7, "go away"
 	for _, end := range []string{"Client", "Server"} {
@@ -36,12 +36,12 @@ func testSessionClose(t *testing.T, n *network) {
 
 			err = await(t, "Read there", reading)
 			if !n.Multiplexes {
-				// All that the peer of a single stream can see is that it ended.
+				// The peer of a single stream sees only EOF.
 				if err != io.EOF {
 					t.Errorf("Read there: %v, want EOF", err)
 				}
 				if there.Context().Err() != nil {
-					t.Errorf("the session there ended with its peer's writing: %v", ended(t, there))
+					t.Errorf("the session there ended with the peer's direction: %v", ended(t, there))
 				}
 				return
 			}
@@ -103,8 +103,7 @@ func testSessionCloseEndsStreams(t *testing.T, n *network) {
 	}
 }
 
-// testUnblocks has a call blocked in a stream when this end ends it, in each
-// way that there is.
+// testUnblocks checks that each way to end a stream at this end unblocks its calls.
 func testUnblocks(t *testing.T, n *network) {
 	for _, op := range []struct {
 		name  string
@@ -132,8 +131,7 @@ func testUnblocks(t *testing.T, n *network) {
 	}
 }
 
-// testPeerVanishes has a writer blocked on a peer that does not read, and then
-// is not there any more.
+// testPeerVanishes blocks a Write on a peer that does not read and then closes.
 func testPeerVanishes(t *testing.T, n *network) {
 	for _, by := range []struct {
 		name string
@@ -145,9 +143,9 @@ func testPeerVanishes(t *testing.T, n *network) {
 	} {
 		t.Run(by.name, func(t *testing.T) {
 			p := n.pair(t)
-			stuck := stall(p.opened)
+			blocked := stall(p.opened)
 			by.end(p)
-			err := awaitFor(t, patience, "Write", stuck)
+			err := awaitFor(t, maxWait, "Write", blocked)
 			if ce := closeError(t, err); ce.Origin != transport.Peer {
 				t.Errorf("Write: %v, want it to come from the peer", err)
 			}
@@ -155,8 +153,7 @@ func testPeerVanishes(t *testing.T, n *network) {
 	}
 }
 
-// testListenerClose closes a listener that someone waits on, and that accepted
-// a session before.
+// testListenerClose closes a listener during Accept. A session accepted before goes on.
 func testListenerClose(t *testing.T, n *network) {
 	p := n.pair(t)
 	accepting := async(func() error {

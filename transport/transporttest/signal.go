@@ -5,10 +5,9 @@ import (
 	"time"
 )
 
-// A signal tells all who wait of a change in what a mutex guards, and is
-// itself guarded by it. Unlike a sync.Cond it can be waited for together with
-// a context or a deadline. Its channel is made by whoever waits first, and so
-// within that one's synctest bubble.
+// A signal is a condition variable that can be waited for together with a context or a
+// deadline. It is guarded by the same mutex as the condition. The first wait makes the
+// channel, so that it belongs to that goroutine's synctest bubble.
 type signal struct{ c chan struct{} }
 
 func (s *signal) broadcast() {

@@ -29,7 +29,7 @@ func testSlots(t *testing.T, n *network) {
 					return fmt.Errorf("reading to EOF: %w", err)
 				}
 			}
-			return nil // and nobody calls Close
+			return nil // without Close
 		}},
 		{"ResetByOpener", func(opened, accepted transport.Stream) error {
 			opened.Reset(1)
@@ -51,7 +51,7 @@ func testSlots(t *testing.T, n *network) {
 		}},
 	} {
 		t.Run(way.name, func(t *testing.T) {
-			n := n.beside(t)
+			n := n.parallel(t)
 			if !n.Multiplexes {
 				for i := range 200 {
 					p, err := n.connect()
@@ -88,7 +88,7 @@ func closeBoth(opened, accepted transport.Stream) error {
 	return nil
 }
 
-// reset is how the end that was reset goes on: it has read err, and closes.
+// reset checks err, which the end that was reset has read, and closes that end.
 func reset(n *network, err error, st transport.Stream) error {
 	if n.Resets && err == nil {
 		return fmt.Errorf("Read found EOF where there was a reset")

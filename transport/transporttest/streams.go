@@ -18,11 +18,11 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// testConn holds the streams of both ends against what package net does.
+// testConn runs nettest.TestConn on the streams of both ends.
 func testConn(t *testing.T, n *network) {
 	for _, end := range []string{"Opener", "Acceptor"} {
 		t.Run(end, func(t *testing.T) {
-			n := n.beside(t)
+			n := n.parallel(t)
 			nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
 				p, err := n.connect()
 				if err != nil {
@@ -37,9 +37,9 @@ func testConn(t *testing.T, n *network) {
 	}
 }
 
-// testEitherEndOpens has the server open the stream, and the client accept it.
+// testEitherEndOpens opens a stream at the server, and accepts it at the client.
 func testEitherEndOpens(t *testing.T, n *network) {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), maxWait)
 	defer cancel()
 	var client transport.Session
 	var accepted transport.Stream
@@ -65,8 +65,8 @@ func testEitherEndOpens(t *testing.T, n *network) {
 	echo(t, opened, accepted)
 }
 
-// testHalfClose sends a body, ends it with CloseWrite, and has it sent back,
-// with either end being the first.
+// testHalfClose sends a body and CloseWrite in one direction, and then in the other. Either
+// end begins.
 func testHalfClose(t *testing.T, n *network) {
 	for _, end := range []string{"Opener", "Acceptor"} {
 		t.Run(end, func(t *testing.T) {
@@ -101,8 +101,8 @@ func testHalfClose(t *testing.T, n *network) {
 	}
 }
 
-// testEOF ends one direction, or both, while the peer waits for more. A
-// deadline that some Write left over has nothing to say in that.
+// testEOF ends one direction, or both, while the peer reads. A write deadline that has passed
+// must not matter.
 func testEOF(t *testing.T, n *network) {
 	for _, by := range []struct {
 		name string
@@ -125,8 +125,8 @@ func testEOF(t *testing.T, n *network) {
 	}
 }
 
-// testCloseDelivers closes a stream that has bytes to send and bytes that
-// nobody read. The first are what matters.
+// testCloseDelivers closes a stream with unsent output and unread input. The output must
+// arrive.
 func testCloseDelivers(t *testing.T, n *network) {
 	p := n.pair(t)
 	if _, err := io.WriteString(p.accepted, "never read"); err != nil {
@@ -151,7 +151,7 @@ func testCloseDelivers(t *testing.T, n *network) {
 	}
 }
 
-// testSingleStream is what a session that has given out its stream does.
+// testSingleStream calls OpenStream and AcceptStream after the session's only stream is in use.
 func testSingleStream(t *testing.T, n *network) {
 	p := n.pair(t)
 	for name, s := range map[string]transport.Session{"Client": p.client, "Server": p.server} {
@@ -169,8 +169,8 @@ func testSingleStream(t *testing.T, n *network) {
 	}
 }
 
-// testManyStreams moves 1 MiB on each of 200 streams, opened by both ends, and
-// has its checksum sent back.
+// testManyStreams sends 1 MiB on each of 200 streams, opened by both ends. The peer sends the
+// checksum back.
 func testManyStreams(t *testing.T, n *network) {
 	const streams, size = 200, 1 << 20
 	p := n.pair(t)
@@ -233,7 +233,7 @@ func testManyStreams(t *testing.T, n *network) {
 	}
 }
 
-// testReset resets at one end what the other end is reading and writing.
+// testReset resets a stream at one end while the other reads and writes.
 func testReset(t *testing.T, n *network) {
 	const code = 42
 	for _, end := range []string{"Opener", "Acceptor"} {
@@ -273,7 +273,7 @@ func testReset(t *testing.T, n *network) {
 			}
 			a, b, err := between(p.client, p.server)
 			if err != nil {
-				t.Fatalf("the session is no good after the reset: %v", err)
+				t.Fatalf("the session does not work after the reset: %v", err)
 			}
 			echo(t, a, b)
 		})

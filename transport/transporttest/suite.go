@@ -6,28 +6,25 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// Config is a transport under test, and what it can carry. The zero value of
-// each capability is the lesser one.
+// Config describes a transport under test.
 type Config struct {
-	// New makes the two ends for one test, and the address to listen on. Both
-	// may be one Transport. Whatever outlives its listener and sessions is to
-	// be released with t.Cleanup.
+	// New returns the two ends for one test, and the address to listen on. Both ends may
+	// be the same Transport. Resources other than listeners and sessions have to be
+	// released with t.Cleanup.
 	New func(t *testing.T) (server, client transport.Transport, addr string)
 
-	// Multiplexes says that a session carries many streams, opened by either
-	// end, and that the peer is told when a session ends. Without it a session
-	// is one stream, as [transport.Single] makes it. Session.Multiplexed has to
-	// say the same.
+	// Multiplexes: a session carries many streams, opened by either end, and the peer
+	// learns when a session ends. Otherwise a session is one stream, as with
+	// [transport.Single]. Session.Multiplexed has to return the same.
 	Multiplexes bool
 
-	// Resets says that the peer can tell Stream.Reset from Stream.Close.
+	// Resets: the peer can distinguish Stream.Reset from Stream.Close.
 	Resets bool
 
-	// SessionCodes says that the code and the text of Session.Close reach the
-	// peer.
+	// SessionCodes: the code and the text of Session.Close reach the peer.
 	SessionCodes bool
 
-	// StreamCodes says that the code of Stream.Reset reaches the peer.
+	// StreamCodes: the code of Stream.Reset reaches the peer.
 	StreamCodes bool
 
 	// Cut makes the link between the two ends of a session go dead silent, as [Cut]
@@ -36,12 +33,11 @@ type Config struct {
 	Cut func(client, server transport.Session)
 }
 
-// Run runs the suite, one subtest for each promise. A subtest fails too if it
-// leaves a goroutine or, where /proc tells, a descriptor behind; so nothing
-// else may run at the same time in the process. Streams that are a
-// [transport.Waiter] or [transport.Pollable], and sessions that are a
-// [transport.Answerer], are held to that, too. Of TCP connections nothing may be left in
-// the kernel after a reset, which /proc tells as well.
+// Run runs the suite, one subtest for each promise. A subtest also fails if it leaves a
+// goroutine behind, or, on systems with /proc, a descriptor. So nothing else may run in the
+// process at the same time. Streams that are a [transport.Waiter] or [transport.Pollable],
+// and sessions that are a [transport.Answerer], are tested as such, too. After a reset of a
+// TCP connection nothing of it may be left in the kernel, where /proc shows that.
 func Run(t *testing.T, c Config) {
 	startPoller()
 	for _, test := range []struct {

@@ -17,7 +17,7 @@ type end struct {
 	transport.Stream
 }
 
-// ends are those of a pair, the one called by name being the first.
+// ends returns the two ends of the pair's stream, beginning with the named one.
 func (p *pair) ends(name string) (here, there end) {
 	here, there = end{p.client, p.opened}, end{p.server, p.accepted}
 	if name == "Acceptor" {
@@ -26,22 +26,22 @@ func (p *pair) ends(name string) (here, there end) {
 	return here, there
 }
 
-// news is what there may be to hear of for an end that has nothing to read.
-type news struct {
+// An event makes a blocked Read return.
+type event struct {
 	name   string
 	happen func(here, there end)
 
-	// check fails t if err is not what Read says of it; nil: there is data.
+	// check fails t if err is not the right error of Read; nil if Read returns data.
 	check func(t *testing.T, n *network, err error)
 }
 
-// endCode is that of all the ends in allNews.
+// endCode is the code of all ends in events.
 const endCode = 7
 
-// message takes more than one look to read.
+// message takes more than one Read.
 var message = bytes.Repeat([]byte("whole"), 5000)
 
-var allNews = []news{
+var events = []event{
 	{"Data", func(_, there end) { there.Write(message) }, nil},
 	{"PeerCloseWrite", func(_, there end) { there.CloseWrite() }, wantEOF},
 	{"PeerClose", func(_, there end) { there.Close() }, wantEOF},
@@ -84,10 +84,10 @@ func wantOwn(reset bool) func(*testing.T, *network, error) {
 	}
 }
 
-// deadlines are news for who would wait; in the past there are none.
-var deadlines = []news{
+// deadlines are events for calls that block.
+var deadlines = []event{
 	{"DeadlinePassed", func(here, _ end) { here.SetReadDeadline(time.Unix(1, 0)) }, wantTimeout},
-	{"Deadline", func(here, _ end) { here.SetReadDeadline(time.Now().Add(stillness)) }, wantTimeout},
+	{"Deadline", func(here, _ end) { here.SetReadDeadline(time.Now().Add(quiet)) }, wantTimeout},
 }
 
 func wantTimeout(t *testing.T, _ *network, err error) {
@@ -97,12 +97,11 @@ func wantTimeout(t *testing.T, _ *network, err error) {
 	}
 }
 
-// testWaitRead holds the streams that are Waiters to that: WaitRead returns when
-// Read would, and fails as Read does, whether it comes before or after what there
-// is to hear of.
+// testWaitRead tests streams that are Waiters: WaitRead returns when Read would, with the
+// error that Read would return, whether it is called before or after the event.
 func testWaitRead(t *testing.T, n *network) {
 	eitherEnd(t, n, "a transport.Waiter", func(s transport.Stream) bool { _, ok := transport.As[transport.Waiter](s); return ok }, func(t *testing.T, name string) {
-		for _, what := range append(deadlines, allNews...) {
+		for _, what := range append(deadlines, events...) {
 			for _, order := range []string{"Waiting", "Late"} {
 				t.Run(what.name+"/"+order, func(t *testing.T) {
 					here, there := n.pair(t).ends(name)
@@ -114,7 +113,7 @@ func testWaitRead(t *testing.T, n *network) {
 						what.happen(here, there)
 						waiting = async(waiter(here).WaitRead)
 					}
-					err := awaitFor(t, patience, "WaitRead", waiting)
+					err := awaitFor(t, maxWait, "WaitRead", waiting)
 					if what.check == nil {
 						if err != nil {
 							t.Errorf("WaitRead: %v", err)
@@ -125,7 +124,7 @@ func testWaitRead(t *testing.T, n *network) {
 					readErr := await(t, "Read", async(func() error { return readOne(here) }))
 					what.check(t, n, readErr)
 					if err == nil && readErr == io.EOF {
-						return // which may be left to Read
+						return // WaitRead may leave EOF to Read
 					}
 					if err == nil || readErr == nil || err.Error() != readErr.Error() {
 						t.Errorf("WaitRead fails with %v, and Read with %v", err, readErr)
@@ -138,12 +137,12 @@ func testWaitRead(t *testing.T, n *network) {
 			there.Write(message)
 			there.CloseWrite()
 			for range 3 {
-				if err := awaitFor(t, patience, "WaitRead", async(waiter(here).WaitRead)); err != nil {
+				if err := awaitFor(t, maxWait, "WaitRead", async(waiter(here).WaitRead)); err != nil {
 					t.Fatalf("WaitRead: %v", err)
 				}
 			}
 			wantMessage(t, here)
-			if err := awaitFor(t, patience, "WaitRead", async(waiter(here).WaitRead)); err != nil && err != io.EOF {
+			if err := awaitFor(t, maxWait, "WaitRead", async(waiter(here).WaitRead)); err != nil && err != io.EOF {
 				t.Errorf("WaitRead at the end: %v", err)
 			}
 			wantEOF(t, n, readOne(here))
@@ -153,7 +152,7 @@ func testWaitRead(t *testing.T, n *network) {
 			waiting := waits(t, here)
 			reading := async(func() error { return readOne(here) })
 			there.Write([]byte{1})
-			if err := awaitFor(t, patience, "Read", reading); err != nil {
+			if err := awaitFor(t, maxWait, "Read", reading); err != nil {
 				t.Errorf("Read: %v", err)
 			}
 			here.Close() // in case Read was faster
@@ -164,7 +163,7 @@ func testWaitRead(t *testing.T, n *network) {
 	})
 }
 
-// eitherEnd runs f for the ends that are what is asked for.
+// eitherEnd runs f for each end whose streams satisfy are.
 func eitherEnd(t *testing.T, n *network, what string, are func(transport.Stream) bool, f func(t *testing.T, name string)) {
 	p := n.pair(t)
 	any := false
@@ -184,14 +183,14 @@ func waiter(s end) transport.Waiter {
 	return w
 }
 
-// waits has a WaitRead wait for input that is not there yet.
+// waits starts a WaitRead that blocks, and returns a channel with its error.
 func waits(t *testing.T, s end) <-chan error {
 	t.Helper()
 	waiting := async(waiter(s).WaitRead)
 	select {
 	case err := <-waiting:
 		t.Fatalf("WaitRead with nothing to read: %v", err)
-	case <-time.After(stillness):
+	case <-time.After(quiet):
 	}
 	return waiting
 }
