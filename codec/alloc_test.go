@@ -6,7 +6,7 @@ import (
 	"github.com/livenet/livenet/codec"
 )
 
-// steady is a Coder past its opening, and what it gets to read again and again.
+// steady is a Coder after its Hello, and the input that it reads repeatedly.
 type steady struct {
 	name  string
 	coder codec.Coder
@@ -38,7 +38,7 @@ func steadyCases() []steady {
 	}
 }
 
-// Reading and writing cost no memory once a stream is open.
+// Once a stream is open, reading and writing allocate nothing.
 func TestSteadyStateAllocatesNothing(t *testing.T) {
 	for _, s := range steadyCases() {
 		h := s.coder.Headroom()

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// autoCodec tells frame from raw, for the end that accepts. The end that opens
-// the stream has nothing to go by and speaks frame.
+// autoCodec detects frame or raw at the end that accepts. The end that opens the stream
+// always uses frame.
 type autoCodec struct{}
 
 func (autoCodec) Name() string             { return "auto" }
@@ -16,21 +16,19 @@ func (autoCodec) Server(hello Hello) Coder {
 	return &autoCoder{frame: frameCoder{own: &hello}}
 }
 
-// autoHeadroom is the most that can be in doubt: of the magic's bytes the last
-// one decides.
+// autoHeadroom is how many bytes may be held until the magic is complete.
 const autoHeadroom = len(magic) - 1
 
-// autoCoder is raw or frame as soon as the peer's first bytes say which, or
-// raw as soon as the application writes or ends its data before that: its
-// bytes would have to go behind a Hello, or not, and waiting for the peer to
-// speak first could be waiting for ever.
+// autoCoder becomes frame or raw when the peer's first bytes show which. If the application
+// writes or ends its data before that, it becomes raw: waiting for the peer's first byte
+// could take for ever.
 type autoCoder struct {
 	frame frameCoder
 
-	// The reading goroutine's: bytes held, which are the magic's first ones.
+	// Number of bytes held, which are the first ones of magic. Used by the reader.
 	held uint8
 
-	// Set once, by the reader or by the write lock's holder, whoever is first.
+	// Set once, by the reader or the writer.
 	mode atomic.Uint32
 }
 
@@ -40,7 +38,7 @@ const (
 	modeFrame
 )
 
-// settle makes the mode known, unless it is, and returns it.
+// settle sets the mode if it is unknown, and returns the mode.
 func (c *autoCoder) settle(mode uint32) uint32 {
 	if c.mode.CompareAndSwap(modeUnknown, mode) {
 		return mode
@@ -69,9 +67,8 @@ func (c *autoCoder) Decode(b []byte, n int) (m int, seen Seen, err error) {
 	return 0, Seen{}, nil
 }
 
-// detect compares the stream's first bytes with the magic. If they are it, the
-// frame decoder goes on after them and judges the version, so that a wrong one
-// is an error and not raw data.
+// detect compares the stream's first bytes with magic. If they match, the frame decoder goes
+// on with the version, so that a wrong version is an error and not raw data.
 func (c *autoCoder) detect(in []byte) (mode uint32, taken int) {
 	for i, x := range in {
 		if x != magic[int(c.held)+i] {
@@ -90,8 +87,7 @@ func (c *autoCoder) detect(in []byte) (mode uint32, taken int) {
 	return modeUnknown, 0
 }
 
-// Finish hands over what was held if the input ended before the last byte of
-// the magic: nothing can make it a frame any more.
+// Finish returns the held bytes if the input ended before magic was complete: then it is raw.
 func (c *autoCoder) Finish() ([]byte, error) {
 	if c.isFrame() {
 		return c.frame.Finish()

@@ -25,9 +25,8 @@ func TestAutoFrame(t *testing.T) {
 		transcript{hellos: 1, messages: 1, data: "hi", beats: 1, ends: 1, byes: 1, owed: hello + "\x04\x00\x00\x00\x01"})
 }
 
-// What could still be the preface is held; the first byte that is not hands
-// all of it over.
-func TestAutoHandsBack(t *testing.T) {
+// Bytes that may be the preface are held. The first byte that differs releases all of them.
+func TestAutoReleasesHeldBytes(t *testing.T) {
 	c := codec.Auto.Server(codec.Hello{})
 	for _, step := range []struct {
 		read, passed string
@@ -40,8 +39,8 @@ func TestAutoHandsBack(t *testing.T) {
 	}
 }
 
-// Before the mode is known there is nothing that the engine can say.
-func TestAutoUnknownSaysNothing(t *testing.T) {
+// Before the mode is known, no control frame can be sent.
+func TestAutoSendsNoControlFrameBeforeTheModeIsKnown(t *testing.T) {
 	c := codec.Auto.Server(codec.Hello{})
 	if b, ok := c.AppendPing(nil, 1); len(b) > 0 || ok {
 		t.Errorf("ping: %x, %v", b, ok)
@@ -58,7 +57,7 @@ func TestAutoUnknownSaysNothing(t *testing.T) {
 	}
 }
 
-func TestAutoFixedByWriting(t *testing.T) {
+func TestAutoBecomesRawByWriting(t *testing.T) {
 	for name, write := range map[string]func(codec.Coder) []byte{
 		"data": func(c codec.Coder) []byte { return header(c, []byte("welcome\n")) },
 		"end": func(c codec.Coder) []byte {
@@ -84,7 +83,7 @@ func TestAutoFixedByWriting(t *testing.T) {
 	}
 }
 
-func TestAutoFixedByEnd(t *testing.T) {
+func TestAutoBecomesRawByEnd(t *testing.T) {
 	c := codec.Auto.Server(codec.Hello{})
 	decode(t, c, []byte("\xfe"))
 	header(c, []byte("x"))

@@ -8,10 +8,10 @@ import (
 	"github.com/livenet/livenet/codec"
 )
 
-const chunk = 32 << 10 // what one read brings
+const chunk = 32 << 10 // bytes of one read
 
-// Decoding is in place, so each round has to fill the buffer anew: this is what
-// that alone costs, and part of all the others.
+// Decoding is in place, so each round of the other benchmarks has to refill the buffer. This
+// measures the refill alone.
 func BenchmarkFillOnly(b *testing.B) {
 	src, dst := make([]byte, chunk), make([]byte, chunk)
 	b.SetBytes(chunk)
@@ -64,7 +64,7 @@ func benchDecode(b *testing.B, c codec.Coder, read []byte) {
 	}
 }
 
-// BenchmarkBeat is a beat as it usually comes: alone in a read.
+// BenchmarkBeat decodes a beat that is alone in a read, as usual.
 func BenchmarkBeat(b *testing.B) {
 	for _, tc := range []struct {
 		name, beat string

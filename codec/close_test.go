@@ -6,7 +6,7 @@ import (
 	"github.com/livenet/livenet/codec"
 )
 
-// Whether a reason can be sent is known before it is.
+// CanClose says in advance whether AppendClose can send a reason.
 func TestCanClose(t *testing.T) {
 	auto := codec.Auto.Server(codec.Hello{})
 	for _, test := range []struct {

@@ -13,7 +13,7 @@ import (
 	"github.com/livenet/livenet/codec"
 )
 
-// transcript is all that comes of an input, however it was cut into reads.
+// transcript is the sum of all that Decode and Finish return for an input.
 type transcript struct {
 	data     string
 	messages int
@@ -59,7 +59,7 @@ const (
 	foreign = 0xA5 // what is behind the bytes read
 )
 
-// decode gives one read to c and checks what Decode must keep to always.
+// decode passes one read to c and checks what must always hold for Decode.
 func decode(t testing.TB, c codec.Coder, read []byte) ([]byte, codec.Seen, error) {
 	t.Helper()
 	h := c.Headroom()
@@ -76,7 +76,7 @@ func decode(t testing.TB, c codec.Coder, read []byte) ([]byte, codec.Seen, error
 	return b[:m], seen, err
 }
 
-// play gives reads to c, one after the other, and then the end of input.
+// play passes reads to c, one after the other, and then the end of input.
 func play(t testing.TB, c codec.Coder, reads [][]byte) (tr transcript) {
 	t.Helper()
 	var err error
@@ -102,7 +102,7 @@ func play(t testing.TB, c codec.Coder, reads [][]byte) (tr transcript) {
 	return tr
 }
 
-// note notes err, which is an Error whose text can be told to anyone.
+// note records err, which must be an Error whose text may be sent to the peer.
 func (tr *transcript) note(t testing.TB, err error) {
 	if err == nil {
 		return
@@ -117,8 +117,8 @@ func (tr *transcript) note(t testing.TB, err error) {
 	tr.fail, tr.tooLarge = e.Text, e.TooLarge
 }
 
-// cuttings yields ways to cut n bytes into reads: none, each one cut, each two
-// cuts (of short inputs), and pieces of 1 to 7 bytes.
+// cuttings yields ways to split n bytes into reads: not at all, at each position, at each two
+// positions (of short inputs), and into pieces of 1 to 7 bytes.
 func cuttings(n int) iter.Seq[[]int] {
 	const short = 48
 	return func(yield func([]int) bool) {
@@ -150,7 +150,7 @@ func every(size, n int) (cuts []int) {
 	return cuts
 }
 
-// cut cuts input at cuts.
+// cut splits input at cuts.
 func cut(input []byte, cuts []int) (reads [][]byte) {
 	last := 0
 	for _, i := range cuts {
@@ -160,7 +160,7 @@ func cut(input []byte, cuts []int) (reads [][]byte) {
 	return append(reads, input[last:])
 }
 
-// playEverySplit plays input in all cuttings and checks that all come to want.
+// playEverySplit plays input in all cuttings and checks that each results in want.
 func playEverySplit(t *testing.T, make func() codec.Coder, input string, want transcript) {
 	t.Helper()
 	for cuts := range cuttings(len(input)) {
@@ -197,7 +197,7 @@ func TestByName(t *testing.T) {
 	}
 }
 
-// Each codec's ends understand each other.
+// Both ends of each codec decode what the other encodes.
 func TestRoundTrip(t *testing.T) {
 	for _, cd := range []codec.Codec{codec.Raw, codec.Line, codec.Frame, codec.Auto} {
 		t.Run(cd.Name(), func(t *testing.T) {
@@ -230,13 +230,13 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// header is what goes before the data p, with what is pending before it.
+// header returns the pending control frames and the header of data p.
 func header(c codec.Coder, p []byte) []byte {
 	c.Begin()
 	return c.AppendDataHeader(c.AppendPending(nil), p)
 }
 
-// exchange sends data from one end, after what that end owes, to the other.
+// exchange sends from's pending control frames and data to to.
 func exchange(t *testing.T, from, to codec.Coder, data string) string {
 	t.Helper()
 	b := header(from, []byte(data))
@@ -247,7 +247,7 @@ func exchange(t *testing.T, from, to codec.Coder, data string) string {
 	return string(got)
 }
 
-// An error is final: nothing of what comes after it counts.
+// After an error all input is ignored.
 func TestErrorIsFinal(t *testing.T) {
 	for _, tc := range []struct {
 		codec codec.Codec

@@ -9,8 +9,8 @@ import (
 	"github.com/livenet/livenet/codec"
 )
 
-// One goroutine reads while another writes, as the two ends of a stream do;
-// the race detector watches, and the peer must understand what was written.
+// One goroutine reads while another writes, under the race detector. The peer must be able to
+// decode what was written.
 
 func TestFrameReadsAndWritesAtOnce(t *testing.T) {
 	const pings = 2000
@@ -49,7 +49,7 @@ func TestFrameReadsAndWritesAtOnce(t *testing.T) {
 	}
 }
 
-// A Pong that becomes owed together with the Hello never goes out before it.
+// A Pong that becomes pending together with the Hello is not sent before it.
 func TestFrameHelloBeforePong(t *testing.T) {
 	input := []byte(opening + "\x03\x00\x00\x00\x01")
 	for range 2000 {
@@ -86,7 +86,7 @@ func TestLineReadsAndWritesAtOnce(t *testing.T) {
 	}
 }
 
-// Reader and writer race for auto's mode; both must take it for the same.
+// Reader and writer race to set auto's mode; both must see the same.
 func TestAutoDetectsWhileWriting(t *testing.T) {
 	outcomes := map[bool]int{}
 	for range 2000 {
@@ -118,8 +118,7 @@ func TestAutoDetectsWhileWriting(t *testing.T) {
 	t.Logf("raw %d times, frame %d times", outcomes[true], outcomes[false])
 }
 
-// whileReading calls write again and again in this goroutine while another one
-// decodes input in small reads.
+// whileReading calls write repeatedly while another goroutine decodes input in small reads.
 func whileReading(t *testing.T, c codec.Coder, input []byte, write func()) {
 	t.Helper()
 	done := make(chan error)

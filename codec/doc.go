@@ -1,12 +1,10 @@
-// Package codec turns the bytes of one stream into the application's data and
-// says which of them were signs of life: complete messages, heartbeats, the
-// peer's [Hello] and its [Close].
+// Package codec splits the bytes of a stream into the application's data and liveness
+// signals: complete messages, heartbeats ("beats"), the peer's [Hello], [GoAway] and [Close].
 //
-// There are four codecs. [Raw] passes every byte and knows no beat: what
-// netcat speaks. [Line] is newline-delimited text in which the lines PING and
-// PONG are beats. [Frame] is binary and knows everything: it is specified in
-// docs/protocol.md. [Auto], for the end that accepts, tells frame from raw by
-// the first bytes of the peer.
+// There are four codecs. [Raw] passes every byte and has no beats, as with netcat. [Line]
+// is newline-delimited text in which the lines PING and PONG are beats. [Frame] is a binary
+// protocol with all features, specified in docs/protocol.md. [Auto], for the end that
+// accepts, detects frame or raw by the peer's first bytes.
 //
 // A [Coder] works in place. The caller reads into its own buffer, behind
 // Headroom free bytes, and Decode leaves the application's bytes at the front:
@@ -20,10 +18,8 @@
 //	b = c.AppendPending(b[:0])
 //	b = c.AppendDataHeader(b, p) // then write b, then p
 //
-// Its promises: no I/O, no clock, no goroutine, no buffer; what it keeps
-// between two calls is an unfinished header, and memory is allocated for a
-// Hello or a Close only, after their limits were checked. What Decode returns in
-// sum does not depend on how the input was cut into reads (except that to raw
-// a read is a message). There is nothing to cancel and nothing to close: a
-// Coder is garbage when its stream is.
+// A Coder does no I/O and has no clock, goroutine or buffer. Between two calls it keeps only
+// an unfinished header. It allocates memory only for a Hello, GoAway or Close, after it has
+// checked their limits. The result does not depend on how the input is split into reads
+// (except that for raw each read is a message). A Coder needs no Close.
 package codec

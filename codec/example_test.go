@@ -7,8 +7,7 @@ import (
 	"github.com/livenet/livenet/codec"
 )
 
-// A Coder between a connection and its user: read behind the headroom, decode
-// in place, answer what is owed.
+// Read behind the headroom, decode in place, and send what is pending.
 func ExampleCoder() {
 	near, far := net.Pipe()
 	go func() {
@@ -30,14 +29,14 @@ func ExampleCoder() {
 			fmt.Println(err)
 			break
 		}
-		fmt.Printf("%q: %d messages, %d beats, owed %q\n", p[:m], seen.Messages, seen.Beats, c.AppendPending(nil))
+		fmt.Printf("%q: %d messages, %d beats, pending %q\n", p[:m], seen.Messages, seen.Beats, c.AppendPending(nil))
 	}
 	rest, err := c.Finish()
 	fmt.Printf("%q, %v\n", rest, err)
 
 	// Output:
-	// "hello\n": 1 messages, 0 beats, owed ""
-	// "bye\n": 1 messages, 1 beats, owed "PONG\n"
+	// "hello\n": 1 messages, 0 beats, pending ""
+	// "bye\n": 1 messages, 1 beats, pending "PONG\n"
 	// "", <nil>
 }
 

@@ -23,15 +23,14 @@ func (frameCodec) Client(hello Hello) Coder {
 	return c
 }
 
-// preface is what a client sends first: the magic, whose 0xFE never occurs in
-// UTF-8 text, and the version.
+// preface is sent first by a client. 0xFE never occurs in UTF-8 text.
 const (
 	magic   = "\xfeLN"
 	version = 1
 	preface = magic + string(rune(version))
 )
 
-// Kinds of frames. There is no kind 0, so that a run of zeros is no input.
+// Kinds of frames. 0 is none, so that zero bytes are invalid.
 const (
 	kindHello = 1 + iota
 	kindData
@@ -48,32 +47,31 @@ const (
 	maxHello = 1024 // bytes in a Hello's body
 )
 
-// frameCoder is one end of a stream of frames. The reading goroutine runs up
-// debts (a Hello, a Pong), the holder of the write lock settles them.
-// Between two frames it holds nothing that one of them needed.
+// frameCoder is one end of a stream of frames. The reader makes a Hello or a Pong pending,
+// and the writer sends it.
 type frameCoder struct {
-	// The write lock's holder's.
-	own     *Hello // until it is said
+	// Used by the writer.
+	own     *Hello // nil when it has been sent
 	client  bool
 	endSent bool
 
-	// The reading goroutine's: where the decoder stands. See frame_decode.go.
-	state   frameState
-	kind    byte   // of the current frame
-	greeted bool   // the peer's Hello was seen
-	ended   bool   // so was the end of its data
-	left    uint32 // bytes of the current part, or taken of the preface
-	number  uvarint
-	rare    *rareFrame // the one that is being read
-	err     *Error
+	// The decoder's state, used by the reader. See frame_decode.go.
+	state     frameState
+	kind      byte   // of the current frame
+	helloSeen bool   // the peer's Hello has been received
+	ended     bool   // so has the end of its data
+	left      uint32 // bytes left of the current part; in the preface, bytes received
+	number    uvarint
+	rare      *rareFrame // the one being received
+	err       *Error
 
-	// Shared.
+	// Used by both.
 	hello     atomic.Uint32 // helloNotYet, helloPending or helloSent
-	closeSent atomic.Bool   // our Close has been sent: nothing else is pending
+	closeSent atomic.Bool   // Close has been sent: nothing else is pending
 	pong      atomic.Uint64 // pongPending and the sequence number to answer with, or 0
 }
 
-// A rareFrame is a Hello, a GoAway or a Close, of which each peer sends one.
+// A rareFrame is a Hello or a Close, of which each peer sends one.
 type rareFrame struct {
 	hello Hello
 	close Close
@@ -101,20 +99,20 @@ func (c *frameCoder) AppendPending(dst []byte) []byte {
 	if c.hello.Load() == helloPending {
 		dst = c.appendHello(dst)
 	}
-	if c.pong.Load() == 0 { // spares the usual case the dearer swap
+	if c.pong.Load() == 0 { // cheaper than Swap in the usual case
 		return dst
 	}
-	// A Ping that arrives from here on makes a debt of its own. The Hello may
-	// have become owed, with this Pong, only after it was looked at above.
+	// A Ping that arrives from here on makes another Pong pending. The Hello may have
+	// become pending together with this Pong after it was checked above.
 	p := c.pong.Swap(0)
 	return appendBeat(c.appendHello(dst), kindPong, uint32(p))
 }
 
-// Begin has the Hello go before the data of a server that has not seen the preface.
+// Begin makes the Hello pending at a server that has not received the preface yet.
 func (c *frameCoder) Begin() { c.hello.CompareAndSwap(helloNotYet, helloPending) }
 
-// appendHello puts the Hello before whatever else is sent first. A server that
-// does so before it has seen the preface sends none when it sees it.
+// appendHello appends the Hello unless it has been sent. Every frame calls it, so that the
+// Hello is first.
 func (c *frameCoder) appendHello(dst []byte) []byte {
 	if c.hello.Load() == helloSent {
 		return dst
@@ -137,7 +135,7 @@ func (c *frameCoder) AppendDataHeader(dst, p []byte) []byte {
 	if len(p) > MaxFrame {
 		panic("codec: more than MaxFrame bytes for one frame")
 	}
-	if len(p) == 0 { // it would say that the data ends
+	if len(p) == 0 { // a Data frame of length 0 means the end of data
 		return dst
 	}
 	return binary.AppendUvarint(append(dst, kindData), uint64(len(p)))
@@ -173,21 +171,21 @@ func (c *frameCoder) AppendGoAway(dst []byte, retryAfter time.Duration) ([]byte,
 	return binary.AppendUvarint(append(c.appendHello(dst), kindGoAway), millis(retryAfter)), true
 }
 
-// AppendClose lets the first Close win: a second one adds nothing.
+// AppendClose appends nothing the second time.
 func (c *frameCoder) AppendClose(dst []byte, code uint64, text string) ([]byte, bool) {
 	if c.closeSent.Swap(true) {
 		return dst, true
 	}
 	var fit [MaxText]byte
-	said := appendText(fit[:0], text)
+	clean := appendText(fit[:0], text)
 	dst = append(c.appendHello(dst), kindClose)
 	dst = binary.AppendUvarint(dst, code)
-	dst = binary.AppendUvarint(dst, uint64(len(said)))
-	return append(dst, said...), true
+	dst = binary.AppendUvarint(dst, uint64(len(clean)))
+	return append(dst, clean...), true
 }
 
-// appendText appends as much of text as fits MaxText, with what a receiver
-// would reject replaced.
+// appendText appends at most MaxText bytes of text, and replaces characters that a receiver
+// would reject.
 func appendText(dst []byte, text string) []byte {
 	for _, r := range text { // an invalid byte is a utf8.RuneError
 		if unicode.IsControl(r) {
@@ -212,7 +210,7 @@ func validText(text []byte) bool {
 	return true
 }
 
-// millis rounds down, but not to zero, which would say that nothing is asked.
+// millis rounds down, but not to zero, which would mean no request.
 func millis(d time.Duration) uint64 {
 	if d <= 0 {
 		return 0
@@ -220,8 +218,7 @@ func millis(d time.Duration) uint64 {
 	return uint64(max(1, d/time.Millisecond))
 }
 
-// duration is the inverse of millis; what is too long to be said in Go is as
-// long as possible.
+// duration is the inverse of millis. Values that don't fit a Duration are cut.
 func duration(millis uint64) time.Duration {
 	const most = math.MaxInt64 / uint64(time.Millisecond)
 	return time.Duration(min(millis, most)) * time.Millisecond

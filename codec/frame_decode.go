@@ -1,6 +1,6 @@
 package codec
 
-// frameState is what the decoder takes next.
+// frameState is what the decoder expects next.
 type frameState uint8
 
 const (
@@ -21,7 +21,7 @@ const (
 	atEnd   // after Close
 )
 
-// stateNames are how errors name what the decoder was taking.
+// stateNames are the states' names in errors.
 var stateNames = [...]string{
 	inPreface:  "the preface",
 	inHelloLen: "the length of a Hello",
@@ -56,7 +56,7 @@ func (c *frameCoder) decode(b []byte, off, n int) (m int, seen Seen, err error) 
 		case inText:
 			k = c.takeText(in, &seen)
 		case atEnd:
-			k = len(in) // the reason is known: nothing after it can change it
+			k = len(in) // input after Close is ignored
 		default:
 			k = 1
 			c.takeByte(in[0], &seen)
@@ -75,14 +75,14 @@ func (c *frameCoder) Finish() ([]byte, error) {
 		return nil, c.err
 	case c.state == inKind || c.state == atEnd:
 		return nil, nil
-	case c.state == inPreface && c.left == 0: // not a byte came
+	case c.state == inPreface && c.left == 0: // no input at all
 		return nil, nil
 	}
 	c.err = frameError("input ended within %s", stateNames[c.state])
 	return nil, c.err
 }
 
-// takeByte takes a byte of the preface or of a header.
+// takeByte processes a byte of the preface or of a header.
 func (c *frameCoder) takeByte(x byte, seen *Seen) {
 	switch c.state {
 	case inPreface:
@@ -121,10 +121,10 @@ func (c *frameCoder) takeKind(x byte) {
 	case x < kindHello || x > kindGoAway:
 		c.err = frameError("unknown kind %#02x", x)
 		return
-	case !c.greeted && x != kindHello:
+	case !c.helloSeen && x != kindHello:
 		c.err = frameError("%s before Hello", kindNames[x])
 		return
-	case c.greeted && x == kindHello:
+	case c.helloSeen && x == kindHello:
 		c.err = frameError("a second Hello")
 		return
 	case c.ended && x == kindData:
@@ -164,12 +164,12 @@ func (c *frameCoder) seeBeat(seq uint32, seen *Seen) {
 		seen.Seq = seq
 		return
 	}
-	// It replaces an older one: one Pong answers all the Pings before it, so
-	// that a flood of Pings is not amplified.
+	// One Pong answers all earlier Pings, so that a flood of Pings does not cause a flood
+	// of Pongs.
 	c.pong.Store(pongPending | uint64(seq))
 }
 
-// takeNumber takes a byte of a varint, and the varint if that was its last.
+// takeNumber processes a byte of a varint, and the varint if that was its last byte.
 func (c *frameCoder) takeNumber(x byte, seen *Seen) {
 	if c.inBody() {
 		c.left--
@@ -189,14 +189,13 @@ func (c *frameCoder) takeNumber(x byte, seen *Seen) {
 	}
 }
 
-// inBody reports whether the decoder is within the known fields of a Hello,
-// whose bytes left are counted.
+// inBody reports whether the decoder is within the known fields of a Hello, where left
+// counts.
 func (c *frameCoder) inBody() bool {
 	return c.state >= inTimeout && c.state <= inEvidence
 }
 
-// takeValue takes a number of a header. Limits are checked before anything is
-// allocated.
+// takeValue processes a number of a header. It checks limits before it allocates anything.
 func (c *frameCoder) takeValue(v uint64, seen *Seen) {
 	switch c.state {
 	case inHelloLen:
@@ -227,7 +226,7 @@ func (c *frameCoder) takeValue(v uint64, seen *Seen) {
 	}
 }
 
-// within reports whether v is, or else what was too large.
+// within reports whether v is at most limit. If not, it sets the error.
 func (c *frameCoder) within(v, limit uint64) bool {
 	if v <= limit {
 		return true
@@ -255,10 +254,10 @@ func (c *frameCoder) startText(length uint32, seen *Seen) {
 	c.rare.text = make([]byte, 0, length)
 }
 
-// takePayload moves what is there of a payload to dst, which may be in.
+// takePayload copies the payload in in to dst, which may be the same memory.
 func (c *frameCoder) takePayload(dst, in []byte, seen *Seen) int {
 	k := min(len(in), int(c.left))
-	if &dst[0] != &in[0] { // nothing is in front of a long payload's later parts
+	if &dst[0] != &in[0] { // often they are the same for a long payload
 		copy(dst, in[:k])
 	}
 	c.left -= uint32(k)
@@ -279,9 +278,9 @@ func (c *frameCoder) skipReserved(in []byte, seen *Seen) int {
 }
 
 func (c *frameCoder) seeHello(seen *Seen) {
-	hello := c.rare.hello // which may be kept, other than the rest
+	hello := c.rare.hello // a copy, so that the rest of rareFrame can be freed
 	seen.Hello, c.rare = &hello, nil
-	c.greeted, c.state = true, inKind
+	c.helloSeen, c.state = true, inKind
 }
 
 func (c *frameCoder) takeText(in []byte, seen *Seen) int {

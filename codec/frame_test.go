@@ -180,9 +180,9 @@ func TestFrameLimits(t *testing.T) {
 	}
 }
 
-// Whatever is sent first has the Hello before it, and a client's Hello the
-// preface.
-func TestFrameOpensFirst(t *testing.T) {
+// A Hello precedes the first frame, whatever that is, and a client's preface precedes the
+// Hello.
+func TestFrameHelloIsFirst(t *testing.T) {
 	for _, tc := range []struct {
 		name, want string
 		send       func(codec.Coder) []byte
@@ -201,7 +201,7 @@ func TestFrameOpensFirst(t *testing.T) {
 				if got, want := hex.EncodeToString(tc.send(c)), hex.EncodeToString([]byte(open))+tc.want; got != want {
 					t.Errorf("sent %s, want %s", got, want)
 				}
-				decode(t, c, []byte(opening)) // a server owes no second Hello then
+				decode(t, c, []byte(opening)) // must not cause a second Hello
 				if got := c.AppendPending(nil); len(got) > 0 || c.Pending() {
 					t.Errorf("then owed %x", got)
 				}
@@ -229,7 +229,7 @@ func TestFramePending(t *testing.T) {
 	}
 }
 
-// Nothing follows a Close, whatever is owed or asked for.
+// Nothing is sent after a Close, whatever is pending.
 func TestFrameCloseIsLast(t *testing.T) {
 	c := codec.Frame.Server(codec.Hello{})
 	decode(t, c, []byte(opening+"\x03\x00\x00\x00\x01"))
@@ -259,8 +259,8 @@ func TestFrameEndOnce(t *testing.T) {
 	}
 }
 
-// A peer is never told to beat more slowly than it must.
-func TestFrameHelloRounds(t *testing.T) {
+// Durations in a Hello are rounded down, so that a peer does not beat too slowly.
+func TestFrameHelloRoundsDown(t *testing.T) {
 	for _, tc := range []struct{ say, hear time.Duration }{
 		{0, 0},
 		{-time.Second, 0},
@@ -284,8 +284,8 @@ func TestFrameHelloRounds(t *testing.T) {
 	}
 }
 
-// A Close's text is made fit for the peer, which would reject it otherwise.
-func TestFrameCloseText(t *testing.T) {
+// Characters in a Close's text that the peer would reject are replaced.
+func TestFrameCloseTextIsCleaned(t *testing.T) {
 	for _, tc := range []struct{ say, hear string }{
 		{"", ""},
 		{"silent for 30s", "silent for 30s"},

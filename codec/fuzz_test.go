@@ -10,8 +10,8 @@ import (
 	"github.com/livenet/livenet/codec"
 )
 
-// checkAgainst plays input whole, cut as cuts says, and byte by byte: it must
-// come to the same always, and to what the reference decoder makes of it.
+// checkAgainst plays input whole, split as cuts says, and byte by byte. Each must give the
+// result of the reference decoder.
 func checkAgainst(t *testing.T, fresh func() codec.Coder, reference func([]byte) transcript, input, cuts []byte) {
 	t.Helper()
 	whole := play(t, fresh(), [][]byte{input})
@@ -34,8 +34,8 @@ func checkAgainst(t *testing.T, fresh func() codec.Coder, reference func([]byte)
 
 func abridged(input []byte) []byte { return input[:min(len(input), 256)] }
 
-// pieces cuts input into reads: cuts are the sizes of the first ones, and all
-// the rest is one. A read of nothing is possible.
+// pieces splits input into reads. cuts are the sizes of the first ones, and the rest is one
+// read. Reads may be empty.
 func pieces(input, cuts []byte) (reads [][]byte) {
 	for _, size := range cuts {
 		k := min(int(size), len(input))
@@ -45,15 +45,14 @@ func pieces(input, cuts []byte) (reads [][]byte) {
 	return append(reads, input)
 }
 
-// padded puts n bytes in place of the first '*' of input, so that the fuzzer
-// reaches the limits with little input.
+// padded replaces the first '*' of input by n bytes, so that the fuzzer reaches the limits
+// with little input.
 func padded(input []byte, n uint16) []byte {
 	before, after, _ := bytes.Cut(input, []byte("*"))
 	return bytes.Join([][]byte{before, after}, bytes.Repeat([]byte("x"), int(n)))
 }
 
-// unread is a raw Coder whose messages are left out of the comparison, since
-// they are reads.
+// unread is a raw Coder without the count of messages, which depends on the reads.
 type unread struct {
 	codec.Coder
 	t *testing.T
@@ -98,8 +97,8 @@ func FuzzAuto(f *testing.F) {
 	})
 }
 
-// FuzzFrameRoundTrip lets script say what both ends send, in turns, and checks
-// that each hears exactly that.
+// FuzzFrameRoundTrip lets both ends send in turn what script says, and checks that each
+// receives exactly that.
 func FuzzFrameRoundTrip(f *testing.F) {
 	f.Fuzz(func(t *testing.T, script, payload []byte, timeout, beat int64, evidence uint8, code uint64, text string, cuts []byte) {
 		said := codec.Hello{Timeout: time.Duration(timeout), Beat: time.Duration(beat), Evidence: []codec.Evidence{0, codec.Messages, codec.Beats}[evidence%3]}
@@ -128,7 +127,7 @@ func FuzzFrameRoundTrip(f *testing.F) {
 	})
 }
 
-// speaker is one end of a round trip: what it said, and what it heard.
+// speaker is one end of a round trip: what it sent, and what it received.
 type speaker struct {
 	coder       codec.Coder
 	wire        []byte // said and not heard yet
@@ -194,32 +193,32 @@ func (s *speaker) check(t *testing.T, peer *speaker, hello codec.Hello) {
 	if got.data != want.data || got.messages != want.messages || got.ends != want.ends || got.byes != want.byes {
 		t.Fatalf("heard %+v, of %+v", got, want)
 	}
-	if got.beats < want.beats { // answers come on top
+	if got.beats < want.beats { // got also counts answers
 		t.Fatalf("heard %d beats of %d", got.beats, want.beats)
 	}
 	if want.byes > 0 && (got.bye.Code != want.bye.Code || !sameText(got.bye.Text, want.bye.Text)) {
 		t.Fatalf("heard %+v, of %+v", got.bye, want.bye)
 	}
-	if got.hellos != 1 || !heardRight(got.hello.Timeout, hello.Timeout) || !heardRight(got.hello.Beat, hello.Beat) || got.hello.Evidence != hello.Evidence {
+	if got.hellos != 1 || !roundedRight(got.hello.Timeout, hello.Timeout) || !roundedRight(got.hello.Beat, hello.Beat) || got.hello.Evidence != hello.Evidence {
 		t.Fatalf("heard %+v, of %+v", got.hello, hello)
 	}
 }
 
-// sameText reports whether a text that was fit to be sent came unchanged.
-func sameText(heard, said string) bool {
-	fit := utf8.ValidString(said) && len(said) <= codec.MaxText && !bytes.ContainsFunc([]byte(said), isControl)
-	return heard == said || !fit && len(heard) <= codec.MaxText
+// sameText reports whether a text that needed no cleaning was received unchanged.
+func sameText(received, sent string) bool {
+	fit := utf8.ValidString(sent) && len(sent) <= codec.MaxText && !bytes.ContainsFunc([]byte(sent), isControl)
+	return received == sent || !fit && len(received) <= codec.MaxText
 }
 
 func isControl(r rune) bool { return r < 0x20 || r >= 0x7f && r < 0xa0 }
 
-// heardRight reports whether a duration was rounded as promised.
-func heardRight(heard, said time.Duration) bool {
+// roundedRight reports whether a duration was rounded as documented.
+func roundedRight(received, sent time.Duration) bool {
 	switch {
-	case said <= 0:
-		return heard == 0
-	case said < time.Millisecond:
-		return heard == time.Millisecond
+	case sent <= 0:
+		return received == 0
+	case sent < time.Millisecond:
+		return received == time.Millisecond
 	}
-	return heard <= said && said-heard < time.Millisecond && heard < math.MaxInt64
+	return received <= sent && sent-received < time.Millisecond && received < math.MaxInt64
 }

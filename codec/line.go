@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// lineCodec is text in lines, in which the lines PING and PONG are beats. Both
-// ends are alike, and there is no Hello.
+// lineCodec is text in lines, in which the lines PING and PONG are beats. It has no Hello.
 type lineCodec struct{}
 
 func (lineCodec) Name() string       { return "line" }
@@ -25,29 +24,27 @@ const (
 )
 
 type lineCoder struct {
-	// The reading goroutine's.
-	doubt  [lineHeadroom + 1]byte // the start of a line that may become a beat
-	held   int8                   // how many bytes of it there are
-	length int32                  // bytes of the current line that were passed
+	// Used by the reader.
+	start  [lineHeadroom + 1]byte // the start of a line that may become a beat
+	held   int8                   // bytes in start
+	length int32                  // bytes of the current line passed to the application
 	err    *Error
 
-	// The write lock's holder's: our own output is within a line, where no beat
-	// can be put.
+	// Used by the writer: the output is within a line, where no beat can be sent.
 	within bool
 
-	// lines have no sequence numbers: an answer has that of the latest Ping.
+	// Lines have no sequence numbers: a PONG gets that of the latest PING.
 	seq atomic.Uint32
 
-	// Set by the reader, cleared by the writer. One PONG answers all the PINGs
-	// before it, so that a flood of them is not answered by a flood.
+	// Set by the reader, cleared by the writer. One PONG answers all earlier PINGs, so
+	// that a flood of PINGs does not cause a flood of PONGs.
 	pong atomic.Bool
 }
 
 func (c *lineCoder) Headroom() int { return lineHeadroom }
 
-// Decode moves what passes in runs, as long as no beat interrupts them. What
-// is written never reaches what is still to be read, since all the bytes held
-// have their place in the headroom.
+// Decode moves runs of bytes between beats at once. Writing to b never overtakes reading,
+// since the held bytes fit in the headroom.
 func (c *lineCoder) Decode(b []byte, n int) (m int, seen Seen, err error) {
 	if c.err != nil {
 		return 0, seen, c.err
@@ -68,7 +65,7 @@ func (c *lineCoder) Decode(b []byte, n int) (m int, seen Seen, err error) {
 			r += c.pass(line, whole, &seen)
 			continue
 		case undecided:
-			c.held = int8(copy(c.doubt[:], line))
+			c.held = int8(copy(c.start[:], line))
 		case isPing:
 			c.beat(false, &seen)
 		case isPong:
@@ -85,7 +82,7 @@ func (c *lineCoder) Decode(b []byte, n int) (m int, seen Seen, err error) {
 	return m, seen, nil
 }
 
-// cutLine returns the first line of b, newline included, or what there is.
+// cutLine returns the first line of b, newline included, or all of b if it has none.
 func cutLine(b []byte) (line []byte, whole bool) {
 	if i := bytes.IndexByte(b, '\n'); i >= 0 {
 		return b[:i+1], true
@@ -93,21 +90,21 @@ func cutLine(b []byte) (line []byte, whole bool) {
 	return b, false
 }
 
-// resolve goes on with a line whose start is held, until it is known what it
-// is or b, which it reads behind the headroom, is used up. It returns how far
-// it read and how many bytes it put to the front of b.
+// resolve continues a line whose start is held, until its kind is known or b is used up. It
+// reads from the headroom on, and returns where it stopped and how many bytes it put at the
+// front of b.
 func (c *lineCoder) resolve(b []byte, seen *Seen) (r, m int) {
 	for r = lineHeadroom; r < len(b); r++ {
-		c.doubt[c.held] = b[r]
-		kind := kindOfLine(c.doubt[:c.held+1])
+		c.start[c.held] = b[r]
+		kind := kindOfLine(c.start[:c.held+1])
 		if kind == undecided {
 			c.held++
 			continue
 		}
 		if kind == plain {
-			// The byte that decided it is left to the caller: it may be the newline.
+			// The byte that decided it may be the newline, so the caller processes it.
 			c.length = int32(c.held)
-			m = copy(b, c.doubt[:c.held])
+			m = copy(b, c.start[:c.held])
 		} else {
 			c.beat(kind == isPong, seen)
 			r++
@@ -118,8 +115,8 @@ func (c *lineCoder) resolve(b []byte, seen *Seen) (r, m int) {
 	return r, 0
 }
 
-// pass counts line, or the part of it that there is, as the application's, and
-// returns how much of it is within the limit.
+// pass counts line, or a part of it, as the application's data, and returns how many of its
+// bytes are within the limit.
 func (c *lineCoder) pass(line []byte, whole bool, seen *Seen) int {
 	text := len(line)
 	if whole {
@@ -150,13 +147,13 @@ func (c *lineCoder) beat(answer bool, seen *Seen) {
 type lineKind uint8
 
 const (
-	undecided lineKind = iota // it may yet become a beat
+	undecided lineKind = iota // it may still become a beat
 	plain
 	isPing
 	isPong
 )
 
-// kindOfLine judges a line, or the start of one.
+// kindOfLine returns the kind of a line, or of the start of one.
 func kindOfLine(s []byte) lineKind {
 	kind, word := isPing, ping
 	if len(s) > 1 && s[1] == pong[1] {
@@ -175,10 +172,10 @@ func kindOfLine(s []byte) lineKind {
 	return plain
 }
 
-// Finish hands back a line's start that now can't become a beat any more. A
-// last line without a newline is no error.
+// Finish returns the held start of a line, which can't become a beat any more. A last line
+// without a newline is no error.
 func (c *lineCoder) Finish() ([]byte, error) {
-	rest := bytes.Clone(c.doubt[:c.held])
+	rest := bytes.Clone(c.start[:c.held])
 	c.held = 0
 	return rest, nil
 }

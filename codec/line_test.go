@@ -46,8 +46,8 @@ func TestLine(t *testing.T) {
 	}
 }
 
-// Only what may still become a beat is held back.
-func TestLineHoldsDoubtOnly(t *testing.T) {
+// Only bytes that may still become a beat are held back.
+func TestLineHoldsOnlyPossibleBeats(t *testing.T) {
 	for _, tc := range []struct{ input, passed string }{
 		{"x", "x"},
 		{"PX", "PX"},
@@ -92,7 +92,7 @@ func TestLineTooLong(t *testing.T) {
 	}
 }
 
-// Beats never go into a line of the application's.
+// A beat is never sent within a line of the application.
 func TestLineWaitsForLineStart(t *testing.T) {
 	c := codec.Line.Server(codec.Hello{})
 	decode(t, c, []byte("PING\n"))
@@ -118,7 +118,7 @@ func TestLineWaitsForLineStart(t *testing.T) {
 	}
 }
 
-func TestLineSaysNothingElse(t *testing.T) {
+func TestLineHasOnlyBeats(t *testing.T) {
 	c := codec.Line.Client(codec.Hello{})
 	b := header(c, []byte("x\n"))
 	b, end := c.AppendEnd(b)

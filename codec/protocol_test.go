@@ -22,7 +22,7 @@ func readSpec(t *testing.T) string {
 	return string(text)
 }
 
-// dumpLine is one line of the document's conversation.
+// dumpLine is one line of the example conversation in docs/protocol.md.
 type dumpLine struct {
 	from  string // C or S
 	bytes []byte
@@ -51,9 +51,9 @@ func readDump(t *testing.T) (dump []dumpLine) {
 	return dump
 }
 
-// Each line of the conversation means what the document says beside it.
+// Each line of the conversation decodes to the description beside it.
 func TestProtocolDumpDecodes(t *testing.T) {
-	ends := map[string]codec.Coder{ // by whom they hear
+	ends := map[string]codec.Coder{ // by the name of the sender
 		"C": codec.Frame.Server(codec.Hello{}),
 		"S": codec.Frame.Client(codec.Hello{}),
 	}
@@ -73,7 +73,7 @@ func TestProtocolDumpDecodes(t *testing.T) {
 	}
 }
 
-// describe says what came of b, in the document's words.
+// describe returns what b was decoded to, in the document's words.
 func describe(b, data []byte, seen codec.Seen) string {
 	switch {
 	case seen.Hello != nil && *seen.Hello == codec.Hello{}:
@@ -101,8 +101,8 @@ func TestProtocolDumpEncodes(t *testing.T) {
 	server := codec.Frame.Server(codec.Hello{Timeout: 30 * time.Second, Beat: 10 * time.Second, Evidence: codec.Messages})
 	dump := readDump(t)
 
-	// said takes the next lines that one end sends, compares, and lets the
-	// other end hear them.
+	// said compares what one end sends with the next lines of the document, and passes it
+	// to the other end.
 	said := func(from string, got []byte) {
 		t.Helper()
 		var want []byte
@@ -142,7 +142,7 @@ func TestProtocolDumpEncodes(t *testing.T) {
 	}
 }
 
-// onWire is the number that stands for e in a Hello: that of bytes is 0.
+// onWire is the number of e in a Hello: 0 for Bytes.
 func onWire(e codec.Evidence) codec.Evidence { return max(e, codec.Bytes) - codec.Bytes }
 
 // The figures in the document are those of the package.

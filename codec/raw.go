@@ -2,7 +2,7 @@ package codec
 
 import "time"
 
-// rawCodec is no codec at all: the application's bytes are the stream's.
+// rawCodec passes all bytes unchanged.
 type rawCodec struct{}
 
 func (rawCodec) Name() string       { return "raw" }
@@ -13,7 +13,7 @@ type rawCoder struct{}
 
 func (rawCoder) Headroom() int { return 0 }
 
-// Decode counts a read as a message: without framing nothing better is known.
+// Decode counts each read as a message: without framing there is nothing else to count.
 func (rawCoder) Decode(_ []byte, n int) (int, Seen, error) {
 	return n, Seen{Messages: min(n, 1)}, nil
 }

@@ -27,12 +27,12 @@ func TestRawReadIsMessage(t *testing.T) {
 	}
 }
 
-func TestRawSaysNothing(t *testing.T) {
+func TestRawSendsNoControlFrame(t *testing.T) {
 	c := codec.Raw.Client(codec.Hello{Timeout: 1, Beat: 1})
 	saysNothing(t, c, "hello")
 }
 
-// saysNothing checks that c puts nothing around p and can say nothing itself.
+// saysNothing checks that c adds nothing to p and has no control frames.
 func saysNothing(t *testing.T, c codec.Coder, p string) {
 	t.Helper()
 	if c.Pending() {

@@ -11,10 +11,9 @@ import (
 	"github.com/livenet/livenet/codec"
 )
 
-// The reference decoders have the whole input before them and share no code
-// with the package: what they cost does not matter, that they are plainly
-// right does. They tell that an input fails, and whether by a limit, but not
-// in the same words: any text stands for all.
+// The reference decoders get the whole input at once and share no code with the package.
+// They are simple rather than fast. Of an error they say only whether it was a limit: any
+// text is replaced by failed.
 const failed = "failed"
 
 func referenceRaw(input []byte) transcript { return transcript{data: string(input)} }
@@ -74,7 +73,7 @@ type reference struct {
 	tr transcript
 }
 
-// fault is panicked with to leave the parsing.
+// fault is the value of the panic that ends parsing.
 type fault struct{ tooLarge bool }
 
 func (r *reference) frames() (tr transcript) {

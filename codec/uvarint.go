@@ -2,8 +2,8 @@ package codec
 
 import "errors"
 
-// uvarint takes an unsigned varint of encoding/binary's kind byte by byte, as
-// the reads bring it. Each value has one encoding only, the shortest.
+// uvarint decodes an unsigned varint, as in encoding/binary, byte by byte. Only the shortest
+// encoding of a value is valid.
 type uvarint struct {
 	value uint64
 	taken uint8 // bytes
