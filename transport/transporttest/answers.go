@@ -14,7 +14,7 @@ func testAnswerer(t *testing.T, n *network) {
 	keepAlive, asks := time.Duration(0), true
 	if k, ok := transport.As[transport.KeepAliver](n.listener); ok {
 		keepAlive = k.KeepAlive()
-		asks = keepAlive > 0 && keepAlive < patience/2
+		asks = keepAlive > 0 && keepAlive < maxWait/2
 	}
 	any := false
 	for _, name := range []string{"Client", "Server"} {
@@ -43,7 +43,7 @@ func testAnswerer(t *testing.T, n *network) {
 				there.Close(0, "")
 				ended(t, here)
 			}
-			wantNoAnswer(t, a, max(10*stillness, 3*keepAlive))
+			wantNoAnswer(t, a, max(10*quiet, 3*keepAlive))
 		})
 	}
 	if !any {
@@ -53,9 +53,9 @@ func testAnswerer(t *testing.T, n *network) {
 
 func wantAnswer(t *testing.T, a transport.Answerer) {
 	t.Helper()
-	for end := time.Now().Add(patience); !a.Answered(); <-time.After(stillness) {
+	for end := time.Now().Add(maxWait); !a.Answered(); <-time.After(quiet) {
 		if time.Now().After(end) {
-			t.Fatalf("no answer for %v", patience)
+			t.Fatalf("no answer for %v", maxWait)
 		}
 	}
 }
@@ -63,8 +63,8 @@ func wantAnswer(t *testing.T, a transport.Answerer) {
 // wantNoAnswer waits until a has not answered for d. What was under way may still come.
 func wantNoAnswer(t *testing.T, a transport.Answerer, d time.Duration) {
 	t.Helper()
-	end := time.Now().Add(patience)
-	for since := time.Now(); time.Since(since) < d; <-time.After(stillness) {
+	end := time.Now().Add(maxWait)
+	for since := time.Now(); time.Since(since) < d; <-time.After(quiet) {
 		if a.Answered() {
 			since = time.Now()
 		}

@@ -73,7 +73,7 @@ func testPoliteEnd(t *testing.T, n *network) {
 type slowReader struct{ io.Reader }
 
 func (r slowReader) Read(p []byte) (int, error) {
-	<-time.After(stillness / 2)
+	<-time.After(quiet / 2)
 	return r.Reader.Read(p[:min(len(p), 64<<10)])
 }
 
@@ -90,7 +90,7 @@ func testResetDrops(t *testing.T, n *network) {
 			wantLocal(t, "Write", await(t, "Write", stuck))
 			if n.Resets {
 				n.checkKernel(t)
-				err := awaitFor(t, patience, "Read there", async(func() error {
+				err := awaitFor(t, maxWait, "Read there", async(func() error {
 					_, err := io.Copy(io.Discard, there)
 					return err
 				}))

@@ -54,7 +54,7 @@ func (n *network) checkKernel(t *testing.T) {
 		return
 	}
 	var left []string
-	for end := time.Now().Add(prompt); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(maxPrompt); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if left = orphans(addr.Port); len(left) == 0 {
 			return
 		}
