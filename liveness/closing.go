@@ -8,7 +8,7 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// A Conn is closed in this order:
+// What [Conn.BeforeClose] set is called first. Then a Conn is closed in this order:
 //
 //  1. The reason is stored, and the handler's context ends: whoever is woken by what
 //     follows finds it.
@@ -72,6 +72,42 @@ func (c *Conn) shut(e *ending) {
 		sent, flushed := c.sendClose(e, controlTime)
 		c.endWrite(e, sent, flushed)
 	}
+}
+
+// beforeCloseTime bounds what [Conn.BeforeClose] has done.
+const beforeCloseTime = time.Second
+
+// BeforeClose has f called once before this end closes the connection because a deadline
+// has passed, CloseWith was called, or the server shuts down: say, to send the close frame
+// of the application's own protocol. Until f returns, for a second at most, the connection
+// can be used as ever; f may close it itself, which doesn't change the reason. f is not
+// called if the application calls Close, if the peer has ended the connection, was never
+// heard or is [Silent], and for a stream whose session ends. A later call replaces f.
+func (c *Conn) BeforeClose(f func(*Error)) { c.beforeClose.Store(&f) }
+
+// endTold is end, but first lets the application tell the peer, if it wants to: then it
+// returns before the state has ended.
+func (s *state) endTold(e ending) {
+	c, ok := s.owner.(*Conn)
+	if !ok || e.abrupt || e.session || s.in.Load() == 0 || s.ended.Load() != nil {
+		s.end(e)
+		return
+	}
+	f := c.beforeClose.Swap(nil)
+	if f == nil {
+		s.end(e)
+		return
+	}
+	if e.missed.IsZero() {
+		e.Age, e.Silence = s.age(), s.silence()
+	}
+	e.told = true
+	s.pending.Store(&e)
+	go func() {
+		defer time.AfterFunc(beforeCloseTime, func() { s.end(e) }).Stop()
+		(*f)(&e.Error)
+		s.end(e)
+	}()
 }
 
 // own reports whether the stream is a transport's, not one that was given to NewConn.

@@ -35,6 +35,8 @@ type Conn struct {
 	ctx      *handlerContext // nil: it has no handler
 	rare     *rare           // nil: neither foreign nor paced
 
+	beforeClose atomic.Pointer[func(*Error)] // nil: none, or it was called
+
 	// deadlines is held to set one of the stream's: the application's calls stop when
 	// the connection ends, since from then on the closing sets them.
 	deadlines sync.Mutex
@@ -338,7 +340,7 @@ func (c *Conn) Close() error {
 // CloseWith is Close for a reason of the application's. The peer is told, with a few
 // words if text isn't empty, where codec or transport can.
 func (c *Conn) CloseWith(r Reason, text string) error {
-	c.state.end(ending{Error: Error{Reason: r, Text: text}, abrupt: r.abrupt()})
+	c.state.endTold(ending{Error: Error{Reason: r, Text: text}, abrupt: r.abrupt()})
 	c.awaitClosed()
 	return nil
 }

@@ -513,6 +513,7 @@ func (s *Server) drainConns(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	s.endAll()
+	s.awaitIdle(time.Now().Add(beforeCloseTime))
 	return ctx.Err()
 }
 
@@ -520,7 +521,7 @@ func (s *Server) endAll() {
 	s.mu.Lock()
 	left := s.sessions.all()
 	s.mu.Unlock()
-	each(left, func(st *state) { st.end(ending{Error: Error{Reason: Draining}}) })
+	each(left, func(st *state) { st.endTold(ending{Error: Error{Reason: Draining}}) })
 }
 
 // each runs f on each session, several at a time, since sending a frame may take a

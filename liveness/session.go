@@ -103,10 +103,10 @@ func (s *Session) TLS() *tls.ConnectionState {
 func (s *Session) SetPolicy(p Policy) error { return s.state().setPolicy(p) }
 
 // CloseWith ends the session and its streams for a reason of the caller's. The peer is
-// told, with a few words if text isn't empty, where codec or transport can. It does not
-// wait for the peer.
+// told, with a few words if text isn't empty, where codec or transport can. It waits
+// neither for the peer nor for what [Conn.BeforeClose] set.
 func (s *Session) CloseWith(r Reason, text string) {
-	s.state().end(ending{Error: Error{Reason: r, Text: text}, abrupt: r.abrupt()})
+	s.state().endTold(ending{Error: Error{Reason: r, Text: text}, abrupt: r.abrupt()})
 }
 
 // Done is closed when the session has ended: End says why.

@@ -74,6 +74,7 @@ type ending struct {
 	session bool      // the session's end, which is this stream's as well
 	abrupt  bool      // the peer isn't waited for
 	heard   bool      // the peer has said so, and waits for no Close frame
+	told    bool      // BeforeClose's function is called for it: it ends so, and not otherwise
 }
 
 // heard is an ending by e, which the transport or the codec has found.
@@ -385,6 +386,9 @@ func (s *state) end(e ending) bool {
 	if s.ended.Load() != nil {
 		return false
 	}
+	if p := s.pending.Load(); p != nil && p.told {
+		e = *p
+	}
 	if e.missed.IsZero() || e.session { // otherwise the engine gave the figures with its verdict
 		e.Age, e.Silence = s.age(), s.silence()
 	}
@@ -458,7 +462,7 @@ func (s *state) Expire(x expiry) {
 		s.end(e)
 		return
 	}
-	s.end(ending{
+	s.endTold(ending{
 		Error:  Error{Reason: x.Reason, Age: x.Age, Silence: x.Silence, Late: x.Late},
 		missed: x.Deadline, engine: true, abrupt: x.Reason.abrupt(),
 	})
