@@ -83,7 +83,7 @@ const beforeCloseTime = time.Second
 // can be used as ever; f may close it itself, which doesn't change the reason. f is not
 // called if the application calls Close, if the peer has ended the connection, was never
 // heard or is [Silent], and for a stream whose session ends. A later call replaces f.
-func (c *Conn) BeforeClose(f func(*Error)) { c.beforeClose.Store(&f) }
+func (c *Conn) BeforeClose(f func(*Error)) { c.getRare().beforeClose.Store(&f) }
 
 // endTold is end, but first lets the application tell the peer, if it wants to: then it
 // returns before the state has ended.
@@ -93,7 +93,10 @@ func (s *state) endTold(e ending) {
 		s.end(e)
 		return
 	}
-	f := c.beforeClose.Swap(nil)
+	var f *func(*Error)
+	if r := c.rare.Load(); r != nil {
+		f = r.beforeClose.Swap(nil)
+	}
 	if f == nil {
 		s.end(e)
 		return

@@ -26,16 +26,14 @@ import (
 type Conn struct {
 	state    state
 	stream   net.Conn
-	framed   *framed         // nil: bytes as they are
-	dialed   *dialed         // nil: accepted here
-	readLock sync.Mutex      // held while reading from the stream
-	muxed    bool            // it is one of several streams of its session
-	bits     atomic.Uint32   // see parked.go
-	srv      *Server         // nil: no server's
-	ctx      *handlerContext // nil: it has no handler
-	rare     *rare           // nil: neither foreign nor paced
-
-	beforeClose atomic.Pointer[func(*Error)] // nil: none, or it was called
+	framed   *framed              // nil: bytes as they are
+	dialed   *dialed              // nil: accepted here
+	readLock sync.Mutex           // held while reading from the stream
+	muxed    bool                 // it is one of several streams of its session
+	bits     atomic.Uint32        // see parked.go
+	srv      *Server              // nil: no server's
+	ctx      *handlerContext      // nil: it has no handler
+	rare     atomic.Pointer[rare] // nil: it has nothing of that
 
 	// deadlines is held to set one of the stream's: the application's calls stop when
 	// the connection ends, since from then on the closing sets them.
@@ -44,22 +42,26 @@ type Conn struct {
 
 // A rare is what few connections have.
 type rare struct {
-	pacer *pacer                      // nil: the peer may be as slow as it likes
-	addrs atomic.Pointer[[2]net.Addr] // of a NewConn's stream, once they are known
+	pacer       *pacer                       // nil: the peer may be as slow as it likes
+	addrs       atomic.Pointer[[2]net.Addr]  // of a NewConn's stream, once they are known
+	beforeClose atomic.Pointer[func(*Error)] // nil: none, or it was called
 }
 
-func (c *Conn) makeRare() *rare {
-	if c.rare == nil {
-		c.rare = new(rare)
+// getRare makes c's rare, if it has none.
+func (c *Conn) getRare() *rare {
+	r := c.rare.Load()
+	if r == nil {
+		c.rare.CompareAndSwap(nil, new(rare))
+		r = c.rare.Load()
 	}
-	return c.rare
+	return r
 }
 
 func (c *Conn) pacer() *pacer {
-	if c.rare == nil {
-		return nil
+	if r := c.rare.Load(); r != nil {
+		return r.pacer
 	}
-	return c.rare.pacer
+	return nil
 }
 
 // NewConn puts conn under cfg's policy, from now. It panics if cfg has none.
@@ -78,7 +80,6 @@ func NewConn(conn net.Conn, cfg *Config) *Conn {
 func newConn(conn net.Conn, cfg *Config, policy *connPolicy, srv *Server) *Conn {
 	c := &Conn{stream: conn, srv: srv}
 	c.bits.Store(foreign | unserved)
-	c.makeRare()
 	c.state.cfg, c.state.owner = cfg, c
 	c.state.judgeBy(policy)
 	c.begin()
@@ -90,7 +91,7 @@ func newConn(conn net.Conn, cfg *Config, policy *connPolicy, srv *Server) *Conn 
 // begin grants the lease. False: the connection's session has ended.
 func (c *Conn) begin() bool {
 	if p := newPacer(c); p != nil {
-		c.makeRare().pacer = p
+		c.getRare().pacer = p
 	}
 	if !c.state.begin() {
 		return false
@@ -385,10 +386,11 @@ func (c *Conn) addrs() (local, remote net.Addr) {
 	if c.own() {
 		return c.stream.LocalAddr(), c.stream.RemoteAddr()
 	}
-	a := c.rare.addrs.Load()
+	r := c.getRare()
+	a := r.addrs.Load()
 	if a == nil {
 		a = &[2]net.Addr{c.stream.LocalAddr(), c.stream.RemoteAddr()}
-		c.rare.addrs.Store(a)
+		r.addrs.Store(a)
 	}
 	return a[0], a[1]
 }

@@ -208,3 +208,13 @@ func TestReconnect(t *testing.T) {
 		w.end()
 	})
 }
+
+// The addresses may be asked for while the Opened event asks for them.
+func TestASessionsAddressesAreAskedForAtOnce(t *testing.T) {
+	a, _ := net.Pipe()
+	c := NewConn(a, &Config{Policy: Sliding(sec), Engine: new(Engine), Events: func(Event) {}})
+	defer c.Close()
+	if got := c.Session().RemoteAddr(); got != a.RemoteAddr() {
+		t.Error(got)
+	}
+}
