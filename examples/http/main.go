@@ -1,33 +1,18 @@
-// Http is a web server whose connections are judged by livenet: net/http above,
-// one line of liveness below.
+// Http is a web server that knows which of its clients are still there: net/http, and
+// one line of liveness. It speaks HTTP/1.1, and HTTP/2 with a certificate.
 //
-//	go run ./examples/http                          # serves until ^C
-//	curl http://127.0.0.1:8080/                     # hello
-//	curl 'http://127.0.0.1:8080/slow?for=20s'       # an answer that takes its time
-//	curl -N 'http://127.0.0.1:8080/events?for=1m'   # server-sent events
-//	curl 'http://127.0.0.1:8080/download?for=1m'    # a download
+//	go run ./examples/http -timeout 10s               # serves until ^C
+//	curl 'http://127.0.0.1:8080/download?for=20s'     # takes longer than the timeout
+//	curl 'http://127.0.0.1:8080/events?every=15s'     # server-sent events
+//	curl http://127.0.0.1:8080/sessions               # who is connected
+//	curl -X DELETE http://127.0.0.1:8080/sessions/1   # end one
 //
-// A connection is closed when its client has gone: when the client's kernel has
-// acknowledged nothing for -timeout, and, if the client never sent anything, after half
-// of that. So a client that waits for an answer, or only receives, lives for as long as
-// it is there. Behind a proxy it is the proxy that is there.
+// A client lives as long as its system acknowledges, so it may receive for hours without
+// sending anything. One that has vanished is ended after the timeout. (Below 3 s only what
+// a client sends counts: see Evidence in [liveness.Config].)
 //
-// What a client does that is there is another matter, and has limits of its own:
-//
-//   - One that sends its header a byte at a time (a slow loris) is ended by
-//     ReadHeaderTimeout. A body that trickles is for the handler that takes one to bound,
-//     with SetReadDeadline of http.ResponseController: the policy leaves the
-//     application's deadlines alone.
-//   - One that says nothing between two requests is ended by IdleTimeout.
-//   - One that doesn't read its answer is ended by [liveness.Config].MinPace, as too-slow.
-//     A WriteTimeout would end long downloads, too.
-//
-// Acknowledgements can't be had where the connection isn't TCP, or -timeout is under 3 s.
-// There bytes are what counts, and a client of HTTP/1 that waits for an answer is silent.
-// Either the timeout is longer than the slowest answer, or the handler vouches for its
-// client while it works, with Renew; try -timeout 2s and '/slow?for=20s&vouch=1'. A client
-// that vanishes meanwhile then costs its memory until the handler has done and the
-// timeout has passed, but no longer. (A silent connection is closed with a reset.)
+// A client that trickles its request lives as well. That is what ReadHeaderTimeout is
+// for, and the handler's SetReadDeadline for a body.
 package main
 
 import (
@@ -35,13 +20,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
-	"strings"
+	"strconv"
 	"time"
 
 	"github.com/livenet/livenet/liveness"
@@ -50,150 +34,85 @@ import (
 func main() {
 	listen := flag.String("listen", "127.0.0.1:8080", "`address` to serve on")
 	timeout := flag.Duration("timeout", 10*time.Second, "how long a client may give no sign of life")
+	cert := flag.String("cert", "", "`file` with a certificate; serves HTTPS")
+	key := flag.String("key", "", "`file` with its key")
 	flag.Parse()
-	if *timeout <= 0 {
-		log.Fatal("-timeout must be positive")
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 
-	l, err := net.Listen("tcp", *listen)
+	inner, err := net.Listen("tcp", *listen)
 	if err != nil {
 		log.Fatal(err)
 	}
-	log.Printf("serving http://%v/ and http://%v/slow?for=2s", l.Addr(), l.Addr())
-	if err := serve(ctx, l, newServer(*timeout), policy(*timeout)); err != nil {
+	l := liveness.NewListener(inner, config(*timeout)) // the line
+	if err := serve(ctx, l, newServer(l, *timeout), *cert, *key); err != nil {
 		log.Fatal(err)
 	}
 }
 
-// policy is what livenet judges connections by.
-func policy(timeout time.Duration) *liveness.Config {
+func config(timeout time.Duration) *liveness.Config {
 	return &liveness.Config{
-		Policy:  liveness.Sliding(timeout),
-		Opening: timeout / 2, // from accept to the first byte
-		MinPace: 1 << 10,     // bytes a second of an answer
-		Events: func(ev liveness.Event) {
-			if ev.What == liveness.Closed {
-				log.Printf("%v: %v", ev.Remote, ev.End)
-			}
-		},
+		Policy: liveness.Sliding(timeout),
+		Events: func(e liveness.Event) { log.Println(e) },
 	}
 }
 
-// newServer is what net/http does by itself.
-func newServer(timeout time.Duration) *http.Server {
+func newServer(l *liveness.Listener, timeout time.Duration) *http.Server {
 	mux := http.NewServeMux()
-	mux.HandleFunc("/", hello)
-	mux.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) { slow(w, r, timeout/3) })
-	mux.HandleFunc("/events", events)
-	mux.HandleFunc("/download", download)
-	return &http.Server{
-		Handler: mux,
-		// Longer than the policy's, so that they end those only that are there.
-		ReadHeaderTimeout: 2 * timeout,
-		IdleTimeout:       6 * timeout,
-		// For handlers that want to know the connection that they answer on.
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, connKey{}, c)
-		},
+	mux.HandleFunc("GET /download", func(w http.ResponseWriter, r *http.Request) {
+		d, _ := time.ParseDuration(r.FormValue("for"))
+		tick(w, r, 100*time.Millisecond, d, "a piece\n")
+	})
+	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		every, _ := time.ParseDuration(r.FormValue("every"))
+		tick(w, r, max(every, 100*time.Millisecond), 24*time.Hour, "data: still here\n\n")
+	})
+	mux.HandleFunc("GET /sessions", func(w http.ResponseWriter, _ *http.Request) {
+		for s := range l.Sessions() {
+			st := s.Stats()
+			fmt.Fprintf(w, "%d %v age %v silence %v\n", s.ID(), s.RemoteAddr(), st.Age, st.Silence)
+		}
+	})
+	mux.HandleFunc("DELETE /sessions/{id}", func(_ http.ResponseWriter, r *http.Request) {
+		id, _ := strconv.ParseUint(r.PathValue("id"), 10, 64)
+		if s := l.Session(id); s != nil {
+			s.CloseWith(liveness.Kicked, "")
+		}
+	})
+	return &http.Server{Handler: mux, ReadHeaderTimeout: timeout}
+}
+
+// tick writes s at once, and at intervals for d.
+func tick(w http.ResponseWriter, r *http.Request, every, d time.Duration, s string) {
+	for until := time.Now().Add(d); time.Now().Before(until); {
+		fmt.Fprint(w, s)
+		http.NewResponseController(w).Flush()
+		select {
+		case <-time.After(every):
+		case <-r.Context().Done():
+			return
+		}
 	}
 }
 
-// serve serves until ctx ends, and then lets requests in progress finish.
-func serve(ctx context.Context, l net.Listener, srv *http.Server, cfg *liveness.Config) error {
-	finished := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() {
+// serve serves until ctx ends, and then gives requests under way 5 s to finish.
+func serve(ctx context.Context, l *liveness.Listener, srv *http.Server, cert, key string) error {
+	finished := make(chan struct{})
+	context.AfterFunc(ctx, func() {
+		defer close(finished)
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		finished <- errors.Join(srv.Shutdown(ctx), srv.Close())
+		srv.Shutdown(ctx)
+		l.Shutdown(ctx) // ends what is left
 	})
-	err := srv.Serve(liveness.NewListener(l, cfg)) // this is the line
-	if stop() {
-		return err // it failed by itself
+	serve := srv.Serve
+	if cert != "" || srv.TLSConfig != nil {
+		serve = func(l net.Listener) error { return srv.ServeTLS(l, cert, key) }
 	}
-	return <-finished
-}
-
-type connKey struct{}
-
-func hello(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path != "/" {
-		http.NotFound(w, r)
-		return
+	if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
 	}
-	fmt.Fprintln(w, "hello")
-}
-
-// slow answers after a while. With vouch it renews its connection's lease
-// meanwhile, at every tick: the silence is not the client's doing.
-func slow(w http.ResponseWriter, r *http.Request, tick time.Duration) {
-	d, ok := duration(w, r)
-	if !ok {
-		return
-	}
-	conn, _ := r.Context().Value(connKey{}).(*liveness.Conn)
-	vouch := r.FormValue("vouch") != "" && conn != nil
-
-	done, working := time.After(d), time.NewTicker(tick)
-	defer working.Stop()
-	for {
-		select {
-		case <-done:
-			fmt.Fprintf(w, "that took %v\n", d)
-			return
-		case <-working.C:
-			if vouch {
-				conn.Renew()
-			}
-		case <-r.Context().Done():
-			return // nobody is there to be answered
-		}
-	}
-}
-
-// duration is what the request asks for.
-func duration(w http.ResponseWriter, r *http.Request) (d time.Duration, ok bool) {
-	d, err := time.ParseDuration(r.FormValue("for"))
-	if err != nil {
-		http.Error(w, "for: "+err.Error(), http.StatusBadRequest)
-	}
-	return d, err == nil
-}
-
-// events sends the time as server-sent events, four a second.
-func events(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "text/event-stream")
-	stream(w, r, func() string { return "data: " + time.Now().Format(time.RFC3339Nano) + "\n\n" })
-}
-
-// download sends 16 KB a second.
-func download(w http.ResponseWriter, r *http.Request) {
-	block := strings.Repeat("livenet ", 4<<10/8)
-	stream(w, r, func() string { return block })
-}
-
-// stream sends what next returns, four times a second, until its time is over or the
-// client has gone.
-func stream(w http.ResponseWriter, r *http.Request, next func() string) {
-	d, ok := duration(w, r)
-	if !ok {
-		return
-	}
-	done, tick := time.After(d), time.NewTicker(250*time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			io.WriteString(w, next())
-			if http.NewResponseController(w).Flush() != nil {
-				return
-			}
-		case <-done:
-			io.WriteString(w, "data: done\n\n")
-			return
-		case <-r.Context().Done():
-			return // nobody is there to receive it
-		}
-	}
+	<-finished
+	return nil
 }
