@@ -462,6 +462,10 @@ func (s *state) Expire(x expiry) {
 		s.end(e)
 		return
 	}
+	// Heard last, it may have taken a little more since.
+	if x.Reason == Silent && s.owner.tcpSocket().tookNothing(x.Silence/2) {
+		x.Reason = TooSlow
+	}
 	s.endTold(ending{
 		Error:  Error{Reason: x.Reason, Age: x.Age, Silence: x.Silence, Late: x.Late},
 		missed: x.Deadline, engine: true, abrupt: x.Reason.abrupt(),

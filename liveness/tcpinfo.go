@@ -26,11 +26,13 @@ type tcpSocket struct {
 type tcpInfo struct {
 	sinceData time.Duration // since data last arrived
 	sinceAck  time.Duration // since anything did: data, or an acknowledgement
+	sinceSent time.Duration // since data was last sent
 	rtt       time.Duration
 	received  bool // data has arrived at all: until then sinceData is the connection's age
 	unsent    bool // data to be sent waits for room in the peer's window
 
 	waiting    bool // for an acknowledgement that the kernel asked for, more than once
+	windowShut bool // data waits, and the peer has no room for it
 	seldomAsks bool // the peer has no room, and this kernel asks whether it has ever more seldom
 }
 
@@ -124,6 +126,13 @@ func (s *tcpSocket) lastAcked(begun bool) (ago time.Duration, sure, ok bool) {
 		return 0, true, true
 	}
 	return i.sinceAck, i.waiting, true
+}
+
+// tookNothing reports whether an accepted peer has had no room for d for what waits to be
+// sent to it: a window that is shut has been so since data was last sent.
+func (s *tcpSocket) tookNothing(d time.Duration) bool {
+	i, ok := s.info()
+	return ok && !s.dialed && i.windowShut && !i.waiting && i.sinceSent >= d
 }
 
 // lastData returns how long ago data last arrived, whatever it was. Of a shared

@@ -25,15 +25,16 @@ func (s *tcpSocket) info() (i tcpInfo, ok bool) {
 			return
 		}
 		i = tcpInfo{
-			sinceData: max(0, time.Duration(info.Last_data_recv)*time.Millisecond-jiffy()),
-			sinceAck:  max(0, time.Duration(min(info.Last_data_recv, info.Last_ack_recv))*time.Millisecond-jiffy()),
-			rtt:       time.Duration(info.Rtt) * time.Microsecond,
-			received:  info.Bytes_received > 0,
-			unsent:    info.Notsent_bytes > 0,
-			waiting:   info.Probes > 1 || info.Retransmits > 1,
-			// Keepalive rests while data is queued.
-			seldomAsks: info.Notsent_bytes > 0 && info.Unacked == 0 && !limitsBackoff(int(fd)),
+			sinceData:  max(0, time.Duration(info.Last_data_recv)*time.Millisecond-jiffy()),
+			sinceAck:   max(0, time.Duration(min(info.Last_data_recv, info.Last_ack_recv))*time.Millisecond-jiffy()),
+			sinceSent:  max(0, time.Duration(info.Last_data_sent)*time.Millisecond-jiffy()),
+			rtt:        time.Duration(info.Rtt) * time.Microsecond,
+			received:   info.Bytes_received > 0,
+			unsent:     info.Notsent_bytes > 0,
+			waiting:    info.Probes > 1 || info.Retransmits > 1,
+			windowShut: info.Notsent_bytes > 0 && info.Unacked == 0,
 		}
+		i.seldomAsks = i.windowShut && !limitsBackoff(int(fd)) // keepalive rests while data is queued
 		ok = true
 	})
 	return i, ok && err == nil

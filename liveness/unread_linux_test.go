@@ -108,6 +108,33 @@ func TestRule10AHandlerThatDoesNotReadDoesNotJudge(t *testing.T) {
 	}
 }
 
+// Whoever takes nothing for the whole timeout is too slow; whoever has nothing to take is
+// silent.
+func TestRule5WhoNeverReadsIsTooSlow(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"tcp", "tls", "parked", "parked-tls"} {
+		for reason, handler := range map[Reason]func(context.Context, *Conn){TooSlow: echo, Silent: func(_ context.Context, c *Conn) { io.Copy(io.Discard, c) }} {
+			for _, code := range []codec.Codec{codec.Raw, codec.Frame} {
+				t.Run(fmt.Sprint(name, "/", code.Name(), "/", reason), func(t *testing.T) {
+					t.Parallel()
+					w := serve(t, &Server{Config: Config{Policy: Sliding(500 * ms)}, Codec: code, Handler: handler}, networks(t)[name])
+					defer w.end()
+					c := w.client(Client{NoBeat: true, Policy: Sliding(time.Minute), Codec: code})
+					defer c.Close()
+					c.SetWriteDeadline(time.Now().Add(400 * ms))
+					for err := error(nil); err == nil; {
+						_, err = c.Write(make([]byte, 1<<20))
+					}
+					w.awaitClosed(KindSession)
+					if e := w.one(KindSession); e.End.Reason != reason || e.End.Initiator != Local || e.Late > sec {
+						t.Errorf("ended %v, %v late", e.End, e.Late)
+					}
+				})
+			}
+		}
+	}
+}
+
 // What a peer sends that does not read is not taken for a message: it will never be read.
 func TestRule2WhoNeverReadsIsJudged(t *testing.T) {
 	t.Parallel()
