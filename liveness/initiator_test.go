@@ -3,7 +3,9 @@ package liveness_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,8 +64,12 @@ func TestRule5BothEndsNameTheSameInitiator(t *testing.T) {
 							}
 						}
 					}
-					if end := c.End(); end.Initiator == tt.of {
+					end := c.End()
+					if end.Initiator == tt.of {
 						t.Errorf("the client says: %v", end)
+					}
+					if _, err := c.Write([]byte("more\n")); end.Reason == Done && !errors.Is(err, net.ErrClosed) {
+						t.Errorf("Write after Close: %v", err)
 					}
 				})
 			}
