@@ -67,7 +67,7 @@ func TestRule12ADrainLosesNothing(t *testing.T) {
 	for name, n := range networks(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := serve(t, &Server{Config: Config{Policy: Sliding(10 * sec)}, Codec: codec.Auto, Drain: 8 * sec, Handler: echo}, n)
+			w := serve(t, &Server{Config: Config{Policy: Sliding(10 * sec)}, Codec: codec.Auto, Drain: time.Minute, Handler: echo}, n)
 			c := w.client(Client{})
 			sent := make(chan error, 1)
 			go func() {

@@ -356,7 +356,7 @@ func (s *state) note(e ending) *ending {
 	e.Age, e.Silence = s.age(), s.silence()
 	for {
 		was := s.pending.Load()
-		if was != nil && (!e.heard || e.Reason.observed() || !was.Reason.observed()) {
+		if was != nil && (e.Initiator != Peer || e.Reason.observed() || !was.Reason.observed()) {
 			return was
 		}
 		if s.pending.CompareAndSwap(was, &e) {

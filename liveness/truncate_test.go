@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/livenet/livenet/codec"
 	. "github.com/livenet/livenet/liveness"
@@ -18,13 +19,12 @@ func TestRule6ACutOffAnswerIsNotWhole(t *testing.T) {
 	t.Parallel()
 	const size = 2 << 20 // more than a peer's window takes at once
 	ends := map[Reason]func(*Conn){
-		FixedDeadline: func(c *Conn) { <-c.Done() },
-		Aged:          func(c *Conn) { <-c.Done() },
+		FixedDeadline: func(c *Conn) { c.SetPolicy(Fixed(500 * ms)); <-c.Done() },
+		Aged:          func(c *Conn) { c.SetPolicy(MaxAge(500*ms, 0)); <-c.Done() },
 		Kicked:        func(c *Conn) { c.CloseWith(Kicked, "") },
 		Internal:      func(c *Conn) { panic("on purpose") },
 		TooLarge:      func(c *Conn) { io.Copy(io.Discard, c) },
 	}
-	policies := map[Reason]Policy{FixedDeadline: Fixed(500 * ms), Aged: MaxAge(500*ms, 0)}
 	for _, name := range []string{"tcp", "tls", "parked", "parked-tls"} {
 		n := networks(t)[name]
 		for _, code := range []codec.Codec{codec.Raw, codec.Line, codec.Auto} {
@@ -34,11 +34,7 @@ func TestRule6ACutOffAnswerIsNotWhole(t *testing.T) {
 				}
 				t.Run(fmt.Sprint(name, "/", code.Name(), "/", reason), func(t *testing.T) {
 					t.Parallel()
-					policy := policies[reason]
-					if policy == nil {
-						policy = Sliding(10 * sec)
-					}
-					w := serve(t, &Server{Config: Config{Policy: policy}, Codec: code, Handler: func(_ context.Context, c *Conn) {
+					w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Codec: code, Handler: func(_ context.Context, c *Conn) {
 						c.Read(make([]byte, 2))
 						c.Write(make([]byte, size))
 						end(c)
@@ -75,9 +71,10 @@ func TestRule6ACutOffAnswerIsNotWholeUnderNewConn(t *testing.T) {
 			written <- err
 			return
 		}
-		c := NewConn(conn, &Config{Policy: Fixed(500 * ms)})
+		c := NewConn(conn, &Config{Policy: Sliding(time.Minute), Opening: time.Minute})
 		_, err = c.Write(make([]byte, size))
 		written <- err
+		c.SetPolicy(Fixed(500 * ms))
 		<-c.Done()
 	}()
 	conn, err := net.Dial("tcp", l.Addr().String())

@@ -117,7 +117,7 @@ func TestRule5WhoNeverReadsIsTooSlow(t *testing.T) {
 			for _, code := range []codec.Codec{codec.Raw, codec.Frame} {
 				t.Run(fmt.Sprint(name, "/", code.Name(), "/", reason), func(t *testing.T) {
 					t.Parallel()
-					w := serve(t, &Server{Config: Config{Policy: Sliding(500 * ms)}, Codec: code, Handler: handler}, networks(t)[name])
+					w := serve(t, &Server{Config: Config{Policy: Sliding(3 * sec)}, Codec: code, Handler: handler}, networks(t)[name])
 					defer w.end()
 					c := w.client(Client{NoBeat: true, Policy: Sliding(time.Minute), Codec: code})
 					defer c.Close()
