@@ -9,20 +9,21 @@ type Reason uint8
 
 // Reasons that an end gives to its peer.
 const (
-	Done          Reason = iota // the application had finished
-	FixedDeadline               // the time from accept had passed, whatever the traffic
-	Silent                      // nothing was heard for the whole timeout
-	Aged                        // the maximum age was reached
-	NoHello                     // nothing at all was heard in the opening phase
-	TooSlow                     // the peer did not take what was sent to it
-	TooManyBeats                // heartbeats came faster than allowed
-	ProtocolError               // the peer broke the codec's rules
-	TooLarge                    // a message exceeded the limit
-	Overload                    // this end had no room for more
-	Kicked                      // an operator ended it
-	Draining                    // this end is going away
-	Superseded                  // a newer session of the same peer took its place
-	Internal                    // this end failed
+	Done           Reason = iota // the application had finished
+	FixedDeadline                // the time from accept had passed, whatever the traffic
+	Silent                       // nothing was heard for the whole timeout
+	Aged                         // the maximum age was reached
+	NoHello                      // nothing at all was heard in the opening phase
+	TooSlow                      // the peer did not take what was sent to it
+	TooManyBeats                 // heartbeats came faster than allowed
+	ProtocolError                // the peer broke the codec's rules
+	TooLarge                     // a message exceeded the limit
+	Overload                     // this end had no room for more
+	Kicked                       // an operator ended it
+	Draining                     // this end is going away
+	Superseded                   // a newer session of the same peer took its place
+	Internal                     // this end failed
+	UpstreamFailed               // the server behind this end can't be reached, or failed
 )
 
 // Reasons that an end observes, and never sends.
@@ -33,23 +34,24 @@ const (
 )
 
 var reasonNames = map[Reason]string{
-	Done:          "done",
-	FixedDeadline: "fixed-deadline",
-	Silent:        "silent",
-	Aged:          "max-age",
-	NoHello:       "no-hello",
-	TooSlow:       "too-slow",
-	TooManyBeats:  "too-many-beats",
-	ProtocolError: "protocol-error",
-	TooLarge:      "too-large",
-	Overload:      "overload",
-	Kicked:        "kicked",
-	Draining:      "draining",
-	Superseded:    "superseded",
-	Internal:      "internal",
-	PeerClosed:    "peer-closed",
-	PeerReset:     "peer-reset",
-	TransportLost: "transport-lost",
+	Done:           "done",
+	FixedDeadline:  "fixed-deadline",
+	Silent:         "silent",
+	Aged:           "max-age",
+	NoHello:        "no-hello",
+	TooSlow:        "too-slow",
+	TooManyBeats:   "too-many-beats",
+	ProtocolError:  "protocol-error",
+	TooLarge:       "too-large",
+	Overload:       "overload",
+	Kicked:         "kicked",
+	Draining:       "draining",
+	Superseded:     "superseded",
+	Internal:       "internal",
+	UpstreamFailed: "upstream-failed",
+	PeerClosed:     "peer-closed",
+	PeerReset:      "peer-reset",
+	TransportLost:  "transport-lost",
 }
 
 // String is the reason's name, as users see it everywhere.
@@ -91,7 +93,7 @@ func (r Reason) observed() bool { return r >= PeerClosed }
 
 // ReasonOf is the reason that a code on the wire stands for.
 func ReasonOf(code uint64) (Reason, bool) {
-	if code > uint64(Internal) {
+	if code > uint64(UpstreamFailed) {
 		return 0, false
 	}
 	return Reason(code), true
@@ -109,7 +111,7 @@ func (r Reason) expiry() bool {
 // fault reports whether r says that the data ends where it should not.
 func (r Reason) fault() bool {
 	switch r {
-	case TooManyBeats, ProtocolError, TooLarge, Internal:
+	case TooManyBeats, ProtocolError, TooLarge, Internal, UpstreamFailed:
 		return true
 	}
 	return false

@@ -23,8 +23,8 @@ func TestReasonsAreThoseOfTheProtocol(t *testing.T) {
 	for code := uint64(0); ; code++ {
 		r, ok := ReasonOf(code)
 		if !ok {
-			if code != 14 {
-				t.Errorf("%d reasons are sent, want 14", code)
+			if code != 15 {
+				t.Errorf("%d reasons are sent, want 15", code)
 			}
 			break
 		}

@@ -95,3 +95,11 @@ func limitsBackoff(fd int) bool {
 	_, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, tcpRTOMaxMS)
 	return err == nil
 }
+
+// queued returns how many bytes of input are there to be read.
+func (s *tcpSocket) queued() (n int) {
+	s.raw.Control(func(fd uintptr) {
+		n, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ)
+	})
+	return n
+}

@@ -13,3 +13,5 @@ func (s *tcpSocket) sendQueue() (acked, queued int64, ok bool) { return 0, 0, fa
 func (s *tcpSocket) unread() (some, full bool) { return false, false }
 
 func (s *tcpSocket) limitBackoff(time.Duration) {}
+
+func (s *tcpSocket) queued() int { return 0 }

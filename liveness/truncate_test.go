@@ -19,8 +19,8 @@ func TestRule6ACutOffAnswerIsNotWhole(t *testing.T) {
 	t.Parallel()
 	const size = 2 << 20 // more than a peer's window takes at once
 	ends := map[Reason]func(*Conn){
-		FixedDeadline: func(c *Conn) { c.SetPolicy(Fixed(500 * ms)); <-c.Done() },
-		Aged:          func(c *Conn) { c.SetPolicy(MaxAge(500*ms, 0)); <-c.Done() },
+		FixedDeadline: func(c *Conn) { c.Session().SetPolicy(Fixed(500 * ms)); <-c.Done() },
+		Aged:          func(c *Conn) { c.Session().SetPolicy(MaxAge(500*ms, 0)); <-c.Done() },
 		Kicked:        func(c *Conn) { c.CloseWith(Kicked, "") },
 		Internal:      func(c *Conn) { panic("on purpose") },
 		TooLarge:      func(c *Conn) { io.Copy(io.Discard, c) },
@@ -74,7 +74,7 @@ func TestRule6ACutOffAnswerIsNotWholeUnderNewConn(t *testing.T) {
 		c := NewConn(conn, &Config{Policy: Sliding(time.Minute), Opening: time.Minute})
 		_, err = c.Write(make([]byte, size))
 		written <- err
-		c.SetPolicy(Fixed(500 * ms))
+		c.Session().SetPolicy(Fixed(500 * ms))
 		<-c.Done()
 	}()
 	conn, err := net.Dial("tcp", l.Addr().String())

@@ -1,8 +1,8 @@
 package transport
 
 // As finds an optional interface that only some transports implement: [Pollable],
-// [Waiter], [Acceptor], [IdleTimeouter], [Answerer], [KeepAliver]. It returns x as a T
-// if x implements T, or the first value that does in the chain of x's Unwrap() any.
+// [Waiter], [Plain], [Acceptor], [IdleTimeouter], [Answerer], [KeepAliver]. It returns x as
+// a T if x implements T, or the first value that does in the chain of x's Unwrap() any.
 func As[T any](x any) (t T, ok bool) {
 	for x != nil {
 		if t, ok = x.(T); ok {

@@ -1,6 +1,9 @@
 package transport
 
-import "net"
+import (
+	"net"
+	"syscall"
+)
 
 // A Pollable is a stream or connection with a non-blocking read and a notification when
 // it is readable. A server of many idle streams needs neither a goroutine nor a buffer
@@ -61,12 +64,28 @@ type Waiter interface {
 	WaitRead() error
 }
 
-// Unwrap returns the Pollable or the Waiter of conn, for [As].
+// A socket is a connection of the kernel's.
+type socket interface {
+	net.Conn
+	syscall.Conn
+}
+
+// A Plain stream is a TCP connection with nothing in between: what is written to the
+// one is what the other carries.
+type Plain interface {
+	TCPConn() *net.TCPConn
+}
+
+// Unwrap returns the Pollable, the Plain or the Waiter of conn, for [As].
 func (st *singleStream) Unwrap() any {
 	switch st.conn.(type) {
 	case Pollable:
 		return (*singlePoll)(st)
 	case *net.TCPConn:
+		if canPeek {
+			return (*singleTCP)(st)
+		}
+	case *net.UnixConn:
 		if canPeek {
 			return (*singleWait)(st)
 		}
@@ -74,11 +93,17 @@ func (st *singleStream) Unwrap() any {
 	return nil
 }
 
-// A singleWait is the Waiter of a single whose conn is a *net.TCPConn.
+// A singleTCP is a single whose conn is a *net.TCPConn.
+type singleTCP single
+
+func (t *singleTCP) TCPConn() *net.TCPConn { return t.conn.(*net.TCPConn) }
+func (t *singleTCP) WaitRead() error       { return (*singleWait)(t).WaitRead() }
+
+// A singleWait is the Waiter of a single whose conn is a socket.
 type singleWait single
 
 func (w *singleWait) WaitRead() error {
-	err := waitRead(w.conn.(*net.TCPConn))
+	err := waitRead(w.conn.(socket))
 	if err != nil || w.cause.Load() != nil { // Close shuts down the input first, which wakes this
 		err = (*single)(w).readError(err)
 	}

@@ -2,11 +2,8 @@
 
 package transport
 
-import (
-	"errors"
-	"net"
-)
+import "errors"
 
 const canPeek = false
 
-func waitRead(*net.TCPConn) error { return errors.ErrUnsupported }
+func waitRead(socket) error { return errors.ErrUnsupported }

@@ -12,7 +12,7 @@ const canPeek = true
 
 // waitRead waits until c is readable: data, EOF or an error. It returns the error: the
 // kernel reports an error only once, and a later Read would return EOF.
-func waitRead(c *net.TCPConn) error {
+func waitRead(c socket) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return err
@@ -30,7 +30,7 @@ func waitRead(c *net.TCPConn) error {
 		oe.Op = "read" // as Read has it
 	}
 	if err == nil && failed != nil {
-		err = &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError("read", failed)}
+		err = &net.OpError{Op: "read", Net: c.RemoteAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError("read", failed)}
 	}
 	return err
 }

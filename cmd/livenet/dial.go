@@ -41,7 +41,8 @@ its pin, which serve shows.`,
     1   no connection, or stdin or stdout failed
     2   the command line or a variable makes no sense
     3   a deadline passed: fixed-deadline, silent, max-age or no-hello
-    4   the server ended it: draining, kicked, overload or superseded
+    4   the server ended it: draining, kicked, overload, superseded or
+        upstream-failed
     5   the connection was lost: peer-reset, transport-lost, or peer-closed
         before stdin had ended or, in frames, before the data was whole
     6   an end broke the rules: protocol-error, too-large, too-slow,
@@ -397,7 +398,7 @@ func statusOf(end *liveness.Error, finished bool) int {
 		return statusLost
 	case liveness.FixedDeadline, liveness.Silent, liveness.Aged, liveness.NoHello:
 		return statusDeadline
-	case liveness.Draining, liveness.Kicked, liveness.Overload, liveness.Superseded:
+	case liveness.Draining, liveness.Kicked, liveness.Overload, liveness.Superseded, liveness.UpstreamFailed:
 		return statusSentAway
 	}
 	return statusRules

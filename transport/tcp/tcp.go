@@ -43,6 +43,14 @@ type Transport struct {
 	// and no buffer, and they are not of type *net.TCPConn, which takes a kilobyte. A Read
 	// or Write that blocks is a little slower. It has an effect on Linux only.
 	Parked bool
+
+	// Preamble, if set, reads what comes on each accepted connection before the peer's
+	// own bytes, TLS included, as a proxy's header. It returns the address that stands
+	// for the peer's from then on, or nil for the connection's own; an error ends the
+	// connection. The first Read calls it, so it holds up no Accept, and its reads
+	// have that Read's deadline. It must not read too much. A connection with a
+	// Preamble isn't parked.
+	Preamble func(net.Conn) (peer net.Addr, err error)
 }
 
 var _ transport.Transport = Transport{}
@@ -60,7 +68,10 @@ func (t Transport) Listen(ctx context.Context, addr string) (transport.Listener,
 	if err != nil {
 		return nil, err
 	}
-	if t.Parked {
+	switch {
+	case t.Preamble != nil:
+		l = &preambleListener{l, t.Preamble}
+	case t.Parked:
 		if l, err = park(l.(*net.TCPListener), t.KeepAlive); err != nil {
 			return nil, err
 		}

@@ -1,0 +1,152 @@
+package liveness
+
+import (
+	"io"
+	"net"
+
+	"github.com/livenet/livenet/transport"
+)
+
+// glimpse is how much is read at first from a stream that can't be waited for without
+// a buffer.
+const glimpse = 512
+
+// WriteTo writes to w what the peer sends until the peer has ended its data, which is
+// no error. While nothing comes it holds no buffer, or 512 bytes where the stream can't
+// be waited for without one. Between two plain TCP connections the bytes stay in the
+// kernel, on Linux; they count all the same, for both if w is a Conn.
+func (c *Conn) WriteTo(w io.Writer) (total int64, err error) {
+	p := &piecewise{conn: c, w: w}
+	p.waiter, _ = transport.As[transport.Waiter](c.stream)
+	p.poll, _ = transport.As[transport.Pollable](c.stream)
+	if p.waiter == nil {
+		p.small = make([]byte, glimpse)
+	}
+	p.splice = c.splicer(w)
+	for err == nil {
+		var n int64
+		n, err = p.next()
+		total += n
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return total, err
+}
+
+// piecewise copies a connection's data.
+type piecewise struct {
+	conn   *Conn
+	w      io.Writer
+	waiter transport.Waiter   // nil: the stream is none
+	poll   transport.Pollable // likewise
+	small  []byte             // nil: there is a waiter
+	splice *splicer           // nil: there is more in between than the kernel
+	much   bool               // the last read filled its buffer
+}
+
+// next copies what has come, or waits for it. There may be nothing for w in it.
+func (p *piecewise) next() (written int64, err error) {
+	c := p.conn
+	b := p.small
+	n := 0
+	if p.waiter == nil {
+		if n, err = c.readOnce(b, c.stream.Read); n < len(b) {
+			return p.write(b[:n], err)
+		}
+	} else if !c.ready() {
+		p.waiter.WaitRead() // an error here is Read's to tell
+		if p.much && p.splice != nil {
+			if n := p.splice.queued(); n >= chunk {
+				return p.splice.copy(n)
+			}
+		}
+	}
+	pooled := dataBuffers.Get().(*[]byte)
+	defer dataBuffers.Put(pooled)
+	copy(*pooled, b[:n])
+	b = *pooled
+	switch {
+	case n == 0:
+		n, err = c.readOnce(b, c.stream.Read)
+	case p.poll != nil && err == nil:
+		var more int
+		if more, err = c.readOnce(b[n:], p.poll.TryRead); err == transport.ErrWouldBlock {
+			err = nil
+		}
+		n += more
+	}
+	p.much = n == len(b)
+	return p.write(b[:n], err)
+}
+
+// write writes b, after which reading failed with err.
+func (p *piecewise) write(b []byte, err error) (int64, error) {
+	if len(b) == 0 {
+		return 0, err
+	}
+	n, failed := p.w.Write(b)
+	switch {
+	case failed != nil:
+		err = failed
+	case n < len(b):
+		err = io.ErrShortWrite
+	}
+	return int64(n), err
+}
+
+// A splicer moves bytes between two plain TCP connections within the kernel.
+type splicer struct {
+	from    *Conn
+	in, out *net.TCPConn
+	to      *Conn // nil: out is nobody's
+	socket  *tcpSocket
+}
+
+// splicer returns nil where there is more than the kernel between c and w.
+func (c *Conn) splicer(w io.Writer) *splicer {
+	s := &splicer{from: c, in: c.plain(), socket: tcpSocketOf(c.stream)}
+	switch w := w.(type) {
+	case *Conn:
+		s.to, s.out = w, w.plain()
+	case *net.TCPConn:
+		s.out = w
+	}
+	if s.in == nil || s.out == nil {
+		return nil
+	}
+	return s
+}
+
+// plain returns the TCP connection that c is, or nil if it is more than that.
+func (c *Conn) plain() *net.TCPConn {
+	if c.framed != nil {
+		return nil
+	}
+	if tcp, ok := c.stream.(*net.TCPConn); ok {
+		return tcp
+	}
+	if p, ok := transport.As[transport.Plain](c.stream); ok {
+		return p.TCPConn()
+	}
+	return nil
+}
+
+// queued returns how many bytes can be read without waiting.
+func (s *splicer) queued() int { return s.socket.queued() }
+
+// copy moves n bytes that are there, so that an error is the other connection's.
+func (s *splicer) copy(n int) (int64, error) {
+	if e := s.from.End(); e != nil {
+		return 0, e
+	}
+	moved, err := s.out.ReadFrom(&io.LimitedReader{R: s.in, N: int64(n)})
+	s.from.took(int(moved), nil)
+	if s.to != nil {
+		s.to.state.addOut(int(moved))
+		if err != nil {
+			err = s.to.writeError(err)
+		}
+	}
+	return moved, err
+}
