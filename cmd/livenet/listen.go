@@ -12,6 +12,7 @@ import (
 	"github.com/livenet/livenet/codec"
 	"github.com/livenet/livenet/internal/devtls"
 	"github.com/livenet/livenet/internal/eventlog"
+	"github.com/livenet/livenet/internal/gateway"
 	"github.com/livenet/livenet/internal/settings"
 	"github.com/livenet/livenet/internal/stack"
 	"github.com/livenet/livenet/liveness"
@@ -23,6 +24,7 @@ type bound struct {
 	transport.Listener
 	told     *settings.Listener
 	identity *devtls.Identity // nil: no TLS, or a certificate of the user's
+	gateway  *gateway.Gateway // nil: its connections are not forwarded; set by server
 }
 
 // listen binds all listeners, or none.
@@ -58,18 +60,25 @@ func bind(ctx context.Context, p *process, l *settings.Listener) (*bound, error)
 	if err != nil {
 		return nil, fmt.Errorf("can't listen on %s %s: %s", l.Transport, l.Address, whyNotListen(l, err))
 	}
-	return &bound{listener, l, identity}, nil
+	return &bound{Listener: listener, told: l, identity: identity}, nil
 }
 
 func limits(l *settings.Listener, h handler) stack.Limits {
-	return stack.Limits{
-		Silence:   stack.Backstop(l.Timeout),
+	limits := stack.Limits{
+		Silence:   stack.Backstop(l.Patience()),
 		Ask:       l.AskEvery(),
 		Handshake: l.Opening,
 		Streams:   l.MaxStreams,
 		ReusePort: l.ReusePort,
 		Parked:    l.Parked() && h.data != nil,
 	}
+	if len(l.Forward) > 0 {
+		limits.Parked = l.Parked() && l.TLS // otherwise the kernel can move the bytes
+	}
+	if len(l.AcceptProxy) > 0 {
+		limits.Preamble = gateway.Preamble(l.AcceptProxy)
+	}
+	return limits
 }
 
 // resetKey is nil where none is wanted: a server with a certificate of its own needs no
@@ -111,8 +120,26 @@ func (b *bound) server(o serveOptions, out *printer, log *eventlog.Log) *livenes
 		Codec:      framing,
 		Drain:      o.drain,
 	}
-	handlers[l.Handler].serve(s, out)
+	h := handlers[l.Handler]
+	if len(l.Forward) > 0 {
+		b.gateway = newGateway(l, b.name(), log)
+		h = handler{conn: func(ctx context.Context, _ *printer, c *liveness.Conn) { b.gateway.Handle(ctx, c) }}
+	}
+	h.serve(s, out)
 	return s
+}
+
+func newGateway(l *settings.Listener, name string, log *eventlog.Log) *gateway.Gateway {
+	return gateway.New(gateway.Config{
+		Forward:       l.Forward,
+		Health:        l.Health,
+		ProxyProtocol: l.ProxyVersion(),
+		Policy:        l.UpstreamPolicy(),
+		Evidence:      l.UpstreamCounts(),
+		Changed: func(a gateway.Address, cause string) {
+			log.Upstream(name, l.Transport, a.String(), cause)
+		},
+	})
 }
 
 // name is what events call the listener: where it can be reached.

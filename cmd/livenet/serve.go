@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -25,7 +26,7 @@ func serveCommand(p *process) *cli.Command {
 silent for 30 seconds.
 
 Each --listener URL adds a listener: the scheme is its transport, and the query
-holds flags of the first three groups below by their names. The timeout must be
+holds flags of the first four groups below by their names. The timeout must be
 among them: a URL inherits nothing from the flags. These describe a listener of
 their own if --listen is among them.
 
@@ -43,6 +44,7 @@ to leave; the second ends everything at once.`,
   livenet serve --transport quic --policy fixed --timeout 10s --log-format json
   livenet serve --listener 'tcp://127.0.0.1:7373?timeout=4s' \
                 --listener 'quic://127.0.0.1:7374?policy=fixed&timeout=10s'
+  livenet serve --forward 127.0.0.1:6379
 
 Every flag has a variable: --listen is LIVENET_LISTEN.
 `,
@@ -171,6 +173,14 @@ func serveAll(ctx context.Context, p *process, o serveOptions, listeners []*boun
 	signal.Ignore(syscall.SIGPIPE)
 	for i, l := range listeners {
 		servers[i] = l.server(o, out, log)
+	}
+	var gateways sync.WaitGroup
+	defer gateways.Wait()
+	defer stop()
+	for _, l := range listeners {
+		if l.gateway != nil {
+			gateways.Go(func() { l.gateway.Run(ctx) })
+		}
 	}
 	for i, l := range listeners {
 		go func() { returned <- servers[i].Serve(ctx, l.Listener) }()

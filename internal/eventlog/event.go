@@ -50,6 +50,8 @@ const (
 	keyLines  = "lines"
 	keyOutput = "output"
 
+	keyUpstream = "upstream"
+
 	keySkipped  = "skipped"
 	keySessions = "sessions"
 	keyOf       = "of"

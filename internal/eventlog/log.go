@@ -119,6 +119,24 @@ func (l *Log) Stopped(servers ...liveness.Counts) {
 	l.put(r)
 }
 
+// Upstream writes that a listener's upstream can't be dialled, and why in a word or
+// two, or that it can be again, if there is no cause.
+func (l *Log) Upstream(listener, transport, upstream, cause string) {
+	level, what := slog.LevelInfo, "upstream-up"
+	if cause != "" {
+		level, what = slog.LevelWarn, "upstream-down"
+	}
+	if l.level > level {
+		return
+	}
+	r := slog.NewRecord(time.Now(), level, what, 0)
+	r.AddAttrs(slog.String(keyListener, listener), slog.String(keyTransport, transport), slog.String(keyUpstream, upstream))
+	if cause != "" {
+		r.AddAttrs(slog.String(keyError, cause))
+	}
+	l.put(r)
+}
+
 func (l *Log) put(r slog.Record) {
 	select {
 	case l.queue <- r:

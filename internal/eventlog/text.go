@@ -59,6 +59,9 @@ func (t *text) rest(r slog.Record) string {
 		return fmt.Sprintf("%v lines: whoever reads them is too slow", v[keyLines])
 	}
 	words := []string{fmt.Sprintf("%-5v  %-21v ", v[keyTransport], who(v))}
+	if has(v, keyUpstream) {
+		words = append(words, v[keyUpstream].String())
+	}
 	if has(v, keySession) {
 		words = append(words, fmt.Sprintf("#%v.%v", v[keySession], v[keyID]))
 	} else if has(v, keyID) {

@@ -29,9 +29,9 @@ type Config struct {
 	Policy   liveness.Policy
 	Evidence codec.Evidence
 
-	// Changed, if set, is told that an upstream can't be dialled, for a new cause, or
-	// can again, when err is nil. Cause says why in a word or two.
-	Changed func(a Address, cause string, err error)
+	// Changed, if set, is told that an upstream can't be dialled, for a new cause, in a
+	// word or two, or that it can again, if there is no cause.
+	Changed func(a Address, cause string)
 }
 
 // A Gateway forwards connections. Run must run while it does.
@@ -148,7 +148,7 @@ func (g *Gateway) note(ctx context.Context, u *upstream, err error) {
 	}
 	g.mu.Unlock()
 	if news && g.conf.Changed != nil {
-		g.conf.Changed(u.Address, why, err)
+		g.conf.Changed(u.Address, why)
 	}
 }
 

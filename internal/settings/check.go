@@ -3,11 +3,13 @@ package settings
 import (
 	"cmp"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/livenet/livenet/codec"
+	"github.com/livenet/livenet/internal/gateway"
 	"github.com/livenet/livenet/internal/stack"
 	"github.com/livenet/livenet/liveness"
 )
@@ -15,7 +17,7 @@ import (
 // Check finds what contradicts itself in the flags that were parsed, and fills in
 // what follows from the rest.
 func (l *Listener) Check(c *cli.Context) error {
-	for _, check := range []func(*cli.Context) error{l.checkStreams, l.checkPolicy, l.checkTLS, l.checkIO} {
+	for _, check := range []func(*cli.Context) error{l.checkForward, l.checkStreams, l.checkPolicy, l.checkTLS, l.checkIO} {
 		if err := check(c); err != nil {
 			return err
 		}
@@ -24,6 +26,46 @@ func (l *Listener) Check(c *cli.Context) error {
 	l.Opening = min(l.Opening, l.Timeout)
 	if l.MaxBeats == 0 {
 		l.MaxBeats = max(liveness.DefaultMaxBeats, l.beatsAsked())
+	}
+	return nil
+}
+
+// checkForward also sets what is different where connections are forwarded.
+func (l *Listener) checkForward(c *cli.Context) error {
+	forward, from := Spell(c, nameForward), With(c, "evidence-from")
+	if len(l.AcceptProxy) > 0 && !stack.Preambles(l.Transport) {
+		return Usage("%s makes no sense over %s: no proxy puts a PROXY header before it", Spell(c, "accept-proxy"), l.Transport)
+	}
+	if len(l.Forward) == 0 {
+		for _, name := range []string{"health", "evidence-from", "proxy-protocol"} {
+			if c.IsSet(name) {
+				return Usage("%s goes with a service: add %s", Spell(c, name), forward)
+			}
+		}
+		return nil
+	}
+	if !c.IsSet("codec") {
+		l.Codec = "raw"
+	}
+	if !c.IsSet("evidence") {
+		l.Evidence = evidence[codec.Acks]
+	}
+	acks := l.Counts() == codec.Acks
+	switch {
+	case c.IsSet("handler"):
+		return Usage("%s and %s contradict each other: the service handles what comes", forward, Spell(c, "handler"))
+	case l.IO == IOParked:
+		return Usage("%s and %s contradict each other: a connection that is forwarded takes two goroutines", forward, With(c, "io"))
+	case acks && !c.IsSet("evidence") && l.Timeout < liveness.LeastAckTimeout:
+		return Usage("%s is too short for %s, where acks are the evidence: take at least %v, or give %s",
+			With(c, "timeout"), forward, liveness.LeastAckTimeout, Spell(c, "evidence"))
+	case l.EvidenceFrom == FromClient:
+	case l.Policy == Fixed:
+		return Usage("%s makes no sense with the fixed policy: silence is nothing to it", from)
+	case l.EvidenceFrom == FromUpstream && stack.Multiplexes(l.Transport):
+		return Usage("%s: a session over %s carries connections to several services, so the client must be judged: take %s", from, l.Transport, FromEither)
+	case acks && slices.ContainsFunc(l.Forward, func(a gateway.Address) bool { return a.Network == "unix" }):
+		return Usage("%s needs evidence that a Unix socket can give: give %s bytes", from, Spell(c, "evidence"))
 	}
 	return nil
 }

@@ -73,6 +73,25 @@ func Size(group, name, usage string, to *int) cli.Flag {
 	}
 }
 
+// List is a flag that may be given several times, each time with a value for add. Its
+// error says what is wrong with the value. The usage begins with what stands for one.
+func List(group, name, usage string, add func(text string) error) cli.Flag {
+	return &cli.StringSliceFlag{
+		Name: name, Category: group, Usage: usage,
+		Action: func(c *cli.Context, list []string) error {
+			for _, text := range list {
+				if text == "" && len(list) > 1 { // between the spaces of a variable
+					continue
+				}
+				if err := add(text); err != nil {
+					return Usage("%s %q: %w", Spell(c, name), text, err)
+				}
+			}
+			return nil
+		},
+	}
+}
+
 const mostSize = 1 << 30
 
 func parseSize(text string) (int, error) {

@@ -4,13 +4,16 @@
 package settings
 
 import (
+	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/livenet/livenet/codec"
+	"github.com/livenet/livenet/internal/gateway"
 	"github.com/livenet/livenet/internal/stack"
 	"github.com/livenet/livenet/liveness"
 )
@@ -39,6 +42,12 @@ type Listener struct {
 	Codec   string
 	Handler string
 
+	Forward       []gateway.Address // where to; empty: the handler has the connections
+	Health        time.Duration     // 0: never
+	EvidenceFrom  string
+	ProxyProtocol string // a version, "v1" or "v2"; empty: none
+	AcceptProxy   []netip.Prefix
+
 	TLS       bool
 	Cert, Key string // files; empty: the development certificate
 	ClientCA  string // a file; empty: clients need no certificate
@@ -49,6 +58,13 @@ type Listener struct {
 const (
 	Fixed   = "fixed"
 	Sliding = "sliding"
+)
+
+// Whose silence ends a session that is forwarded.
+const (
+	FromClient   = "client"
+	FromUpstream = "upstream"
+	FromEither   = "either"
 )
 
 // What waits for input on an idle connection.
@@ -72,17 +88,18 @@ const (
 // Flags are the flags that describe a listener, which they write to l. Handlers are
 // the names of the handlers that there are. Once they are parsed, see [Listener.Check].
 func Flags(l *Listener, handlers []string) []cli.Flag {
-	const listener, policy, security = "Listener", "Policy", "TLS"
+	const listener, forwarding, policy, security = "Listener", "Forwarding", "Policy", "TLS"
 	many := Enumerate(stack.Which(func(k stack.Kind) bool { return k.Multiplexed }), "and")
 	parks := Enumerate(stack.Which(func(k stack.Kind) bool { return k.Parks }), "and")
 	resets := Enumerate(stack.Which(func(k stack.Kind) bool { return k.ResetKey }), "and")
+	preambles := Enumerate(stack.Which(func(k stack.Kind) bool { return k.Preamble }), "and")
 	return []cli.Flag{
 		&cli.StringFlag{
 			Name: nameListen, Category: listener, Usage: "`ADDR` where to listen; port 0 takes a free one",
 			Destination: &l.Address, Value: DefaultHost + ":" + DefaultPort, Action: l.complete,
 		},
 		OneOf(listener, nameTransport, Enumerate(stack.Names, "or"), &l.Transport, "tcp", stack.Names...),
-		OneOf(listener, "codec", "auto, frame, line or raw; auto tells frame from raw", &l.Codec, "auto", "auto", "frame", "line", "raw"),
+		OneOf(listener, "codec", "auto, frame, line or raw; auto tells frame from raw (with --forward: raw)", &l.Codec, "auto", "auto", "frame", "line", "raw"),
 		OneOf(listener, "handler", "echo, discard, or log: write what comes to stdout", &l.Handler, "echo", handlers...),
 		OneOf(listener, "io", "how an idle connection waits: goroutine, or parked, which needs none ("+parks+" on Linux); auto parks where it can",
 			&l.IO, IOAuto, IOAuto, IOGoroutine, IOParked),
@@ -90,13 +107,19 @@ func Flags(l *Listener, handlers []string) []cli.Flag {
 			&l.MaxStreams, liveness.DefaultMaxStreams, 1, mostStreams),
 		Switch(listener, "reuse-port", "share the port with other processes of this user that set this, too", &l.ReusePort),
 
+		List(forwarding, nameForward, "`ADDR` a service to which connections go on, HOST:PORT or unix:PATH; of several the one with the fewest", l.addForward),
+		Duration(forwarding, "health", "how often to dial services that could not be dialled", &l.Health, 0),
+		OneOf(forwarding, "evidence-from", "whose silence ends a connection: client, upstream (the service) or either", &l.EvidenceFrom, FromClient, FromClient, FromUpstream, FromEither),
+		OneOf(forwarding, "proxy-protocol", "begin connections to the service with a PROXY header, v1 or v2, that tells the client's address", &l.ProxyProtocol, "", "v1", "v2"),
+		List(forwarding, "accept-proxy", "`CIDR` take the client's address from the PROXY header with which connections from these networks begin ("+preambles+")", l.addProxy),
+
 		OneOf(policy, "policy", "sliding: the timeout counts from the last sign of life; fixed: from accept", &l.Policy, Sliding, policies...),
 		timeout(policy, "timeout", "the policy's timeout", &l.Timeout, 30*time.Second),
 		Duration(policy, "opening", "time for a peer to be heard for the first time; at most the timeout", &l.Opening, 10*time.Second),
 		Duration(policy, "max-age", "end sessions of this age, however active", &l.MaxAge, 0),
 		Duration(policy, "max-age-jitter", "let each session get older by up to this, at random", &l.MaxAgeJitter, 0),
 		Duration(policy, "probe-after", "ping a peer that has been silent for this long", &l.ProbeAfter, 0),
-		OneOf(policy, "evidence", "what shows that a peer lives: acks of its kernel or transport, bytes, messages or beats", &l.Evidence, evidence[codec.Bytes], evidence[codec.Acks:]...),
+		OneOf(policy, "evidence", "what shows that a peer lives: acks of its kernel or transport, bytes, messages or beats (with --forward: acks)", &l.Evidence, evidence[codec.Bytes], evidence[codec.Acks:]...),
 		Number(policy, "max-beats", "heartbeats a second that a peer may send (default: 100, or more if the timeout asks for more)", &l.MaxBeats, 0, 1, mostBeats),
 		Size(policy, "min-pace", "bytes a second that a peer must take of those that wait for it, over the sliding policy's timeout", &l.MinPace),
 		OneOf(policy, "stream-policy", "a policy for each stream as well ("+many+")", &l.StreamPolicy, "", policies...),
@@ -138,8 +161,37 @@ func (l *Listener) complete(c *cli.Context, text string) (err error) {
 	return nil
 }
 
+func (l *Listener) addForward(text string) error {
+	a, err := gateway.ParseAddress(text)
+	if slices.Contains(l.Forward, a) {
+		err = errors.New("it is given twice")
+	}
+	l.Forward = append(l.Forward, a)
+	return err
+}
+
+func (l *Listener) addProxy(text string) error {
+	prefix, err := netip.ParsePrefix(text)
+	if addr, failed := netip.ParseAddr(text); failed == nil {
+		prefix, err = addr.Prefix(addr.BitLen())
+	}
+	if err != nil {
+		return errors.New("want a network, such as 10.0.0.0/8, or an address")
+	}
+	l.AcceptProxy = append(l.AcceptProxy, prefix.Masked())
+	return nil
+}
+
 // Parked reports whether idle connections are to do without a goroutine.
 func (l *Listener) Parked() bool { return l.IO != IOGoroutine && stack.Parks(l.Transport) }
+
+// Patience is the longest silence of a client that the listener's policies bear.
+func (l *Listener) Patience() time.Duration {
+	if l.EvidenceFrom == FromUpstream {
+		return liveness.Never
+	}
+	return l.Timeout
+}
 
 // Counts returns what counts as evidence of a peer's life.
 func (l *Listener) Counts() codec.Evidence { return codec.Evidence(slices.Index(evidence, l.Evidence)) }
@@ -157,6 +209,9 @@ func (l *Listener) AskEvery() time.Duration {
 // SessionPolicy judges the listener's sessions.
 func (l *Listener) SessionPolicy() liveness.Policy {
 	p := newPolicy(l.Policy, l.Timeout, l.ProbeAfter)
+	if l.EvidenceFrom == FromUpstream {
+		p = bySomebodyElse{p}
+	}
 	if l.MaxAge > 0 {
 		p = liveness.Earliest(p, liveness.MaxAge(l.MaxAge, l.MaxAgeJitter))
 	}
@@ -170,6 +225,34 @@ func (l *Listener) StreamsPolicy() liveness.Policy {
 	}
 	return newPolicy(l.StreamPolicy, l.StreamTimeout, 0)
 }
+
+// ProxyVersion is that of the PROXY header for services; 0: none.
+func (l *Listener) ProxyVersion() byte {
+	if l.ProxyProtocol == "" {
+		return 0
+	}
+	return l.ProxyProtocol[1] - '0'
+}
+
+// UpstreamPolicy judges the connections to services, or is nil.
+func (l *Listener) UpstreamPolicy() liveness.Policy {
+	if l.EvidenceFrom == FromUpstream || l.EvidenceFrom == FromEither {
+		return liveness.Sliding(l.Timeout)
+	}
+	return nil
+}
+
+// UpstreamCounts returns what counts as evidence of a service's life: it speaks no codec.
+func (l *Listener) UpstreamCounts() codec.Evidence { return min(l.Counts(), codec.Bytes) }
+
+// bySomebodyElse has a client's silence mean nothing.
+type bySomebodyElse struct{ upstream liveness.Policy }
+
+func (bySomebodyElse) Judge(liveness.Evidence) liveness.Verdict {
+	return liveness.JudgeAgain(liveness.Never)
+}
+func (bySomebodyElse) Deadline(liveness.Evidence) time.Duration { return liveness.Never }
+func (p bySomebodyElse) String() string                         { return fmt.Sprintf("%v of the upstream", p.upstream) }
 
 func newPolicy(name string, timeout, probe time.Duration) liveness.Policy {
 	switch {

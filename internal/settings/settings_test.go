@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -55,9 +56,9 @@ func TestDefaults(t *testing.T) {
 		IO: IOAuto, MaxStreams: liveness.DefaultMaxStreams,
 		Policy: "sliding", Timeout: 30 * time.Second, Opening: 10 * time.Second,
 		Evidence: "bytes", MaxBeats: liveness.DefaultMaxBeats,
-		Codec: "auto", Handler: "echo",
+		Codec: "auto", Handler: "echo", EvidenceFrom: "client",
 	}
-	if *l != want {
+	if !reflect.DeepEqual(*l, want) {
 		t.Errorf("defaults:\n got %+v\nwant %+v", *l, want)
 	}
 }
@@ -302,7 +303,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s has no help or no group", name)
 		}
 	}
-	const names = "listen transport policy timeout opening max-age max-age-jitter probe-after evidence stream-policy stream-timeout codec handler tls tls-cert tls-key client-ca max-beats min-pace max-streams reuse-port io reset-key"
+	const names = "forward health evidence-from proxy-protocol accept-proxy listen transport policy timeout opening max-age max-age-jitter probe-after evidence stream-policy stream-timeout codec handler tls tls-cert tls-key client-ca max-beats min-pace max-streams reuse-port io reset-key"
 	want := make(map[string]bool)
 	for _, name := range strings.Fields(names) {
 		want[name] = true

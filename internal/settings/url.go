@@ -14,6 +14,8 @@ const (
 	nameListen    = "listen"
 )
 
+const nameForward = "forward"
+
 // urlApp is the name of the app whose command line is made of a URL: see [Spell].
 const urlApp = "listener URL"
 
@@ -26,12 +28,14 @@ const urlApp = "listener URL"
 func ParseURL(text string, handlers []string) (*Listener, error) {
 	l := new(Listener)
 	app := &cli.App{
-		Name:           urlApp,
-		Flags:          Flags(l, handlers),
-		HideHelp:       true,
-		Writer:         io.Discard,
-		OnUsageError:   Explain,
-		ExitErrHandler: func(*cli.Context, error) {}, // it is the caller's
+		Name: urlApp,
+
+		SliceFlagSeparator: " ",
+		Flags:              Flags(l, handlers),
+		HideHelp:           true,
+		Writer:             io.Discard,
+		OnUsageError:       Explain,
+		ExitErrHandler:     func(*cli.Context, error) {}, // it is the caller's
 		Action: func(c *cli.Context) error {
 			if !c.IsSet("timeout") {
 				return Usage("a policy needs a timeout: add timeout=30s, for instance")
@@ -65,12 +69,19 @@ func urlArgs(text string, flags []cli.Flag) ([]string, error) {
 		switch {
 		case name == nameTransport || name == nameListen:
 			return nil, Usage("%s has its place before the question mark", name)
-		case len(values) > 1:
+		case len(values) > 1 && !isList(f):
 			return nil, Usage("%s is given %d times", name, len(values))
 		case f != nil && !f.TakesValue() && values[0] == "":
 			values[0] = "true" // a switch that is named is on
 		}
-		args = append(args, "--"+name+"="+values[0])
+		for _, value := range values {
+			args = append(args, "--"+name+"="+value)
+		}
 	}
 	return args, nil
+}
+
+func isList(f cli.DocGenerationFlag) bool {
+	s, ok := f.(cli.DocGenerationSliceFlag)
+	return ok && s.IsSliceFlag()
 }

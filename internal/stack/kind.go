@@ -17,6 +17,7 @@ type Kind struct {
 	Name        string
 	Multiplexed bool // a session carries many streams
 	AlwaysTLS   bool // it does not exist without TLS
+	Preamble    bool // something may come before the peer's own bytes: see Limits
 	Parks       bool // on Linux an idle connection can do without a goroutine
 	ResetKey    bool // a listener can have a key to reset sessions of the one before it
 
@@ -29,12 +30,12 @@ var Kinds = []Kind{
 	{Name: "quic", Multiplexed: true, AlwaysTLS: true, ResetKey: true, build: func(conf *tls.Config, l Limits) transport.Transport {
 		return quic.Transport{TLS: conf, Config: l.quic(), ReusePort: l.ReusePort, StatelessResetKey: (*quicgo.StatelessResetKey)(l.ResetKey)}
 	}},
-	{Name: "tcp", Parks: true, build: func(conf *tls.Config, l Limits) transport.Transport {
+	{Name: "tcp", Preamble: true, Parks: true, build: func(conf *tls.Config, l Limits) transport.Transport {
 		t := l.tcp(conf)
 		t.Parked = l.Parked
 		return t
 	}},
-	{Name: "yamux", Multiplexed: true, build: func(conf *tls.Config, l Limits) transport.Transport {
+	{Name: "yamux", Multiplexed: true, Preamble: true, build: func(conf *tls.Config, l Limits) transport.Transport {
 		return yamux.Transport{Inner: l.tcp(conf)}
 	}},
 }
@@ -70,6 +71,10 @@ func AlwaysTLS(name string) bool { return kind(name).AlwaysTLS }
 // HasResetKey reports whether a listener of the transport can have a key by which it
 // resets the sessions of the one before it.
 func HasResetKey(name string) bool { return kind(name).ResetKey }
+
+// Preambles reports whether something may come on a connection of the transport before
+// the peer's own bytes.
+func Preambles(name string) bool { return kind(name).Preamble }
 
 // Parks reports whether idle connections of the transport can do without a
 // goroutine on this system.

@@ -47,6 +47,10 @@ type Limits struct {
 	// [Parks].
 	Parked bool
 
+	// Preamble reads what comes before the peer's own bytes, where the transport has it:
+	// see [tcp.Transport]. Nil: nothing does.
+	Preamble func(net.Conn) (net.Addr, error)
+
 	// KeepAlive turns on the kernel's keepalive, for a connection that no
 	// policy judges.
 	KeepAlive bool
@@ -73,6 +77,7 @@ func (l Limits) tcp(conf *tls.Config) tcp.Transport {
 		KeepAlive:   net.KeepAliveConfig{Enable: l.KeepAlive, Idle: l.KeepAliveIdle},
 		UserTimeout: l.userTimeout(),
 		ReusePort:   l.ReusePort,
+		Preamble:    l.Preamble,
 	}
 }
 
