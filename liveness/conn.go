@@ -178,7 +178,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 func (c *Conn) awaitReason(err error) error {
 	const moment = 100 * time.Millisecond
 	e, ok := errors.AsType[*Error](err)
-	if !ok || e.Initiator != Peer || !e.Reason.observed() || c.End() != nil || !c.reads() {
+	if !ok || e.Initiator != Peer || !e.Reason.observed() || c.End() == nil && !c.reads() {
 		return err
 	}
 	timer := time.NewTimer(moment)
@@ -445,7 +445,7 @@ func (c *Conn) reads() bool {
 	if c.srv != nil && c.srv.Data != nil {
 		return c.bits.Load()&handling == 0
 	}
-	if !c.readLock.TryLock() {
+	if c.bits.Load()&waitingToRead != 0 || !c.readLock.TryLock() {
 		return true
 	}
 	defer c.readLock.Unlock()

@@ -55,7 +55,9 @@ func (p *piecewise) next() (written int64, err error) {
 			return p.write(b[:n], err)
 		}
 	} else if !c.ready() {
+		c.bits.Or(waitingToRead)
 		p.waiter.WaitRead() // an error here is Read's to tell
+		c.bits.And(^uint32(waitingToRead))
 		if p.much && p.splice != nil {
 			if n := p.splice.queued(); n >= chunk {
 				return p.splice.copy(n)

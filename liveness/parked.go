@@ -31,6 +31,7 @@ const (
 	renewedByApp             // see Renew
 	acksCount                // what the peer's kernel acknowledges is evidence
 	handling                 // Data has been called
+	waitingToRead            // WriteTo waits for input, without the read lock
 	foreign                  // the stream was given to NewConn or NewListener
 	unserved                 // no server's handler has it: it leaves its list at its end
 )

@@ -54,7 +54,7 @@ func freePort(t *testing.T) string {
 }
 
 // start starts a service, waits until it says ready, and ends it with the test.
-func start(t *testing.T, cmd *exec.Cmd, ready string) {
+func startService(t *testing.T, cmd *exec.Cmd, ready string) {
 	t.Helper()
 	out := newCapture()
 	cmd.Stdout, cmd.Stderr = out, out
@@ -78,7 +78,7 @@ func start(t *testing.T, cmd *exec.Cmd, ready string) {
 func startRedis(t *testing.T) (addr string) {
 	t.Helper()
 	port := freePort(t)
-	start(t, exec.Command(need(t, "redis-server"), "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", t.TempDir()), "eady to accept connections")
+	startService(t, exec.Command(need(t, "redis-server"), "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", t.TempDir()), "eady to accept connections")
 	return "127.0.0.1:" + port
 }
 
@@ -102,7 +102,7 @@ http {
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	start(t, exec.Command(program, "-p", dir, "-c", file, "-e", "stderr"), "using the ") // it listens by then
+	startService(t, exec.Command(program, "-p", dir, "-c", file, "-e", "stderr"), "using the ") // it listens by then
 	return files, proxied
 }
 
@@ -140,7 +140,7 @@ func startPostgres(t *testing.T) (port string) {
 	port = freePort(t)
 	cmd := exec.Command(server, "-D", dir, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="+dir, "-c", "fsync=off")
 	cmd.SysProcAttr, cmd.Dir = as, "/"
-	start(t, cmd, "ready to accept connections")
+	startService(t, cmd, "ready to accept connections")
 	return port
 }
 

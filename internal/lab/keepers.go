@@ -77,31 +77,17 @@ func (*nothing) fuse(time.Duration, func()) (func(), error) {
 
 // leases are livenet's own.
 type leases struct {
-	engine  *liveness.Engine
-	policy  liveness.Policy
-	records []leased
-	leases  []*liveness.Lease
+	engine *liveness.Engine
+	policy liveness.Policy
+	leases []*liveness.Lease
 }
-
-// leased stands for the caller's record of a connection.
-type leased struct{ k *leases }
-
-func (r *leased) Policy() liveness.Policy             { return r.k.policy }
-func (*leased) Heard() (ago time.Duration, _, _ bool) { return 0, false, false }
-func (*leased) Arrived() (time.Duration, bool)        { return 0, false }
-func (*leased) Probe() bool                           { return true }
-func (*leased) Expire(*liveness.Error)                {}
 
 func openLeases(tick time.Duration) func(renewSettings) (keeper, error) {
 	return func(s renewSettings) (keeper, error) {
 		k := &leases{
-			engine:  &liveness.Engine{Tick: tick},
-			policy:  liveness.Sliding(s.Timeout),
-			records: make([]leased, s.Entries),
-			leases:  make([]*liveness.Lease, 0, s.Entries),
-		}
-		for i := range k.records {
-			k.records[i].k = k
+			engine: &liveness.Engine{Tick: tick},
+			policy: liveness.Sliding(s.Timeout),
+			leases: make([]*liveness.Lease, 0, s.Entries),
 		}
 		return k, nil
 	}
@@ -109,7 +95,7 @@ func openLeases(tick time.Duration) func(renewSettings) (keeper, error) {
 
 func (k *leases) grow(n int) {
 	for i := len(k.leases); i < n; i++ {
-		k.leases = append(k.leases, k.engine.Watch(&k.records[i]))
+		k.leases = append(k.leases, k.engine.Grant(k.policy, func(*liveness.Error) {}))
 	}
 }
 
