@@ -61,8 +61,10 @@ func keepAlive(timeout time.Duration, kernelJudges bool) net.KeepAliveConfig {
 // seconds is d in whole seconds, which are what keepalive counts in.
 func seconds(d time.Duration) time.Duration { return max(d.Truncate(time.Second), time.Second) }
 
-// sooner is d less a random share of up to a third of it.
-func sooner(d time.Duration) time.Duration { return seconds(d - rand.N(d/3+1)) }
+// sooner is d, in whole seconds, less up to a third of it at random.
+func sooner(d time.Duration) time.Duration {
+	return d - rand.N(d/(3*time.Second)+1)*time.Second
+}
 
 // acked is how long ago the peer's stack last answered.
 func (c *Conn) acked() (ago time.Duration, sure, ok bool) {
