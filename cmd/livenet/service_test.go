@@ -31,9 +31,9 @@ func need(t *testing.T, program string) string {
 	t.Helper()
 	path, err := exec.LookPath(program)
 	if err != nil {
-		for _, dir := range []string{"/usr/sbin", "/usr/local/sbin"} { // not in everybody's PATH
-			if path, err = exec.LookPath(filepath.Join(dir, program)); err == nil {
-				return path
+		for _, dir := range []string{"/usr/sbin", "/usr/local/sbin", "/usr/lib/postgresql/*/bin"} { // not in everybody's PATH
+			if found, _ := filepath.Glob(filepath.Join(dir, program)); len(found) > 0 {
+				return found[len(found)-1]
 			}
 		}
 		t.Skipf("%s is not installed", program)

@@ -36,6 +36,9 @@ func (l *Listener) checkForward(c *cli.Context) error {
 	if len(l.AcceptProxy) > 0 && !stack.Preambles(l.Transport) {
 		return Usage("%s makes no sense over %s: no proxy puts a PROXY header before it", Spell(c, "accept-proxy"), l.Transport)
 	}
+	if len(l.AcceptProxy) > 0 && l.IO == IOParked {
+		return Usage("%s and %s contradict each other: parked connections have no PROXY header", Spell(c, "accept-proxy"), With(c, "io"))
+	}
 	if len(l.Forward) == 0 {
 		for _, name := range []string{"health", "evidence-from", "proxy-protocol"} {
 			if c.IsSet(name) {

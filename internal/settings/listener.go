@@ -183,7 +183,9 @@ func (l *Listener) addProxy(text string) error {
 }
 
 // Parked reports whether idle connections are to do without a goroutine.
-func (l *Listener) Parked() bool { return l.IO != IOGoroutine && stack.Parks(l.Transport) }
+func (l *Listener) Parked() bool {
+	return l.IO != IOGoroutine && len(l.AcceptProxy) == 0 && stack.Parks(l.Transport)
+}
 
 // Patience is the longest silence of a client that the listener's policies bear.
 func (l *Listener) Patience() time.Duration {

@@ -163,6 +163,28 @@ func TestBadSettings(t *testing.T) {
 		{"reuse-port=perhaps", `--reuse-port "perhaps": want true or false`},
 		{"tls=perhaps", `--tls "perhaps": want true or false`},
 
+		{"forward=6379", `--forward "6379": want HOST:PORT or unix:PATH`},
+		{"forward=", `--forward "": want HOST:PORT or unix:PATH`},
+		{"forward=a:1 forward=a:1", `--forward "a:1": it is given twice`},
+		{"forward=a:0", `--forward "a:0": the port must be a number from 1 to 65535`},
+		{"forward=a:1 handler=echo", "--forward and --handler contradict each other"},
+		{"forward=a:1 io=parked", "--forward and --io parked contradict each other"},
+		{"forward=a:1 timeout=2s", "--timeout 2s is too short for --forward, where acks are the evidence: take at least 3s, or give --evidence"},
+		{"forward=a:1 timeout=2s evidence=acks", "--evidence acks needs a timeout of at least 3s"},
+		{"forward=a:1 evidence=beats", "--evidence beats makes no sense with the raw codec"},
+		{"forward=a:1 evidence-from=server", `unknown evidence from "server": there are client, upstream and either`},
+		{"forward=a:1 evidence-from=either policy=fixed", "--evidence-from either makes no sense with the fixed policy"},
+		{"forward=a:1 evidence-from=upstream transport=quic", "--evidence-from upstream: a session over quic carries connections to several services"},
+		{"forward=unix:/s evidence-from=either", "--evidence-from either needs evidence that a Unix socket can give: give --evidence bytes"},
+		{"forward=a:1 proxy-protocol=v3", `unknown proxy protocol "v3": there are v1 and v2`},
+		{"forward=a:1 health=0", "--health 0s: out of range"},
+		{"health=1s", "--health goes with a service: add --forward"},
+		{"evidence-from=either", "--evidence-from goes with a service: add --forward"},
+		{"proxy-protocol=v1", "--proxy-protocol goes with a service: add --forward"},
+		{"accept-proxy=proxy.example", `--accept-proxy "proxy.example": want a network, such as 10.0.0.0/8, or an address`},
+		{"accept-proxy=10.0.0.0/8 transport=quic", "--accept-proxy makes no sense over quic"},
+		{"accept-proxy=10.0.0.0/8 io=parked", "--accept-proxy and --io parked contradict each other"},
+
 		{"listen=", `--listen "": want HOST:PORT`},
 		{"listen=7373", `--listen "7373": want HOST:PORT; a port alone is written :7373`},
 		{"listen=127.0.0.1:65536", `--listen "127.0.0.1:65536": the port must be a number from 0 to 65535, or the name of a service`},
@@ -256,6 +278,31 @@ func TestPolicies(t *testing.T) {
 		if got := fmt.Sprintf("%v; %v", l.SessionPolicy(), l.StreamsPolicy()); got != want {
 			t.Errorf("%s: %s, want %s", text, got, want)
 		}
+	}
+}
+
+// What is different where connections are forwarded.
+func TestForward(t *testing.T) {
+	for text, want := range map[string]string{
+		"forward=a:1 forward=unix:/s":                        "[a:1 unix:/s] raw acks sliding 30s <nil> 0",
+		"forward=a:1 codec=frame evidence=bytes timeout=1s":  "[a:1] frame bytes sliding 1s <nil> 0",
+		"forward=a:1 evidence-from=either proxy-protocol=v2": "[a:1] raw acks sliding 30s sliding 30s 2",
+		"forward=a:1 evidence-from=upstream max-age=1h":      "[a:1] raw acks sliding 30s of the upstream, max-age 1h0m0s sliding 30s 0",
+		"": "[] auto bytes sliding 30s <nil> 0",
+	} {
+		l, err := fromFlags(text)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		got := fmt.Sprintf("%v %s %s %v %v %d", l.Forward, l.Codec, l.Evidence, l.SessionPolicy(), l.UpstreamPolicy(), l.ProxyVersion())
+		if got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+	l, err := ParseURL("tcp://127.0.0.1:0?timeout=4s&forward=a:1&forward=unix:/s&accept-proxy=10.0.0.0/8&accept-proxy=::1&health=1s&evidence-from=client", handlers)
+	if err != nil || fmt.Sprint(l.Forward, l.AcceptProxy, l.Health) != "[a:1 unix:/s] [10.0.0.0/8 ::1/128] 1s" {
+		t.Errorf("%+v, %v", l, err)
 	}
 }
 
