@@ -143,10 +143,11 @@ func (c *Conn) closeForeign(e *ending, end func()) {
 }
 
 // truncates reports whether an EOF would pass for the end of data that e cuts off. A peer
-// that said nothing, and was told nothing, waits for none.
+// that said nothing, and was told nothing, waits for none, unless it is for a service to
+// speak first.
 func (c *Conn) truncates(e *ending) bool {
 	return e.Initiator == Local && !e.whole() && !e.Reason.observed() &&
-		(c.state.in.Load() > 0 || c.state.out.Load() > 0)
+		(c.state.in.Load() > 0 || c.state.out.Load() > 0 || e.Reason == UpstreamFailed)
 }
 
 // past is a deadline that has passed under any clock.

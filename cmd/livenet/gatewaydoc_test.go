@@ -57,9 +57,9 @@ func TestGatewayDocument(t *testing.T) {
 				t.Errorf("%s: %v\n%s", command, err, out)
 			}
 		case strings.HasPrefix(service, "redis-server"):
-			start(t, cmd, "eady to accept connections")
+			startService(t, cmd, "eady to accept connections")
 		default:
-			start(t, cmd, " listening ")
+			startService(t, cmd, " listening ")
 		}
 		ran++
 	}

@@ -14,7 +14,8 @@ func TestReusePort(t *testing.T) {
 	if runtime.GOOS != "linux" && runtime.GOOS != "freebsd" {
 		t.Skip("this system does not spread connections")
 	}
-	t.Parallel()
+	// Not parallel: a process that another test starts has a copy of the second's listening
+	// socket until its exec, and connections that the kernel gives to that are reset.
 	first := serveJSON(t, "--listen", "127.0.0.1:0", "--reuse-port")
 	addr := first.addr("tcp")
 	second := serveJSON(t, "--listener", "tcp://"+addr+"?timeout=30s&reuse-port")
