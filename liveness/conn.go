@@ -293,9 +293,6 @@ func (c *Conn) Done() <-chan struct{} { return c.state.signal().closed.c }
 // the zero time if nothing ever closes it.
 func (c *Conn) Deadline() time.Time { return c.state.deadline() }
 
-// RTT is the latest round-trip time measured by heartbeats; 0: none yet.
-func (c *Conn) RTT() time.Duration { return time.Duration(c.state.rtt.Load()) }
-
 // PeerHello is what the peer stated of itself, or nil.
 func (c *Conn) PeerHello() *codec.Hello {
 	if c.framed == nil {

@@ -27,13 +27,11 @@ type Event struct {
 	Remote  net.Addr
 	Policy  string // the policy that it was granted under, in words; empty for a stream that its session answers for
 
+	SessionStats // of the session, or the stream, at this moment
+
 	// Of a closed one:
-	End      *Error        // the reason and its figures
-	Late     time.Duration // from a missed deadline to the end of closing
-	Beats    int64         // beats received
-	BytesIn  int64         // application's and framing's, as read from the stream
-	BytesOut int64
-	RTT      time.Duration // the latest measured; 0: not known
+	End  *Error        // the reason and its figures
+	Late time.Duration // from a missed deadline to the end of closing
 
 	Err  error         // of AcceptFailed and Retrying
 	Wait time.Duration // of Retrying: until the next attempt

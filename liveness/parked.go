@@ -24,16 +24,16 @@ func (s *Server) parks(c *Conn) bool {
 // The bits of a Conn. Of feeding and hasEnded, whoever sets the one or clears the other
 // last takes the connection off the list of its server or session.
 const (
-	parkable     = 1 << iota // without a goroutine of its own, from its grant to its end
-	feeding                  // a goroutine is at it
-	hasEnded                 // and that was reported
-	peerEnded                // EOF was read
-	renewedByApp             // see Renew
-	acksCount                // what the peer's kernel acknowledges is evidence
-	handling                 // Data has been called
-	waitingToRead            // WriteTo waits for input, without the read lock
-	foreign                  // the stream was given to NewConn or NewListener
-	unserved                 // no server's handler has it: it leaves its list at its end
+	parkable      = 1 << iota // without a goroutine of its own, from its grant to its end
+	feeding                   // a goroutine is at it
+	hasEnded                  // and that was reported
+	peerEnded                 // EOF was read
+	renewedByApp              // see Renew
+	acksCount                 // what the peer's kernel acknowledges is evidence
+	handling                  // Data has been called
+	waitingToRead             // WriteTo waits for input, without the read lock
+	foreign                   // the stream was given to NewConn or NewListener
+	unserved                  // no server's handler has it: it leaves its list at its end
 )
 
 func (c *Conn) isParked() bool { return c.bits.Load()&parkable != 0 }

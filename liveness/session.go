@@ -17,7 +17,7 @@ import (
 // goroutine, also after its end.
 type Session state
 
-// SessionStats are a session's figures at one moment.
+// SessionStats are the figures of a session, or a stream, at one moment.
 type SessionStats struct {
 	Age      time.Duration // since the accept, or the dial
 	Silence  time.Duration // since the peer was last heard, to a tick
@@ -61,13 +61,7 @@ func (s *Session) Policy() string {
 }
 
 // Stats reads the session's figures.
-func (s *Session) Stats() SessionStats {
-	st := s.state()
-	return SessionStats{
-		Age: st.age(), Silence: st.silence(), Deadline: st.deadline(), RTT: time.Duration(st.rtt.Load()),
-		Beats: st.beats.Load(), BytesIn: st.in.Load(), BytesOut: st.out.Load(),
-	}
-}
+func (s *Session) Stats() SessionStats { return s.state().stats() }
 
 // PeerHello is what the peer stated of itself; nil if it did not, or did so on a stream
 // of several.

@@ -229,12 +229,15 @@ func (s *state) awaitClosed() {
 	}
 }
 
-func (s *state) event(what EventKind) Event {
-	e := Event{
-		What: what, ID: s.id, Kind: s.kind(),
+func (s *state) stats() SessionStats {
+	return SessionStats{
+		Age: s.age(), Silence: s.silence(), Deadline: s.deadline(), RTT: time.Duration(s.rtt.Load()),
 		Beats: s.beats.Load(), BytesIn: s.in.Load(), BytesOut: s.out.Load(),
-		RTT: time.Duration(s.rtt.Load()),
 	}
+}
+
+func (s *state) event(what EventKind) Event {
+	e := Event{What: what, ID: s.id, Kind: s.kind(), SessionStats: s.stats()}
 	e.Local, e.Remote = s.owner.addrs()
 	if s.parent != nil {
 		e.Session = s.parent.id

@@ -158,7 +158,7 @@ func TestBeatsKeepEveryTransportAlive(t *testing.T) {
 			if c.End() != nil {
 				errs = append(errs, fmt.Errorf("ended: %v", c.End()))
 			}
-			if c.RTT() <= 0 {
+			if c.Session().Stats().RTT <= 0 {
 				errs = append(errs, errors.New("no round trip was measured"))
 			}
 			c.Close()
