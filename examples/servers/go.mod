@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/livenet/livenet v0.0.0
 	go.uber.org/goleak v1.3.0
+	golang.org/x/crypto v0.58.0
 	golang.org/x/sys v0.49.0
 	google.golang.org/grpc v1.85.0
 )
