@@ -3,6 +3,7 @@ module github.com/livenet/livenet/examples/servers
 go 1.26.0
 
 require (
+	github.com/coder/websocket v1.8.15
 	github.com/livenet/livenet v0.0.0
 	go.uber.org/goleak v1.3.0
 	golang.org/x/crypto v0.58.0
