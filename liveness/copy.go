@@ -17,9 +17,12 @@ const glimpse = 512
 // kernel, on Linux; they count all the same, for both if w is a Conn.
 func (c *Conn) WriteTo(w io.Writer) (total int64, err error) {
 	p := &piecewise{conn: c, w: w}
+	if tcp := c.plain(); tcp != nil {
+		p.lazy = newLazyReader(tcp)
+	}
 	p.waiter, _ = transport.As[transport.Waiter](c.stream)
 	p.poll, _ = transport.As[transport.Pollable](c.stream)
-	if p.waiter == nil {
+	if p.waiter == nil && p.lazy == nil {
 		p.small = make([]byte, glimpse)
 	}
 	p.splice = c.splicer(w)
@@ -38,6 +41,7 @@ func (c *Conn) WriteTo(w io.Writer) (total int64, err error) {
 type piecewise struct {
 	conn   *Conn
 	w      io.Writer
+	lazy   *lazyReader        // nil: the connection isn't plain TCP
 	waiter transport.Waiter   // nil: the stream is none
 	poll   transport.Pollable // likewise
 	small  []byte             // nil: there is a waiter
@@ -48,38 +52,66 @@ type piecewise struct {
 // next copies what has come, or waits for it. There may be nothing for w in it.
 func (p *piecewise) next() (written int64, err error) {
 	c := p.conn
-	b := p.small
-	n := 0
-	if p.waiter == nil {
-		if n, err = c.readOnce(b, c.stream.Read); n < len(b) {
-			return p.write(b[:n], err)
-		}
-	} else if !c.ready() {
+	if p.lazy != nil {
+		return p.nextPlain()
+	}
+	if p.waiter != nil && !c.ready() {
 		c.bits.Or(waitingToRead)
 		p.waiter.WaitRead() // an error here is Read's to tell
 		c.bits.And(^uint32(waitingToRead))
-		if p.much && p.splice != nil {
-			if n := p.splice.queued(); n >= chunk {
-				return p.splice.copy(n)
-			}
+	}
+	n := 0
+	if p.waiter == nil && !p.much {
+		if n, err = c.readOnce(p.small, c.stream.Read); n < len(p.small) || err != nil {
+			return p.write(p.small[:n], err)
 		}
 	}
 	pooled := dataBuffers.Get().(*[]byte)
 	defer dataBuffers.Put(pooled)
-	copy(*pooled, b[:n])
-	b = *pooled
-	switch {
+	b := *pooled
+	switch copy(b, p.small[:n]); {
 	case n == 0:
 		n, err = c.readOnce(b, c.stream.Read)
-	case p.poll != nil && err == nil:
+		p.much = n == len(b)
+	case p.poll != nil:
 		var more int
 		if more, err = c.readOnce(b[n:], p.poll.TryRead); err == transport.ErrWouldBlock {
 			err = nil
 		}
 		n += more
+		p.much = n == len(b)
+	default:
+		p.much = true
 	}
-	p.much = n == len(b)
 	return p.write(b[:n], err)
+}
+
+// nextPlain is next for a plain TCP connection.
+func (p *piecewise) nextPlain() (int64, error) {
+	if p.much && p.splice != nil {
+		if n := p.splice.queued(); n >= chunk {
+			return p.splice.copy(n)
+		}
+	}
+	b, n, err := p.conn.readLazily(p.lazy)
+	if b == nil {
+		return 0, err
+	}
+	defer dataBuffers.Put(b)
+	p.much = n == len(*b)
+	return p.write((*b)[:n], err)
+}
+
+// readLazily is Read with r.
+func (c *Conn) readLazily(r *lazyReader) (b *[]byte, n int, err error) {
+	c.readLock.Lock()
+	defer c.readLock.Unlock()
+	if e := c.End(); e != nil {
+		return nil, 0, e
+	}
+	b, n, err = r.read()
+	n, err = c.took(n, err)
+	return b, n, err
 }
 
 // write writes b, after which reading failed with err.

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"strconv"
 	"strings"
@@ -13,6 +12,8 @@ type Address struct {
 	Network string // "tcp" or "unix"
 	Addr    string // host:port, or a path
 }
+
+var errForm = errors.New("want HOST:PORT or unix:PATH")
 
 const unixPrefix = "unix:"
 
@@ -28,16 +29,16 @@ func (a Address) String() string {
 func ParseAddress(text string) (Address, error) {
 	if path, ok := strings.CutPrefix(text, unixPrefix); ok {
 		if path == "" {
-			return Address{}, errors.New("want a path after unix:")
+			return Address{}, errForm
 		}
 		return Address{"unix", path}, nil
 	}
 	host, port, err := net.SplitHostPort(text)
 	if err != nil || host == "" || strings.ContainsAny(host, " /") {
-		return Address{}, errors.New("want HOST:PORT or unix:PATH")
+		return Address{}, errForm
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return Address{}, fmt.Errorf("the port must be a number from 1 to 65535")
+		return Address{}, errors.New("the port must be a number from 1 to 65535")
 	}
 	return Address{"tcp", text}, nil
 }
