@@ -45,6 +45,7 @@ type rare struct {
 	pacer       *pacer                       // nil: the peer may be as slow as it likes
 	addrs       atomic.Pointer[[2]net.Addr]  // of a NewConn's stream, once they are known
 	beforeClose atomic.Pointer[func(*Error)] // nil: none, or it was called
+	value       atomic.Pointer[any]          // SetValue's
 }
 
 // getRare makes c's rare, if it has none.
@@ -264,6 +265,20 @@ func (c *Conn) Renew() bool {
 	c.bits.Or(renewedByApp)
 	c.state.renew()
 	return c.End() == nil
+}
+
+// SetValue keeps a value of the application's with the connection, for message-driven
+// handlers: see [Server].Data.
+func (c *Conn) SetValue(v any) { c.getRare().value.Store(&v) }
+
+// Value is what SetValue has kept, or nil.
+func (c *Conn) Value() any {
+	if r := c.rare.Load(); r != nil {
+		if v := r.value.Load(); v != nil {
+			return *v
+		}
+	}
+	return nil
 }
 
 // ID is the number by which events know the session, or the stream of one of several.

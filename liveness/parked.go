@@ -62,9 +62,47 @@ func (c *Conn) enter() {
 }
 
 func (c *Conn) leave() {
+	if c.isParked() && c.srv.OnClose != nil {
+		go func() { // it may be the engine that ended the connection
+			defer c.removed()
+			c.srv.OnClose(c)
+		}()
+		return
+	}
+	c.removed()
+}
+
+func (c *Conn) removed() {
 	if l := c.container(); l != nil {
 		l.removeConn(c)
 	}
+}
+
+// openParked is the beginning of a parked connection with an OnOpen.
+func (c *Conn) openParked() {
+	opened := false
+	defer func() { // also when OnOpen panics, or ends its goroutine
+		if opened {
+			c.park()
+		} else {
+			c.Close()
+			c.pause()
+		}
+	}()
+	defer c.rescue()
+	opened = c.opened()
+}
+
+// opened calls OnOpen. False: there is to be no call of Data.
+func (c *Conn) opened() bool {
+	if c.srv.OnOpen == nil {
+		return true
+	}
+	if err := c.srv.OnOpen(c); err != nil {
+		c.failed(err)
+		return false
+	}
+	return true
 }
 
 // park lets go of a connection that has nothing to read until it has, or until

@@ -1,6 +1,11 @@
 package liveness
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
 
 // A Reason is why a session or a stream ended. The list is closed: errors, the
 // wire, logs, metrics and user interfaces all speak these and no others. The
@@ -54,8 +59,26 @@ var reasonNames = map[Reason]string{
 	TransportLost:  "transport-lost",
 }
 
+// AppReason is a reason of the application's own, 0 to 127, whose meaning its two ends
+// agree on. It is named app-N; CloseWith's text can say more. It panics for another n.
+func AppReason(n int) Reason {
+	if n < 0 || n >= appReasons {
+		panic(fmt.Sprintf("liveness: AppReason(%d): there are %d", n, appReasons))
+	}
+	return firstApp + Reason(n)
+}
+
+// The reasons of the application are the upper half of all.
+const (
+	firstApp   Reason = 128
+	appReasons        = 128
+)
+
 // String is the reason's name, as users see it everywhere.
 func (r Reason) String() string {
+	if r >= firstApp {
+		return fmt.Sprintf("app-%d", r-firstApp)
+	}
 	if s, ok := reasonNames[r]; ok {
 		return s
 	}
@@ -76,6 +99,12 @@ func (r *Reason) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
+	if digits, ok := strings.CutPrefix(string(text), "app-"); ok {
+		if n, err := strconv.ParseUint(digits, 10, 8); err == nil && n < appReasons {
+			*r = AppReason(int(n))
+			return nil
+		}
+	}
 	return fmt.Errorf("liveness: no reason is named %q", text)
 }
 
@@ -89,14 +118,12 @@ func (r Reason) Code() uint64 {
 }
 
 // observed reports whether r is one that no end gives.
-func (r Reason) observed() bool { return r >= PeerClosed }
+func (r Reason) observed() bool { return r >= PeerClosed && r < firstApp }
 
 // ReasonOf is the reason that a code on the wire stands for.
 func ReasonOf(code uint64) (Reason, bool) {
-	if code > uint64(UpstreamFailed) {
-		return 0, false
-	}
-	return Reason(code), true
+	known := code <= uint64(UpstreamFailed) || code >= uint64(firstApp) && code <= math.MaxUint8
+	return Reason(code), known
 }
 
 // expiry reports whether r is a deadline that passed.

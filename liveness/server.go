@@ -48,6 +48,13 @@ type Server struct {
 	// on a transport whose streams are [transport.Pollable] no goroutine.
 	Data func(c *Conn, p []byte) error
 
+	// OnOpen and OnClose, with Data only, are called before the first and after the last
+	// call of Data for a connection, on a goroutine of its own. If OnOpen returns an error
+	// the connection ends with [Internal], and Data is not called. In OnClose c.End says
+	// why the connection ended.
+	OnOpen  func(c *Conn) error
+	OnClose func(c *Conn)
+
 	// MaxStreams is how many streams of a session are served at a time; 0 means
 	// [DefaultMaxStreams]. Further ones wait to be accepted, as long as the
 	// transport lets them.
@@ -106,13 +113,14 @@ func (s *Server) Counts(k Kind) Counts {
 // error. A server serves once.
 func (s *Server) Serve(ctx context.Context, listeners ...transport.Listener) error {
 	defer closeListeners(listeners)
-	if err := s.check(listeners); err != nil {
-		return err
-	}
 	s.mu.Lock()
+	err := s.check(listeners)
 	if s.served {
+		err = errors.New("liveness: this Server has served before")
+	}
+	if err != nil {
 		s.mu.Unlock()
-		return errors.New("liveness: this Server has served before")
+		return err
 	}
 	s.begin()
 	s.listeners = listeners
@@ -127,7 +135,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...transport.Listener) err
 
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
-		s.emit(Event{What: Listening, Addr: l.Addr(), Policy: describe(s.Policy)})
+		s.emit(Event{What: Listening, Addr: l.Addr(), Policy: describe(s.sessionPolicy.Load())})
 		go func() {
 			err := s.accept(accepting, context.WithoutCancel(ctx), l)
 			if err != nil {
@@ -136,7 +144,6 @@ func (s *Server) Serve(ctx context.Context, listeners ...transport.Listener) err
 			failed <- err
 		}()
 	}
-	var err error
 	for range listeners {
 		err = cmp.Or(err, <-failed)
 	}
@@ -168,6 +175,8 @@ func (s *Server) check(listeners []transport.Listener) error {
 		return ErrNoPolicy
 	case s.Handler == nil && s.Data == nil:
 		return errors.New("liveness: a server needs a handler: Handler or Data")
+	case s.Data == nil && (s.OnOpen != nil || s.OnClose != nil):
+		return errors.New("liveness: OnOpen and OnClose go with Data")
 	case s.Handler != nil && s.Data != nil:
 		return errors.New("liveness: a server has one handler: Handler or Data")
 	case s.Evidence > codec.Bytes && s.codec() == codec.Raw:
@@ -284,7 +293,14 @@ func (c *Conn) serve(ctx context.Context) bool {
 		return false
 	}
 	c.enter()
-	if parks {
+	switch {
+	case parks && c.srv.OnOpen != nil:
+		go func() {
+			c.state.announce()
+			c.openParked()
+		}()
+		return true
+	case parks:
 		c.state.announceThen(c.park)
 		return true
 	}
@@ -336,6 +352,21 @@ func (s *Server) handle(c *Conn) {
 	case c.ctx != nil:
 		s.Handler(c.ctx, c)
 	default:
+		c.serveData()
+	}
+}
+
+// serveData is what handle does for a server with Data.
+func (c *Conn) serveData() {
+	defer func() {
+		c.Close()
+		c.awaitClosed()
+		if c.srv.OnClose != nil {
+			c.srv.OnClose(c)
+		}
+	}()
+	defer c.rescue()
+	if c.opened() {
 		c.feedWaiting()
 	}
 }
