@@ -6,8 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// A preambleListener accepts connections on which something comes before the peer's
-// own bytes.
+// A preambleListener accepts connections that begin with a proxy's header.
 type preambleListener struct {
 	net.Listener
 	read func(net.Conn) (net.Addr, error)
@@ -21,14 +20,14 @@ func (l *preambleListener) Accept() (net.Conn, error) {
 	return &preambled{TCPConn: conn.(*net.TCPConn), read: l.read}, nil
 }
 
-// A preambled connection has a preamble that the first Read takes off.
+// A preambled connection begins with a header, which the first Read removes.
 type preambled struct {
 	*net.TCPConn
 	read func(net.Conn) (net.Addr, error)
 
 	once sync.Once
-	err  error                    // of reading the preamble
-	peer atomic.Pointer[net.Addr] // nil: the connection's own
+	err  error                    // of reading the header
+	peer atomic.Pointer[net.Addr] // the address in the header; nil before it is read, or if there is none
 }
 
 func (c *preambled) Read(p []byte) (int, error) {
@@ -38,8 +37,8 @@ func (c *preambled) Read(p []byte) (int, error) {
 	return c.TCPConn.Read(p)
 }
 
-// ReadPreamble reads it, unless that was done. Whoever needs the peer's address before
-// its data calls this.
+// ReadPreamble reads the header, unless it was read before. It is for callers that need the
+// peer's address before its data.
 func (c *preambled) ReadPreamble() error {
 	c.once.Do(func() {
 		var peer net.Addr
@@ -50,7 +49,7 @@ func (c *preambled) ReadPreamble() error {
 	return c.err
 }
 
-// RemoteAddr is the peer's, as soon as the preamble was read.
+// RemoteAddr is the address in the header, once that has been read.
 func (c *preambled) RemoteAddr() net.Addr {
 	if peer := c.peer.Load(); peer != nil {
 		return *peer

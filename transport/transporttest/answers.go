@@ -7,9 +7,9 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// testAnswerer holds the sessions that are Answerers to that. The peer's stack answers
-// though its application does nothing, unless nobody asks: a KeepAliver may be told not
-// to. When the peer has gone there is no answer.
+// testAnswerer tests sessions that are Answerers. The peer's stack answers although its
+// application does nothing, unless no pings are sent: the keepalive of a KeepAliver may be off.
+// When the peer is gone there is no answer.
 func testAnswerer(t *testing.T, n *network) {
 	keepAlive, asks := time.Duration(0), true
 	if k, ok := transport.As[transport.KeepAliver](n.listener); ok {
