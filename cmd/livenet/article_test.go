@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// The article's client, line by line, but for what it prints, and faster.
+// The client of a published article about heartbeats, without its output, and faster.
 
 const (
 	articleBeats = 10
@@ -18,22 +18,21 @@ const (
 	articlePause = 2 * 12 * time.Second
 	shortPause   = 6 * time.Second // is too long for the policy as well
 
-	// faster is how many times: the timeout of 4 s is left 400 ms, which a busy
-	// machine rarely holds up a client for.
+	// faster divides the article's times: its timeout of 4 s becomes 400 ms. A busy machine
+	// rarely delays a client for so long.
 	faster = 10
 )
 
 func scaled(d time.Duration) string { return (d / faster).String() }
 
-// A telling is how far the client got.
+// A telling is what the client has sent.
 type telling struct {
 	written int           // writes that succeeded
 	err     error         // of the one that did not
 	longest time.Duration // between two writes of one row, when they were to be articleEvery apart
 }
 
-// tellArticle is the article's sender. It sleeps, as that does: the times
-// between its writes are what the story is about.
+// tellArticle is the article's sender. It sleeps between its writes, as the article's does.
 func tellArticle(conn io.Writer, pause time.Duration) (l telling) {
 	last := time.Now()
 	send := func(words string) bool {
@@ -61,8 +60,8 @@ func tellArticle(conn io.Writer, pause time.Duration) (l telling) {
 
 const articleWords = len("0 Hello I'm MyHeartbeat Client.")
 
-// fit skips a test in which the machine was so busy that the client, who is
-// part of the test, was silent for longer than the policy bears.
+// fit skips the test if the machine was so busy that the client itself was silent for longer
+// than the timeout.
 func (l telling) fit(t *testing.T, timeout time.Duration) {
 	t.Helper()
 	if l.longest >= timeout/faster*9/10 {
@@ -70,9 +69,9 @@ func (l telling) fit(t *testing.T, timeout time.Duration) {
 	}
 }
 
-// Plain TCP, sliding: closed for its silence after the tenth write, and the
-// next one fails.
-func TestArticleSliding(t *testing.T) {
+// Rule 3, plain TCP: under a sliding policy the client is closed as silent after the tenth
+// write, and its next write fails.
+func TestRule3ArticleSliding(t *testing.T) {
 	t.Parallel()
 	tr := serveJSON(t, "--listen", "127.0.0.1:0", "--policy", "sliding", "--timeout", scaled(4*time.Second))
 	conn, err := net.Dial("tcp", tr.addr("tcp"))
@@ -94,8 +93,8 @@ func TestArticleSliding(t *testing.T) {
 	}
 }
 
-// Plain TCP, fixed: closed although it is talking.
-func TestArticleFixed(t *testing.T) {
+// Rule 3, plain TCP: under a fixed policy the client is closed although it sends.
+func TestRule3ArticleFixed(t *testing.T) {
 	t.Parallel()
 	tr := serveJSON(t, "--listen", "127.0.0.1:0", "--policy", "fixed", "--timeout", scaled(10*time.Second))
 	conn, err := net.Dial("tcp", tr.addr("tcp"))
@@ -116,9 +115,9 @@ func TestArticleFixed(t *testing.T) {
 	}
 }
 
-// The same conversation through dial ends the same way, on every transport, and
-// dial says so.
-func TestArticleThroughDial(t *testing.T) {
+// Rule 6: the same client through dial ends the same way on every transport, and dial prints
+// the reason.
+func TestRule6ArticleThroughDial(t *testing.T) {
 	for _, test := range []struct {
 		transport, policy string
 		timeout           time.Duration
@@ -163,7 +162,7 @@ func TestArticleThroughDial(t *testing.T) {
 	}
 }
 
-// With its beats underneath, the same client outlives its own silence.
+// With heartbeats the same client stays connected although it sends no data.
 func TestArticleWithBeats(t *testing.T) {
 	t.Parallel()
 	server := serveJSON(t, "--listen", "127.0.0.1:0", "--timeout", scaled(articlePause/2)) // it is silent for twice as long

@@ -14,15 +14,14 @@ import (
 	"github.com/livenet/livenet/internal/settings"
 )
 
-// Exit statuses that all commands have.
+// Exit statuses of all commands.
 const (
 	statusFailed  = 1
 	statusUsage   = settings.StatusUsage
-	statusHurried = 130 // as a shell has it for a command that was interrupted
+	statusHurried = 130 // as shells report a command that was interrupted
 )
 
-// quietly is the error of a command that has said, or need not say, why it ends
-// with that status.
+// quietly returns an error that sets the exit status and prints nothing.
 func quietly(status int) error { return cli.Exit("", status) }
 
 const (
@@ -30,7 +29,7 @@ const (
 	flagVersion = "version"
 )
 
-// newApp is the program for one run: parsing writes to its flags.
+// newApp returns the program for one run: parsing changes its flags.
 func newApp(p *process) *cli.App {
 	app := &cli.App{
 		Name:                  "livenet",
@@ -39,7 +38,7 @@ func newApp(p *process) *cli.App {
 		Commands:              []*cli.Command{serveCommand(p), dialCommand(p), demoCommand(p), completionCommand(), helpCommand(), versionCommand()},
 		Flags:                 []cli.Flag{helpFlag(), &cli.BoolFlag{Name: flagVersion, Usage: "show the version"}},
 
-		HideHelp:             true, // the library's are shared by all apps of the process
+		HideHelp:             true, // the library's help flag is shared by all apps of the process
 		EnableBashCompletion: true,
 		SliceFlagSeparator:   " ",
 		Reader:               p.stdin,
@@ -109,7 +108,7 @@ func unknownCommand(app *cli.App, name string) error {
 	return settings.Usage("unknown command %q: there are %s", name, settings.Enumerate(names, "and"))
 }
 
-// noArguments refuses arguments where none belong.
+// noArguments returns an error if there are arguments.
 func noArguments(c *cli.Context) error {
 	if c.Args().Present() {
 		return settings.Usage("unexpected argument %q: see %s --help", c.Args().First(), c.Command.HelpName)
@@ -117,7 +116,7 @@ func noArguments(c *cli.Context) error {
 	return nil
 }
 
-// run is the program: it returns the exit status.
+// run runs the program and returns the exit status.
 func run(ctx context.Context, p *process, args []string) int {
 	inner, out := *p, &output{w: p.stdout, process: p}
 	inner.stdout = out
@@ -140,7 +139,7 @@ func run(ctx context.Context, p *process, args []string) int {
 			why = ""
 		}
 	}
-	// What a command writes is its work: if it can't, it has failed, whatever else.
+	// A command whose output can't be written has failed, whatever else it did.
 	if lost := out.failed(); lost != nil && !errors.Is(err, lost) {
 		if why != "" {
 			why += ", and "
@@ -148,14 +147,13 @@ func run(ctx context.Context, p *process, args []string) int {
 		status, why = statusFailed, why+"can't write: "+lost.Error()
 	}
 	if why != "" {
-		p.lastWord(name + ": " + why)
+		p.printError(name + ": " + why)
 	}
 	return status
 }
 
-// flagsFirst moves flags that stand behind arguments before them, where package
-// flag looks for them. What follows "--" is left alone, and so is what a shell
-// wants to have completed.
+// flagsFirst moves flags before the arguments, since package flag stops at the first
+// argument. It leaves what follows "--" alone, and a command line to be completed.
 func flagsFirst(args []string, flags []cli.Flag) []string {
 	if len(args) > 0 && args[len(args)-1] == completionMark {
 		return args
@@ -187,16 +185,15 @@ func takesValue(arg string, flags []cli.Flag) bool {
 	})
 }
 
-// lastWord says why a command ends, but does not wait for ever for who has stopped to
-// read that.
-func (p *process) lastWord(text string) {
-	said := make(chan struct{})
+// printError prints why a command ends. It does not wait long if stderr is blocked.
+func (p *process) printError(text string) {
+	printed := make(chan struct{})
 	go func() {
-		defer close(said)
+		defer close(printed)
 		fmt.Fprintln(p.stderr, eventlog.Clean(text))
 	}()
 	select {
-	case <-said:
+	case <-printed:
 	case <-time.After(p.waitAtMost()):
 	}
 }

@@ -10,8 +10,7 @@ import (
 	"github.com/livenet/livenet/internal/settings"
 )
 
-// completionMark is the last argument of a command line that a shell wants to have
-// completed.
+// completionMark is the last argument when a shell asks for completions.
 const completionMark = "--generate-bash-completion"
 
 var (
@@ -24,7 +23,7 @@ var (
 func completionCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "completion",
-		Usage:     "print what makes a shell complete commands and flags",
+		Usage:     "print a shell's completion script",
 		ArgsUsage: "bash|zsh|fish",
 		CustomHelpTemplate: `
 {{bold "Examples"}}
@@ -43,7 +42,7 @@ func completionCommand() *cli.Command {
 	}
 }
 
-// completion returns a shell's script.
+// completion returns the completion script of a shell.
 func completion(app *cli.App, shell string) (string, error) {
 	switch shell {
 	case "bash":

@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// Bash completes commands, and flags that are not there yet, behind the address as
-// well.
+// Bash completes commands, and flags that are not given yet, also after the address.
 func TestBashCompletion(t *testing.T) {
 	t.Parallel()
 	bash := tool(t, "bash")
@@ -36,7 +35,7 @@ echo "${COMPREPLY[*]}"`, asMain, exe, strings.ReplaceAll(line+"''", "  ", " "), 
 	}
 }
 
-// Each shell gets a script, and those that ask for completions ask in the library's way.
+// Each shell gets a script. Those of bash and zsh request completions as the library expects.
 func TestCompletionScripts(t *testing.T) {
 	for _, shell := range []string{"bash", "zsh", "fish"} {
 		status, script, stderr := try(t, nil, "completion", shell)

@@ -21,11 +21,11 @@ func demoCommand(p *process) *cli.Command {
 	speed := 10.0
 	return &cli.Command{
 		Name:  "demo",
-		Usage: "see each policy end a connection over each transport",
-		Description: "Demo plays the classic story of a heartbeat over " + settings.Enumerate(stack.Names, "and") + `, under the
-sliding and the fixed policy, all at once in this process: a client beats every
-2 seconds, ten times, is silent for 12, and would beat again. It needs nothing
-but the loopback interface.`,
+		Usage: "show how each policy ends a connection over each transport",
+		Description: "Demo runs a heartbeat client over " + settings.Enumerate(stack.Names, "and") + `, under the sliding and
+the fixed policy, all at once in this process: the client sends ten beats, one
+every 2 seconds, is silent for 12 seconds, and tries to beat again. It uses only
+the loopback interface.`,
 		CustomHelpTemplate: `
 {{bold "Exit status"}}
     0   every connection ended when and why it should
@@ -41,7 +41,7 @@ Every flag has a variable: --speed is LIVENET_DEMO_SPEED.
 `,
 		Flags: []cli.Flag{&cli.Float64Flag{
 			Name: "speed", Category: "Flags", Destination: &speed, Value: speed,
-			Usage: fmt.Sprintf("`N` how many times as fast as the story: %v to %v", slowest, fastest),
+			Usage: fmt.Sprintf("`N` run N times as fast: %v to %v", slowest, fastest),
 			Action: func(c *cli.Context, speed float64) error {
 				if speed >= slowest && speed <= fastest { // NaN is neither
 					return nil
@@ -58,18 +58,17 @@ Every flag has a variable: --speed is LIVENET_DEMO_SPEED.
 	}
 }
 
-// Speeds beyond these are too slow to watch, or too fast for the beats to be
-// sent in time.
+// Slower is tedious to watch. At higher speeds beats can't be sent in time.
 const (
 	slowest = 0.1
 	fastest = 40.0
 )
 
-// demo plays the story, and fails unless every connection ended as its policy
+// demo runs the demonstration, and fails unless every connection ended as its policy
 // promises.
 func demo(ctx context.Context, p *process, speed float64) error {
 	parts := story.Parts()
-	fmt.Fprintf(p.stdout, "A client beats every %v, %d times, is silent for %v, and would beat again.\nPlayed at %v times the speed.\n\n",
+	fmt.Fprintf(p.stdout, "A client beats every %v, %d times, is silent for %v, and tries to beat again.\nShown at %v times the speed.\n\n",
 		story.Every, story.Beats, story.Pause, speed)
 	outcomes, err := show(ctx, p, parts, speed)
 	if ctx.Err() != nil {
@@ -83,7 +82,7 @@ func demo(ctx context.Context, p *process, speed float64) error {
 	return judge(p.stdout, outcomes)
 }
 
-// show plays the story and draws it.
+// show runs all parts and draws them.
 func show(ctx context.Context, p *process, parts []story.Part, speed float64) ([]story.Outcome, error) {
 	var names []string
 	for _, part := range parts {
@@ -117,15 +116,15 @@ func show(ctx context.Context, p *process, parts []story.Part, speed float64) ([
 func table(w io.Writer, parts []story.Part, outcomes []story.Outcome) {
 	b := new(strings.Builder)
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "transport\tpolicy\texpected\tmeasured\tlate\treason\tclient told\t")
+	fmt.Fprintln(t, "transport\tpolicy\texpected\tmeasured\tlate\treason\tnotified\t")
 	for i, part := range parts {
 		o := outcomes[i]
-		told := "yes"
-		if o.Told != o.Reason {
-			told = o.Told.String()
+		notified := "yes"
+		if o.ClientReason != o.Reason {
+			notified = o.ClientReason.String()
 		}
 		fmt.Fprintf(t, "%s\t%s\t%.1fs\t%.1fs\t%s\t%v\t%s\t%s\n", part.Transport, part.Policy,
-			o.Expected.Seconds(), o.Measured.Seconds(), eventlog.Short(o.Late), o.Reason, told, o.Wrong)
+			o.Expected.Seconds(), o.Measured.Seconds(), eventlog.Short(o.Late), o.Reason, notified, o.Wrong)
 	}
 	t.Flush()
 	for line := range strings.Lines(b.String()) {
@@ -133,7 +132,7 @@ func table(w io.Writer, parts []story.Part, outcomes []story.Outcome) {
 	}
 }
 
-// judge is the last line, and the exit status.
+// judge prints the last line, or returns an error if a connection ended wrongly.
 func judge(w io.Writer, outcomes []story.Outcome) error {
 	wrong := 0
 	for _, o := range outcomes {
@@ -144,7 +143,7 @@ func judge(w io.Writer, outcomes []story.Outcome) error {
 	if wrong > 0 {
 		return fmt.Errorf("%d of %d connections did not end as expected", wrong, len(outcomes))
 	}
-	fmt.Fprintf(w, "\nAll %d ended as expected: none early, none late by more than two ticks (%v)\nand %v for scheduling. Lateness is real time, the ends are the story's.\n",
+	fmt.Fprintf(w, "\nAll %d ended as expected: none early, none late by more than two ticks (%v)\nand %v for scheduling. Lateness is in real time, the other times are scaled.\n",
 		len(outcomes), story.Ticks, story.Scheduling)
 	return nil
 }

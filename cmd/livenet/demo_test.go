@@ -29,8 +29,8 @@ func TestDemoBadUsage(t *testing.T) {
 	}
 }
 
-// The story ends with six rows, as it should or, on a machine too busy for it,
-// with what was not.
+// The demo prints a table of six rows, and says what differs from the promise if the machine
+// is too busy.
 func TestDemo(t *testing.T) {
 	t.Parallel()
 	status, stdout, stderr := try(t, nil, "demo")
@@ -62,9 +62,9 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// One row that is not as it should be is enough.
-func TestDemoJudges(t *testing.T) {
-	good := story.Outcome{Reason: liveness.Silent, Told: liveness.Silent}
+// The demo fails if a single row differs from the promise.
+func TestDemoFailsForOneWrongRow(t *testing.T) {
+	good := story.Outcome{Reason: liveness.Silent, ClientReason: liveness.Silent}
 	bad := good
 	bad.Wrong = "late"
 	if err := judge(io.Discard, []story.Outcome{good, good}); err != nil {
@@ -74,9 +74,9 @@ func TestDemoJudges(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	var b strings.Builder
-	bad.Told, bad.Late, bad.Expected = liveness.PeerReset, 200*time.Millisecond, 22*time.Second
+	bad.ClientReason, bad.Late, bad.Expected = liveness.PeerReset, 200*time.Millisecond, 22*time.Second
 	table(&b, story.Parts()[:1], []story.Outcome{bad})
-	if want := "quic       sliding 4s  22.0s     0.0s      200ms  silent  peer-reset   late\n"; !strings.HasSuffix(b.String(), want) {
+	if want := "quic       sliding 4s  22.0s     0.0s      200ms  silent  peer-reset  late\n"; !strings.HasSuffix(b.String(), want) {
 		t.Errorf("\n got %swant %s", b.String(), want)
 	}
 }

@@ -22,30 +22,30 @@ func dialCommand(p *process) *cli.Command {
 	var o dialOptions
 	return &cli.Command{
 		Name:      "dial",
-		Usage:     "connect stdin and stdout to a server, with heartbeats underneath",
+		Usage:     "connect stdin and stdout to a server, and send heartbeats",
 		ArgsUsage: "ADDR",
-		Description: `What comes on stdin goes to the server, and what it sends to stdout. At the end
-of stdin dial ends its half and reads on until the server ends, too; a server that
-ends its half first still gets all of stdin. An address without a port means port
-7373.
+		Description: `Dial sends stdin to the server and writes what the server sends to stdout. At the
+end of stdin it closes its sending direction, and reads until the server closes, too.
+If the server closes its direction first, dial still sends all of stdin. Without a
+port, ADDR means port 7373.
 
-It beats as often as the server asks for, and judges the server in turn. If the
-end is any other than that both had finished, a line on stderr says why, and who
-decided it.
+Dial sends heartbeats as often as the server requests, and closes the connection if
+the server is silent for too long. If the connection ends before both sides have
+finished, a line on stderr says why, and which side closed it.
 
-On this machine dial trusts the development certificate of serve. Elsewhere give
-its pin, which serve shows.`,
+On the same machine dial trusts the development certificate of serve. Otherwise pass
+its pin, which serve prints.`,
 		CustomHelpTemplate: `
 {{bold "Exit status"}}
-    0   both ends had finished, or a signal ended this one
+    0   both sides had finished, or a signal ended dial
     1   no connection, or stdin or stdout failed
-    2   the command line or a variable makes no sense
+    2   the command line or a variable is invalid
     3   a deadline passed: fixed-deadline, silent, max-age or no-hello
-    4   the server ended it: draining, kicked, overload, superseded or
+    4   the server closed: draining, kicked, overload, superseded or
         upstream-failed
     5   the connection was lost: peer-reset, transport-lost, or peer-closed
-        before stdin had ended or, in frames, before the data was whole
-    6   an end broke the rules: protocol-error, too-large, too-slow,
+        before stdin had ended or, with the frame codec, within the data
+    6   a violation of the protocol: protocol-error, too-large, too-slow,
         too-many-beats or internal
   130   interrupted while connecting, or twice
 
@@ -66,7 +66,7 @@ Every flag has a variable: --transport is LIVENET_DIAL_TRANSPORT.
 	}
 }
 
-// Exit statuses of dial, by what ended the connection.
+// Exit statuses of dial, by the reason of the end.
 const (
 	statusDeadline = 3 + iota
 	statusSentAway
@@ -74,14 +74,14 @@ const (
 	statusRules
 )
 
-// dialOptions are what dial can be told.
+// dialOptions are the flags of dial.
 type dialOptions struct {
 	address        string
 	transport      string
 	codec          string
-	beat           time.Duration // 0: as the server asks
+	beat           time.Duration // 0: as the server requests
 	noBeat         bool
-	timeout        time.Duration // 0: as patient as the server
+	timeout        time.Duration // 0: derived from the server's Hello
 	connectTimeout time.Duration
 	keepOpen       bool
 	trust          trust
@@ -90,18 +90,18 @@ type dialOptions struct {
 
 func dialFlags(o *dialOptions) []cli.Flag {
 	const connection, alive, security = "Connection", "Liveness", "TLS"
-	verbose := settings.Switch(connection, "verbose", "say when it is connected, and always how it ended", &o.verbose)
+	verbose := settings.Switch(connection, "verbose", "print when the connection is open, and always how it ended", &o.verbose)
 	verbose.Aliases = []string{"v"}
 	return []cli.Flag{
 		settings.OneOf(connection, "transport", settings.Enumerate(stack.Names, "or"), &o.transport, "tcp", stack.Names...),
-		settings.OneOf(connection, "codec", "frame, line, or raw for a server that knows nothing of livenet", &o.codec, "frame", "frame", "line", "raw"),
+		settings.OneOf(connection, "codec", "frame, line, or raw for any other server", &o.codec, "frame", "frame", "line", "raw"),
 		settings.Duration(connection, "connect-timeout", "how long connecting may take", &o.connectTimeout, 10*time.Second),
-		settings.Switch(connection, "keep-open", "keep our half open at the end of stdin, until the server ends, for servers that take a half-close for an abort", &o.keepOpen),
+		settings.Switch(connection, "keep-open", "don't half-close at the end of stdin, for servers that abort on a half-close", &o.keepOpen),
 		verbose,
 
-		settings.Duration(alive, "beat", "beat at least this often (default: as the server asks, and every 15s)", &o.beat, 0),
-		settings.Switch(alive, "no-beat", "never beat", &o.noBeat),
-		settings.Duration(alive, "timeout", "give up a server that has been silent for this long (default: three beats, and at least the timeout that it states for us)", &o.timeout, 0),
+		settings.Duration(alive, "beat", "send a heartbeat at least this often (default: as the server requests, and every 15s)", &o.beat, 0),
+		settings.Switch(alive, "no-beat", "send no heartbeats", &o.noBeat),
+		settings.Duration(alive, "timeout", "close if the server has been silent for this long (default: three beats, and at least the server's own timeout)", &o.timeout, 0),
 
 		settings.Switch(security, "tls", settings.TLSUsage(), &o.trust.tls),
 		settings.File(security, "ca", "trust servers certified by these authorities, PEM", &o.trust.ca),
@@ -116,13 +116,13 @@ func dialFlags(o *dialOptions) []cli.Flag {
 				return nil
 			},
 		},
-		settings.Switch(security, "insecure", "trust whoever answers", &o.trust.insecure),
-		settings.File(security, "tls-cert", "certificate to show to the server, PEM", &o.trust.cert),
+		settings.Switch(security, "insecure", "don't verify the server", &o.trust.insecure),
+		settings.File(security, "tls-cert", "client certificate, PEM", &o.trust.cert),
 		settings.File(security, "tls-key", "its private key, PEM", &o.trust.key),
 	}
 }
 
-// check reads the address, and finds what contradicts itself.
+// check parses the address, and refuses contradictory flags.
 func (o *dialOptions) check(c *cli.Context) (err error) {
 	args := c.Args()
 	switch {
@@ -141,13 +141,12 @@ func (o *dialOptions) check(c *cli.Context) (err error) {
 	return o.trust.check(c, o.transport)
 }
 
-// idleBeat is how often dial beats where a server asks for less, or for nothing
-// as one with a fixed deadline does: so that dial itself notices in time when
-// the server is gone.
+// idleBeat is the longest interval between beats, so that dial notices when the server is
+// gone. A server may request no beats: one with a fixed deadline, for instance.
 const idleBeat = 15 * time.Second
 
-// interval is the longest between beats; 0: none are sent. A plain server of
-// lines would take a beat for a line, so it gets none that nobody asked for.
+// interval returns the longest interval between beats; 0 means none. A plain line server
+// would treat a beat as a line, so the line codec sends none by default.
 func (o *dialOptions) interval() time.Duration {
 	if o.beat == 0 && !o.noBeat && o.codec == "frame" {
 		return idleBeat
@@ -155,42 +154,42 @@ func (o *dialOptions) interval() time.Duration {
 	return o.beat
 }
 
-// ackTimeout is for how long a server may acknowledge nothing that is neither asked
-// to beat nor given a timeout: it may have nothing to say.
+// ackTimeout is how long a server's transport may acknowledge nothing, if there are neither
+// beats nor a timeout. The server itself may be silent for as long as it likes.
 const ackTimeout = 30 * time.Second
 
-// judges reports whether the server's bytes show that it lives; of lines, as long as
-// there are any to be sent.
+// judges reports whether the server's bytes are the evidence. If not, it is its
+// transport's acknowledgements.
 func (o *dialOptions) judges() bool { return o.timeout > 0 || o.interval() > 0 }
 
-// mostIdle is about the longest that Linux waits before its keepalive.
-const mostIdle = 9 * time.Hour
+// maxKeepAliveIdle is about Linux's maximum of TCP_KEEPIDLE.
+const maxKeepAliveIdle = 9 * time.Hour
 
-// limits leave the judging to the policy, which is known only when the server
-// has said how patient it is.
+// limits makes the lower layers' timeouts longer than that of any policy, which is known
+// only after the server's Hello.
 func (o *dialOptions) limits() stack.Limits {
-	// Connecting is bounded by its context. QUIC gives up a server that says
-	// nothing after half of the handshake's time.
+	// The context bounds connecting. QUIC gives up after half of Handshake if the server
+	// does not answer.
 	l := stack.Limits{Handshake: 2 * o.connectTimeout}
-	if patience := 3 * o.beat; o.codec == "line" && o.beat > 0 && o.timeout == 0 {
-		// After the last line there is no place for a beat, and nobody is judged.
-		l.KeepAlive, l.KeepAliveIdle, l.Silence = true, min(patience, mostIdle), stack.Backstop(patience)
+	if timeout := 3 * o.beat; o.codec == "line" && o.beat > 0 && o.timeout == 0 {
+		// After the last line no beat can be sent, so only the kernel's keepalive
+		// notices a dead server.
+		l.KeepAlive, l.KeepAliveIdle, l.IdleTimeout = true, min(timeout, maxKeepAliveIdle), stack.IdleTimeout(timeout)
 		return l
 	}
-	if l.Silence = stack.Backstop(settings.MaxDuration); !o.judges() {
-		l.Silence, l.Ask = stack.Backstop(ackTimeout), ackTimeout/3
+	if l.IdleTimeout = stack.IdleTimeout(settings.MaxDuration); !o.judges() {
+		l.IdleTimeout, l.PingInterval = stack.IdleTimeout(ackTimeout), ackTimeout/3
 	}
 	return l
 }
 
 func (o *dialOptions) client() *liveness.Client {
-	framing, _ := codec.ByName(o.codec) // one of those that there are
+	framing, _ := codec.ByName(o.codec) // the flag accepts only names of codecs
 	c := &liveness.Client{Codec: framing, Beat: o.interval(), NoBeat: o.noBeat, Transport: o.transport}
-	const ask = 3 // of a timeout's thirds, the first is for waiting
 	switch {
 	case o.timeout > 0 && o.interval() > 0:
-		c.Policy = liveness.Sliding(o.timeout, liveness.ProbeAfter(o.timeout/ask))
-	case o.timeout > 0: // a question would be a beat
+		c.Policy = liveness.Sliding(o.timeout, liveness.ProbeAfter(o.timeout/3))
+	case o.timeout > 0: // a probe would be a beat
 		c.Policy = liveness.Sliding(o.timeout)
 	case !o.judges():
 		c.Policy, c.Evidence = liveness.Sliding(ackTimeout), codec.Acks
@@ -198,7 +197,7 @@ func (o *dialOptions) client() *liveness.Client {
 	return c
 }
 
-// dial connects, and carries bytes until one end ends.
+// dial connects, and copies bytes until the connection ends.
 func dial(ctx context.Context, p *process, o dialOptions) error {
 	conn, err := connect(ctx, p, o)
 	if err != nil {
@@ -211,12 +210,12 @@ func dial(ctx context.Context, p *process, o dialOptions) error {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	d := &dialled{conn: conn, framed: o.codec == "frame", sent: make(chan struct{})}
-	// Nothing interrupts a read of stdin or a write to stdout, so these goroutines can't
-	// be waited for. They end with it, or with the process.
+	// A read of stdin or a write to stdout can't be interrupted, so these goroutines can't
+	// be waited for. They end when that call returns, or with the process.
 	go d.send(p.stdin, o.keepOpen)
 	received := make(chan error, 1)
 	go func() { received <- d.receive(p.stdout) }()
-	go d.heedDrain()
+	go d.closeOnDrain()
 	select {
 	case err = <-received:
 	case <-ctx.Done():
@@ -240,8 +239,8 @@ func connect(ctx context.Context, p *process, o dialOptions) (*liveness.Conn, er
 	}
 	within, cancel := context.WithTimeout(ctx, o.connectTimeout)
 	defer cancel()
-	reaching := &reaching{Transport: t}
-	conn, err := o.client().Dial(within, reaching, o.address)
+	dialer := &recorder{Transport: t}
+	conn, err := o.client().Dial(within, dialer, o.address)
 	switch {
 	case err == nil:
 		return conn, nil
@@ -249,25 +248,25 @@ func connect(ctx context.Context, p *process, o dialOptions) (*liveness.Conn, er
 		return nil, quietly(statusHurried)
 	}
 	why := whyNotReached(o, err)
-	if reaching.reached {
-		why = whyNotGreeted(err)
+	if dialer.connected {
+		why = whyNoHello(err)
 	}
 	return nil, fmt.Errorf("can't connect to %s %s: %s", o.transport, o.address, why)
 }
 
-// reaching is a transport that remembers whether it has reached the server.
-type reaching struct {
+// A recorder is a transport that records whether Dial has succeeded.
+type recorder struct {
 	transport.Transport
-	reached bool
+	connected bool
 }
 
-func (r *reaching) Dial(ctx context.Context, addr string) (transport.Session, error) {
+func (r *recorder) Dial(ctx context.Context, addr string) (transport.Session, error) {
 	s, err := r.Transport.Dial(ctx, addr)
-	r.reached = err == nil
+	r.connected = err == nil
 	return s, err
 }
 
-// terms are what the server has stated of itself.
+// terms returns the contents of the server's Hello as text.
 func terms(conn *liveness.Conn) string {
 	hello := conn.PeerHello()
 	switch {
@@ -277,18 +276,18 @@ func terms(conn *liveness.Conn) string {
 	return fmt.Sprintf(": it allows %s of silence and wants a beat every %s", eventlog.Short(hello.Timeout), eventlog.Short(hello.Beat))
 }
 
-// dialled is a connection at work.
+// dialled is an open connection.
 type dialled struct {
 	conn     *liveness.Conn
-	framed   bool          // the codec says where data ends
-	sent     chan struct{} // closed when nothing more is sent
-	finished atomic.Bool   // our half: stdin has ended
-	draining atomic.Bool   // the server goes away, and our half ended for that
-	unread   atomic.Pointer[error]
+	framed   bool                  // the codec marks the end of data
+	sent     chan struct{}         // closed when send has returned
+	finished atomic.Bool           // stdin has ended
+	draining atomic.Bool           // the sending direction was closed because the server drains
+	stdinErr atomic.Pointer[error] // set if stdin can't be read
 }
 
-// send is stdin's way. An error of writing is left to receive: it will find
-// why the connection has ended.
+// send copies stdin to the connection. It ignores an error of Write: receive returns then,
+// and the connection has the reason.
 func (d *dialled) send(stdin io.Reader, keepOpen bool) {
 	defer close(d.sent)
 	buf := make([]byte, largeBuffer)
@@ -304,7 +303,7 @@ func (d *dialled) send(stdin io.Reader, keepOpen bool) {
 			continue
 		case io.EOF:
 		default:
-			d.unread.Store(&err)
+			d.stdinErr.Store(&err)
 		}
 		d.finished.Store(true)
 		if !keepOpen {
@@ -314,41 +313,41 @@ func (d *dialled) send(stdin io.Reader, keepOpen bool) {
 	}
 }
 
-// receive is the way to stdout, until the server has ended its data. It returns why
-// stdout can't be written.
-func (d *dialled) receive(stdout io.Writer) (unwritten error) {
+// receive copies the connection to stdout until the server's data ends. It returns an error
+// only if stdout can't be written.
+func (d *dialled) receive(stdout io.Writer) (stdoutErr error) {
 	readAll(d.conn, func(b []byte) error {
-		_, unwritten = stdout.Write(b)
-		return unwritten
+		_, stdoutErr = stdout.Write(b)
+		return stdoutErr
 	})
-	return unwritten
+	return stdoutErr
 }
 
-// end closes the connection, once our half is sent, and tells how it has ended.
-func (d *dialled) end(p *process, unwritten error, verbose bool) error {
-	if unwritten == nil {
+// end waits until stdin has been sent, closes the connection, and reports how it ended.
+func (d *dialled) end(p *process, stdoutErr error, verbose bool) error {
+	if stdoutErr == nil {
 		d.awaitSent(p.typing())
 	}
 	draining := d.draining.Load() && !d.finished.Load()
 	d.conn.Close()
-	switch unread := d.unread.Load(); {
-	case unwritten != nil:
-		return fmt.Errorf("can't write: %w", unwritten)
-	case unread != nil:
-		return fmt.Errorf("can't read: %w", *unread)
+	switch stdinErr := d.stdinErr.Load(); {
+	case stdoutErr != nil:
+		return fmt.Errorf("can't write: %w", stdoutErr)
+	case stdinErr != nil:
+		return fmt.Errorf("can't read: %w", *stdinErr)
 	}
 	end := *d.conn.End()
 	if draining && (end.Reason == liveness.Done || end.Reason == liveness.PeerClosed) {
-		end.Reason, end.Initiator = liveness.Draining, liveness.Peer // it is why stdin was not sent to its end
+		end.Reason, end.Initiator = liveness.Draining, liveness.Peer // so stdin was not sent completely
 	}
-	return d.verdict(p, &end, verbose)
+	return d.report(p, &end, verbose)
 }
 
-// awaitSent lets our half finish after the server's has: until stdin ends, nothing
-// more can be written, or the server goes away. Whoever types sees that the server has
-// finished, and need not end stdin himself.
-func (d *dialled) awaitSent(typing bool) {
-	if typing {
+// awaitSent waits, after the server has closed its direction, until stdin has been sent, the
+// connection ends or the server drains. If stdin is a terminal it does not wait: the user
+// would have to type the end of stdin.
+func (d *dialled) awaitSent(terminal bool) {
+	if terminal {
 		return
 	}
 	select {
@@ -358,9 +357,9 @@ func (d *dialled) awaitSent(typing bool) {
 	}
 }
 
-// heedDrain ends our half when the server is going away, so that it can finish what it
-// has got. It ends with the connection.
-func (d *dialled) heedDrain() {
+// closeOnDrain closes the sending direction when the server drains, so that the server can
+// finish. It returns when the connection ends.
+func (d *dialled) closeOnDrain() {
 	select {
 	case <-d.conn.Draining():
 		if d.conn.End() == nil {
@@ -371,11 +370,12 @@ func (d *dialled) heedDrain() {
 	}
 }
 
-// verdict is the exit status for an end, and the line that says why.
-func (d *dialled) verdict(p *process, end *liveness.Error, verbose bool) error {
+// report prints how the connection ended, if need be, and returns the exit status as an
+// error.
+func (d *dialled) report(p *process, end *liveness.Error, verbose bool) error {
 	status := statusOf(end, d.finished.Load() && !d.framed)
 	if status != 0 || verbose {
-		p.lastWord(d.epitaph(end))
+		p.printError(d.describe(end))
 	}
 	if status == 0 {
 		return nil
@@ -383,14 +383,14 @@ func (d *dialled) verdict(p *process, end *liveness.Error, verbose bool) error {
 	return quietly(status)
 }
 
-// statusOf is the exit status for an end. A server without a way to say that its data
-// is whole has simply closed: that is as it should be once we had finished.
+// statusOf returns the exit status for an end. finished means that stdin was sent completely
+// and that the codec can't mark the end of data: then a close by the server is a normal end.
 func statusOf(end *liveness.Error, finished bool) int {
 	switch end.Reason {
 	case liveness.Done:
 		return 0
 	case liveness.PeerClosed:
-		if finished && end.Text == "" { // or it did say why, if not in words that are known here
+		if finished && end.Text == "" { // a text is a reason that this version doesn't know
 			return 0
 		}
 		return statusLost
@@ -404,13 +404,13 @@ func statusOf(end *liveness.Error, finished bool) int {
 	return statusRules
 }
 
-// epitaph is the line about an end.
-func (d *dialled) epitaph(end *liveness.Error) string {
+// describe returns a line about an end.
+func (d *dialled) describe(end *liveness.Error) string {
 	by, after := "", end.Age
 	hello := d.conn.PeerHello()
 	switch {
 	case end.Initiator == liveness.Peer && end.Reason == liveness.Silent && hello != nil && hello.Timeout > 0:
-		// The server has measured it; what we know is what it bears.
+		// Only the server has measured the silence; this end knows the server's timeout.
 		by, after = " by server", hello.Timeout
 	case end.Initiator == liveness.Peer:
 		by = " by server"
@@ -418,8 +418,8 @@ func (d *dialled) epitaph(end *liveness.Error) string {
 		after = end.Silence
 	}
 	if after >= time.Second {
-		// Rounded, where the server's log cuts off: our clock began a little
-		// after the server's, and nobody wants to read 9.9s for a deadline of 10s.
+		// Rounded, unlike in the server's log: this end's age is a little less than the
+		// server's, and a deadline of 10s should not read 9.9s.
 		after = after.Round(100 * time.Millisecond)
 	}
 	s := fmt.Sprintf("closed%s: %s after %s", by, end.Reason, eventlog.Short(after))
@@ -434,14 +434,13 @@ func (d *dialled) epitaph(end *liveness.Error) string {
 	return s
 }
 
-// Buffers begin small and grow with what comes.
+// Buffers begin small and grow when a read fills them.
 const (
 	smallBuffer = 2 << 10
 	largeBuffer = 32 << 10
 )
 
-// readAll hands what comes to take, until the peer has ended its data or take
-// fails.
+// readAll passes what it reads to take, until Read or take fails.
 func readAll(c io.Reader, take func([]byte) error) {
 	buf := make([]byte, smallBuffer)
 	for {

@@ -54,14 +54,14 @@ func TestDialBadUsage(t *testing.T) {
 	}
 }
 
-// A server that isn't there, or is not what was expected, gets one line.
-func TestDialFails(t *testing.T) {
+// If the server can't be reached or verified, dial prints one line.
+func TestDialErrors(t *testing.T) {
 	t.Parallel()
 	refused, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	refused.Close() // its port is free now, and nobody listens
+	refused.Close() // now the port has no listener
 	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -69,15 +69,15 @@ func TestDialFails(t *testing.T) {
 	defer silent.Close()
 	server := serveJSON(t, "--listener", "tcp://127.0.0.1:0?timeout=10s&handler=discard",
 		"--listener", "quic://127.0.0.1:0?timeout=10s", "--listener", "yamux://127.0.0.1:0?timeout=10s&tls&codec=raw&handler=discard")
-	stranger := t.TempDir() // who knows nothing of the server's certificate
+	stranger := t.TempDir() // without the server's certificate
 	for _, test := range []struct{ args, addr, want string }{
 		{"", refused.Addr().String(), "connection refused: no server listens there"},
 		{"--transport quic --connect-timeout 200ms", silent.LocalAddr().String(), "no answer within 200ms"},
 		{"", "host.invalid:7373", "no address is known for host.invalid"},
-		{"--transport quic", server.addr("quic"), "its certificate is of no authority that is trusted here: trust that with --ca FILE, or the server's key with --pin sha256:HEX, which livenet serve shows"},
-		{"--transport yamux --tls", server.addr("yamux"), "its certificate is of no authority that is trusted here: trust that with --ca FILE, or the server's key with --pin sha256:HEX, which livenet serve shows"},
+		{"--transport quic", server.addr("quic"), "its certificate is not signed by a trusted authority: trust the authority with --ca FILE, or the server's key with --pin sha256:HEX, which livenet serve prints"},
+		{"--transport yamux --tls", server.addr("yamux"), "its certificate is not signed by a trusted authority: trust the authority with --ca FILE, or the server's key with --pin sha256:HEX, which livenet serve prints"},
 		{"--transport quic --pin sha256:" + strings.Repeat("0", 64), server.addr("quic"), "the server's key is not the pinned one, but sha256:"},
-		{"--transport yamux --tls --insecure --connect-timeout 200ms", server.addr("yamux"), "it says nothing: is it a livenet server on this transport? For another one see --transport, --codec raw and --tls"},
+		{"--transport yamux --tls --insecure --connect-timeout 200ms", server.addr("yamux"), "it sends nothing: is it a livenet server with this transport? Otherwise see --transport, --codec raw and --tls"},
 	} {
 		args := append([]string{"dial"}, strings.Fields(test.args)...)
 		status, _, stderr := try(t, map[string]string{"LIVENET_DATA_DIR": stranger}, append(args, test.addr)...)
@@ -92,12 +92,12 @@ func TestDialFails(t *testing.T) {
 	}
 }
 
-// A server that answers in another protocol is named as such.
+// If the server answers in another protocol, the error says so.
 func TestDialWrongServer(t *testing.T) {
 	t.Parallel()
 	for words, want := range map[string]string{
 		"220 mail.example.net ESMTP\r\n": "protocol-error (frame: ",
-		"":                               "it hangs up: ",
+		"":                               "it closes the connection: ",
 	} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -111,13 +111,13 @@ func TestDialWrongServer(t *testing.T) {
 				return
 			}
 			defer conn.Close()
-			bufio.NewReader(conn).Peek(4) // the preface: a reset would be another story
+			bufio.NewReader(conn).Peek(4) // read the preface, so that closing causes no reset
 			io.WriteString(conn, words)
 			conn.(*net.TCPConn).CloseWrite()
 			io.Copy(io.Discard, conn)
 		}()
 		status, _, stderr := try(t, nil, "dial", l.Addr().String())
-		if status != statusFailed || !strings.Contains(stderr, ": "+want) || !strings.HasSuffix(stderr, "is it a livenet server on this transport? For another one see --transport, --codec raw and --tls\n") {
+		if status != statusFailed || !strings.Contains(stderr, ": "+want) || !strings.HasSuffix(stderr, "is it a livenet server with this transport? Otherwise see --transport, --codec raw and --tls\n") {
 			t.Errorf("%q: exit status %d: %s", words, status, stderr)
 		}
 		l.Close()
@@ -125,7 +125,7 @@ func TestDialWrongServer(t *testing.T) {
 	}
 }
 
-// Nor does a server without TLS leave whoever wants it without a hint.
+// The error of dialling with TLS to a server without it has a hint.
 func TestDialTLSToAServerWithout(t *testing.T) {
 	t.Parallel()
 	server := serveJSON(t, "--listener", "tcp://127.0.0.1:0?timeout=10s", "--listener", "yamux://127.0.0.1:0?timeout=10s")
@@ -137,8 +137,8 @@ func TestDialTLSToAServerWithout(t *testing.T) {
 	}
 }
 
-// Trust in a server's certificate can come from this machine, an authority, a
-// pin, or be waived in so many words.
+// A server is verified by the development certificate, an authority or a pin, or not at all
+// with --insecure.
 func TestDialTrust(t *testing.T) {
 	t.Parallel()
 	server := serveJSON(t, "--listener", "quic://127.0.0.1:0?timeout=10s", "--listener", "tcp://127.0.0.1:0?timeout=10s&tls", "--listener", "yamux://127.0.0.1:0?timeout=10s&tls")
@@ -172,8 +172,7 @@ func TestDialTrust(t *testing.T) {
 	}
 }
 
-// The development certificate speaks for this machine, and is not asked about
-// any other.
+// Only names of this machine are verified by the development certificate.
 func TestLocal(t *testing.T) {
 	host, err := os.Hostname()
 	if err != nil {
@@ -189,7 +188,7 @@ func TestLocal(t *testing.T) {
 	}
 }
 
-// A zone is no part of the name that a certificate is for, on any transport.
+// An IPv6 zone is not part of the name to verify, on any transport.
 func TestDialZone(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" {
@@ -211,7 +210,7 @@ func TestDialZone(t *testing.T) {
 	}
 }
 
-// A server that wants certificates of its clients gets one.
+// Dial sends a client certificate to a server that requires one.
 func TestDialClientCertificate(t *testing.T) {
 	t.Parallel()
 	files := certificateFiles(t)
@@ -228,7 +227,7 @@ func TestDialClientCertificate(t *testing.T) {
 		const cause = "the server refuses the TLS handshake: tls: certificate required"
 		for _, codec := range []string{"frame", "raw"} {
 			status, _, stderr := try(t, server.env, "dial", "--transport", transport, "--codec", codec, "--tls", addr)
-			want := "livenet dial: can't connect to " + transport + " " + addr + ": " + cause + ": if it wants a certificate of its clients, show one with --tls-cert and --tls-key\n"
+			want := "livenet dial: can't connect to " + transport + " " + addr + ": " + cause + ": if it requires client certificates, pass one with --tls-cert and --tls-key\n"
 			if lost := ": " + cause + "\n"; codec == "raw" && status == statusLost && strings.HasSuffix(stderr, lost) {
 				want, status = stderr, statusFailed // it was connected when the refusal came
 			}
@@ -242,7 +241,7 @@ func TestDialClientCertificate(t *testing.T) {
 	}
 }
 
-// The end of stdin ends one half: what the server still sends comes through.
+// At the end of stdin dial half-closes, and still receives what the server sends.
 func TestDialHalfCloses(t *testing.T) {
 	t.Parallel()
 	big := strings.Repeat("0123456789abcdef", 1<<16)
@@ -267,8 +266,8 @@ func TestDialHalfCloses(t *testing.T) {
 	}
 }
 
-// With --keep-open a server that takes a half-close for an abort answers all the same.
-func TestDialKeepsItsHalfOpen(t *testing.T) {
+// With --keep-open a server that aborts on a half-close answers.
+func TestDialKeepOpenDoesNotHalfClose(t *testing.T) {
 	t.Parallel()
 	for _, transport := range stack.Names {
 		for _, framing := range []string{"raw", "line", "frame"} {
@@ -314,8 +313,7 @@ func TestDialKeepsItsHalfOpen(t *testing.T) {
 	}
 }
 
-// A server that falls silent is given up, by the policy that dial was given or
-// by the beats that remain without an answer.
+// Dial closes the connection to a silent server, by --timeout or by unanswered beats.
 func TestDialJudgesTheServer(t *testing.T) {
 	t.Parallel()
 	for flags, greet := range map[string]bool{"--codec raw --timeout 300ms": false, "--beat 100ms": true} {
@@ -340,8 +338,8 @@ func TestDialJudgesTheServer(t *testing.T) {
 	}
 }
 
-// A reason that is not known here is a reason: it is not as if all had gone well.
-func TestDialIsToldWhatItDoesNotKnow(t *testing.T) {
+// An unknown reason is not a normal end.
+func TestDialUnknownReasonIsAFailure(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -360,7 +358,7 @@ func TestDialIsToldWhatItDoesNotKnow(t *testing.T) {
 	}
 }
 
-// sendAwayFor accepts, reads what there is, and says why that was all.
+// sendAwayFor accepts, reads, and closes with this code and text.
 func sendAwayFor(l net.Listener, code uint64, text string) error {
 	conn, err := l.Accept()
 	if err != nil {
@@ -387,8 +385,8 @@ func sendAwayFor(l net.Listener, code uint64, text string) error {
 	return err
 }
 
-// What is said not to be is not given.
-func TestDialIsNotInsecure(t *testing.T) {
+// --insecure=false verifies the server.
+func TestDialInsecureFalse(t *testing.T) {
 	t.Parallel()
 	for _, no := range []string{"0", "f", "FALSE"} {
 		cmd, stderr := spawnWith(t, map[string]string{"LIVENET_DIAL_INSECURE": no}, "dial", "127.0.0.1:1")
@@ -402,7 +400,7 @@ func TestDialIsNotInsecure(t *testing.T) {
 	}
 }
 
-// fallSilent accepts, says Hello if it is to, and then nothing.
+// fallSilent accepts, sends a Hello if greet is set, and then nothing.
 func fallSilent(l net.Listener, greet bool) error {
 	conn, err := l.Accept()
 	if err != nil {
@@ -410,7 +408,7 @@ func fallSilent(l net.Listener, greet bool) error {
 	}
 	defer conn.Close()
 	if greet {
-		// A server with a fixed deadline, for instance, asks for no beats.
+		// A server with a fixed deadline, for instance, requests no beats.
 		coder := codec.Frame.Server(codec.Hello{})
 		buf := make([]byte, 64)
 		for !coder.Pending() {
@@ -430,9 +428,9 @@ func fallSilent(l net.Listener, greet bool) error {
 	return nil
 }
 
-// A policy of dial's judges the server, and no layer beneath does (rule 9): by what it
-// sends, or where it may have nothing to say by what its kernel acknowledges.
-func TestRule9DialHasOneJudge(t *testing.T) {
+// Rule 9: dial's policy decides about the server, by its bytes or, without beats, by its
+// kernel's acknowledgements. The lower layers' timeouts are longer.
+func TestRule9DialsLowerLayersHaveLongerTimeouts(t *testing.T) {
 	for _, test := range []struct {
 		o      dialOptions
 		judges bool
@@ -447,20 +445,20 @@ func TestRule9DialHasOneJudge(t *testing.T) {
 	} {
 		test.o.transport = "tcp"
 		l := test.o.limits()
-		if test.o.judges() != test.judges || l.KeepAlive || (l.Ask > 0) == test.judges || (test.o.client().Evidence == codec.Acks) == test.judges {
+		if test.o.judges() != test.judges || l.KeepAlive || (l.PingInterval > 0) == test.judges || (test.o.client().Evidence == codec.Acks) == test.judges {
 			t.Errorf("%+v: judges %v, %+v", test.o, test.o.judges(), l)
 		}
 	}
-	// It can't ask any more when it has said its last line: then the kernel has to
-	// notice, and before that no sooner than the policy.
+	// After the last line no beat can be sent, so the kernel's keepalive has to notice a dead
+	// server, but not before the policy would.
 	lines := dialOptions{codec: "line", transport: "tcp", beat: time.Minute}
-	if l := lines.limits(); !l.KeepAlive || l.KeepAliveIdle != 3*time.Minute || l.Silence <= 3*time.Minute {
+	if l := lines.limits(); !l.KeepAlive || l.KeepAliveIdle != 3*time.Minute || l.IdleTimeout <= 3*time.Minute {
 		t.Errorf("%+v: %+v", lines, l)
 	}
 }
 
-// Who is not to beat does not ask either, which would be a beat.
-func TestDialAsksNobodyWhoIsNotToBeBeatenAt(t *testing.T) {
+// With --no-beat dial does not probe either, since a probe is a beat.
+func TestDialNoBeatSendsNoProbe(t *testing.T) {
 	for name, o := range map[string]dialOptions{
 		"asks":             {codec: "frame", timeout: time.Second},
 		"no beats":         {codec: "frame", timeout: time.Second, noBeat: true},
@@ -473,7 +471,7 @@ func TestDialAsksNobodyWhoIsNotToBeBeatenAt(t *testing.T) {
 	}
 }
 
-// A signal ends dial politely, and well.
+// A signal closes the connection in order, and the status is 0.
 func TestDialInterrupted(t *testing.T) {
 	t.Parallel()
 	for _, transport := range []string{"tcp", "quic", "yamux"} {
@@ -531,7 +529,7 @@ func TestDialStdioFails(t *testing.T) {
 	}
 }
 
-// Every reason has an exit status, which is 0 for the expected end only.
+// Every reason has an exit status, which is 0 only for the normal end.
 func TestDialStatuses(t *testing.T) {
 	for reason, want := range map[liveness.Reason]int{
 		liveness.Done:          0,

@@ -13,7 +13,7 @@ import (
 	"github.com/livenet/livenet/transport/tcp"
 )
 
-// zeros reads so many zeros, from when start is closed.
+// zeros returns a reader of n zeros, which blocks until start is closed.
 func zeros(start <-chan struct{}, n int64) io.Reader {
 	return readerFunc(func(p []byte) (int, error) {
 		<-start
@@ -31,8 +31,8 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// A server that ends its half first still gets all of stdin.
-func TestDialSendsAllAfterTheServersHalf(t *testing.T) {
+// Rule 12: a server that half-closes first still gets all of stdin.
+func TestRule12DialSendsAllAfterTheServersHalfClose(t *testing.T) {
 	t.Parallel()
 	const size = 20 << 20
 	for _, framing := range []codec.Codec{codec.Frame, codec.Raw} {
@@ -70,8 +70,8 @@ func TestDialSendsAllAfterTheServersHalf(t *testing.T) {
 	}
 }
 
-// In frames, data that its end does not follow is not whole.
-func TestDialTellsThatDataIsNotWhole(t *testing.T) {
+// With the frame codec, data without an end of data is reported as incomplete.
+func TestDialReportsIncompleteData(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]string{"a FIN": "", "the end of data": "\x02\x00", "a Close": "\x05\x00\x00"} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -16,9 +16,9 @@ import (
 	"github.com/livenet/livenet/liveness"
 )
 
-// A handler is what a server does with connections: with bytes as they come, and an
-// idle connection may be parked; or else with a connection of its own each, which is
-// never parked. out is where it may write.
+// A handler serves connections. It has either data, which is called with each piece of input,
+// so that idle connections can be parked, or conn, which is called once for each connection.
+// out writes to stdout.
 type handler struct {
 	data func(out *printer, c *liveness.Conn, b []byte) error
 	conn func(ctx context.Context, out *printer, c *liveness.Conn)
@@ -32,7 +32,7 @@ var handlers = map[string]handler{
 
 func handlerNames() []string { return slices.Sorted(maps.Keys(handlers)) }
 
-// serve makes it the server's.
+// serve sets the server's Data or Handler.
 func (h handler) serve(s *liveness.Server, out *printer) {
 	if h.data != nil {
 		s.Data = func(c *liveness.Conn, b []byte) error { return h.data(out, c, b) }
@@ -41,34 +41,34 @@ func (h handler) serve(s *liveness.Server, out *printer) {
 	s.Handler = func(ctx context.Context, c *liveness.Conn) { h.conn(ctx, out, c) }
 }
 
-// echo sends back what comes.
+// echo sends input back.
 func echo(_ *printer, c *liveness.Conn, p []byte) error {
 	_, err := c.Write(p)
 	return err
 }
 
-// discard forgets it.
+// discard drops input.
 func discard(*printer, *liveness.Conn, []byte) error { return nil }
 
-// A printer is what many handlers write to, a line at a time. It holds mostWaiting lines
-// at most; further ones wait with their connections, which are not read from meanwhile.
+// A printer writes the lines of many handlers to stdout. It queues at most maxQueued lines.
+// When the queue is full, handlers wait, and their connections are not read.
 type printer struct {
 	w     io.Writer
 	log   *eventlog.Log
 	slots chan struct{} // holds a token for each line in the queue or being written
 	queue chan string
-	lost  atomic.Int64  // lines that were not written, and not told of
-	gone  chan struct{} // closed when its reader has gone
+	lost  atomic.Int64  // lines that were not written, since the last report
+	gone  chan struct{} // closed when stdout is a closed pipe
 	ended chan struct{} // closed by the writing goroutine
 }
 
-const mostWaiting = 64
+const maxQueued = 64
 
 // newPrinter starts a printer. It must be closed.
 func newPrinter(w io.Writer, log *eventlog.Log) *printer {
 	p := &printer{
 		w: &eventlog.Writer{W: w}, log: log,
-		slots: make(chan struct{}, mostWaiting), queue: make(chan string, mostWaiting),
+		slots: make(chan struct{}, maxQueued), queue: make(chan string, maxQueued),
 		gone: make(chan struct{}), ended: make(chan struct{}),
 	}
 	go p.write()
@@ -84,7 +84,7 @@ func (p *printer) write() {
 		<-p.slots
 		switch {
 		case err == nil:
-			p.tellLost()
+			p.reportLost()
 			continue
 		case errors.Is(err, syscall.EPIPE):
 			gone.Do(func() { close(p.gone) })
@@ -93,13 +93,13 @@ func (p *printer) write() {
 	}
 }
 
-func (p *printer) tellLost() {
+func (p *printer) reportLost() {
 	if n := p.lost.Swap(0); n > 0 {
 		p.log.Lost("stdout", n)
 	}
 }
 
-// close waits until all is written, but no longer than d. No line may come any more.
+// close waits until all is written, but no longer than d. print must not be called any more.
 func (p *printer) close(d time.Duration) (err error) {
 	close(p.queue)
 	select {
@@ -108,7 +108,7 @@ func (p *printer) close(d time.Duration) (err error) {
 		p.lost.Add(int64(len(p.slots)))
 		err = errUnread
 	}
-	p.tellLost()
+	p.reportLost()
 	return err
 }
 
@@ -127,8 +127,8 @@ func (p *printer) print(c *liveness.Conn, line func() string) {
 	p.queue <- line()
 }
 
-// logLine writes what comes, one line for each piece, quoted, so that a peer can't
-// forge lines or reach the terminal.
+// logLine writes a line for each piece of input. It is quoted, so that a peer can't forge
+// lines or control the terminal.
 func (p *printer) logLine(c *liveness.Conn, b []byte) error {
 	p.print(c, func() string { return fmt.Sprintf("#%s %s %q\n", number(c), c.RemoteAddr(), b) })
 	return nil

@@ -9,11 +9,11 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// The library's printer, for all apps of the process.
+// HelpPrinter is shared by all apps of the process.
 func init() { cli.HelpPrinter = printHelp }
 
-// In these templates a heading is bold on a terminal, and wrap's number is the
-// column that the text begins at.
+// In these templates, bold makes a heading on a terminal, and the number after wrap is the
+// column where the text begins.
 const (
 	appHelp = `{{.Name}}: {{.Usage}}
 
@@ -30,9 +30,9 @@ const (
   livenet serve --transport quic --policy sliding --timeout 4s
   livenet dial --transport quic 127.0.0.1:7373
 
-livenet COMMAND --help says more.
+See livenet COMMAND --help for each command.
 `
-	// A command's own CustomHelpTemplate is appended.
+	// The command's own CustomHelpTemplate is appended.
 	commandHelp = `{{.HelpName}}: {{.Usage}}
 
 {{bold "Usage:"}} {{.HelpName}}{{if groups .}} [FLAGS]{{end}}{{with .ArgsUsage}} {{.}}{{end}}
@@ -44,11 +44,11 @@ livenet COMMAND --help says more.
 {{end}}{{end}}`
 )
 
-// lineBreak is one within a paragraph.
+// lineBreak matches a line break within a paragraph.
 var lineBreak = regexp.MustCompile(`([^\n])\n([^\n])`)
 
-// helpColumns is the width of the help where the terminal does not say, or is
-// wider. Below leastColumns there is no room for two columns.
+// helpColumns is the width of the help, unless the terminal is narrower. Below leastColumns
+// there is no room for two columns.
 const (
 	helpColumns  = 80
 	leastColumns = 50
@@ -75,14 +75,14 @@ func printHelp(w io.Writer, template string, data any) {
 	})
 }
 
-// A group is flags of one category.
+// A group is the flags of one category.
 type group struct {
 	Name  string
 	Flags []cli.Flag
 }
 
-// groups are a command's flags by category, in the order in which they are given:
-// the library's own are sorted by name. Flags without a category are left out.
+// groups returns a command's flags by category, in the order of their definition; the
+// library would sort them. It leaves out flags without a category.
 func groups(c *cli.Command) []group {
 	var list []group
 	for _, f := range c.VisibleFlags() {
@@ -99,7 +99,7 @@ func groups(c *cli.Command) []group {
 	return list
 }
 
-// flagTerm is a flag and what stands for its value, with which the usage begins.
+// flagTerm returns a flag's names and the placeholder of its value.
 func flagTerm(f cli.DocGenerationFlag) string {
 	names := slices.Clone(f.Names())
 	slices.Reverse(names) // the short one first
@@ -113,7 +113,7 @@ func flagTerm(f cli.DocGenerationFlag) string {
 	return s
 }
 
-// meaning is what a flag is for, and its default where there is one.
+// meaning returns a flag's usage, and its default if it has one.
 func meaning(f cli.DocGenerationFlag) string {
 	_, text, _ := placeholder(f)
 	if value := strings.Trim(f.GetDefaultText(), `"`); !slices.Contains([]string{"", "0", "0s", "false"}, value) {
@@ -133,5 +133,5 @@ func placeholder(f cli.DocGenerationFlag) (value, rest string, ok bool) {
 	return strings.Cut(quoted, "` ")
 }
 
-// glue is a space at which a line is not to be broken.
+// glue stands for a space at which no line is broken.
 const glue = "\x00"

@@ -7,8 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// The help fits a terminal, and names every flag with its default and every exit
-// status.
+// The help fits a terminal, and has every flag with its default and every exit status.
 func TestHelp(t *testing.T) {
 	for _, c := range newApp(newTrial(t).process()).VisibleCommands() {
 		status, stdout, stderr := try(t, nil, c.Name, "--help")
@@ -51,7 +50,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// Groups stand in the order in which their flags are given, and so do the flags.
+// Groups and flags are in the order of their definition.
 func TestHelpOrder(t *testing.T) {
 	_, help, _ := try(t, nil, "serve", "--help")
 	at := 0
@@ -65,8 +64,8 @@ func TestHelpOrder(t *testing.T) {
 	}
 }
 
-// Help can be had whatever the variables are, and a misspelt one is no matter to it.
-func TestHelpInspiteOfVariables(t *testing.T) {
+// Help works whatever the variables are, even with a misspelt one.
+func TestHelpIgnoresVariables(t *testing.T) {
 	env := map[string]string{"LIVENET_TIMEUOT": "4s"}
 	for _, args := range []string{"", "serve --help", "help serve", "completion bash", "version"} {
 		if status, _, stderr := try(t, env, strings.Fields(args)...); status != 0 || stderr != "" {
@@ -78,7 +77,7 @@ func TestHelpInspiteOfVariables(t *testing.T) {
 	}
 }
 
-// Flags may stand behind the address, too.
+// Flags may follow the address.
 func TestFlagsFirst(t *testing.T) {
 	options := []cli.Flag{&cli.StringFlag{Name: "transport"}, &cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}}, &cli.DurationFlag{Name: "beat"}}
 	for line, want := range map[string]string{

@@ -19,12 +19,12 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// A bound is a listener that is bound, and what it was told.
+// A bound is a bound listener and its settings.
 type bound struct {
 	transport.Listener
-	told     *settings.Listener
-	identity *devtls.Identity // nil: no TLS, or a certificate of the user's
-	gateway  *gateway.Gateway // nil: its connections are not forwarded; set by server
+	settings *settings.Listener
+	identity *devtls.Identity // the development certificate; nil if another or none is used
+	gateway  *gateway.Gateway // set by server; nil if connections are not forwarded
 }
 
 // listen binds all listeners, or none.
@@ -60,17 +60,17 @@ func bind(ctx context.Context, p *process, l *settings.Listener) (*bound, error)
 	if err != nil {
 		return nil, fmt.Errorf("can't listen on %s %s: %s", l.Transport, l.Address, whyNotListen(l, err))
 	}
-	return &bound{Listener: listener, told: l, identity: identity}, nil
+	return &bound{Listener: listener, settings: l, identity: identity}, nil
 }
 
 func limits(l *settings.Listener, h handler) stack.Limits {
 	limits := stack.Limits{
-		Silence:   stack.Backstop(l.Patience()),
-		Ask:       l.AskEvery(),
-		Handshake: l.Opening,
-		Streams:   l.MaxStreams,
-		ReusePort: l.ReusePort,
-		Parked:    l.Parked() && h.data != nil,
+		IdleTimeout:  stack.IdleTimeout(l.Patience()),
+		PingInterval: l.AskEvery(),
+		Handshake:    l.Opening,
+		Streams:      l.MaxStreams,
+		ReusePort:    l.ReusePort,
+		Parked:       l.Parked() && h.data != nil,
 	}
 	if len(l.Forward) > 0 {
 		limits.Parked = l.Parked() && l.TLS // otherwise the kernel can move the bytes
@@ -81,8 +81,9 @@ func limits(l *settings.Listener, h handler) stack.Limits {
 	return limits
 }
 
-// resetKey is nil where none is wanted: a server with a certificate of its own needs no
-// folder, and one that shares its port would reset the others' sessions.
+// resetKey returns the stateless reset key, or nil. By default a server with its own
+// certificate has none, since it needs no data folder. Neither has one that shares its port,
+// since it would reset the other processes' sessions.
 func resetKey(p *process, l *settings.Listener) (*[32]byte, error) {
 	file := l.ResetKey
 	if file == "" {
@@ -99,10 +100,10 @@ func resetKey(p *process, l *settings.Listener) (*[32]byte, error) {
 	return &key, err
 }
 
-// server is the server of a listener that is bound.
+// server returns the server of a bound listener.
 func (b *bound) server(o serveOptions, out *printer, log *eventlog.Log) *liveness.Server {
-	l := b.told
-	framing, _ := codec.ByName(l.Codec) // one of those that there are
+	l := b.settings
+	framing, _ := codec.ByName(l.Codec) // the flag accepts only names of codecs
 	s := &liveness.Server{
 		Config: liveness.Config{
 			Policy:    l.SessionPolicy(),
@@ -142,10 +143,10 @@ func newGateway(l *settings.Listener, name string, log *eventlog.Log) *gateway.G
 	})
 }
 
-// name is what events call the listener: where it can be reached.
-func (b *bound) name() string { return b.told.Transport + "://" + b.Addr().String() }
+// name returns the listener's name in events: its URL.
+func (b *bound) name() string { return b.settings.Transport + "://" + b.Addr().String() }
 
-// serverTLS is nil where the listener has no TLS.
+// serverTLS returns a nil config if the listener has no TLS.
 func serverTLS(p *process, l *settings.Listener) (conf *tls.Config, identity *devtls.Identity, err error) {
 	if !l.TLS {
 		return nil, nil, nil
@@ -202,8 +203,7 @@ func loadAuthorities(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// noteCertificate says, once, what a client must know to trust the development
-// certificate.
+// noteCertificate logs the development certificate's folder and pin once, if it is used.
 func noteCertificate(p *process, log *eventlog.Log, listeners []*bound) {
 	var shown *devtls.Identity
 	made := false

@@ -1,5 +1,5 @@
-// Livenet serves and dials connections that end when their other end is gone:
-// over TCP, QUIC or yamux, each listener with a policy of its own.
+// Livenet serves and dials connections over TCP, QUIC or yamux, and closes them when the
+// peer is dead or a deadline has passed.
 //
 //	livenet serve --transport quic --policy sliding --timeout 4s
 //	livenet dial --transport quic 127.0.0.1:7373
@@ -17,8 +17,8 @@ import (
 )
 
 func main() {
-	// quic-go would write to the standard logger, in the midst of our own
-	// lines, that the system does not allow it UDP buffers of 7 MB.
+	// quic-go would log to stderr, among the event lines, that the system does not allow
+	// UDP buffers of 7 MB.
 	if _, set := os.LookupEnv(quietQUIC); !set {
 		os.Setenv(quietQUIC, "true")
 	}
@@ -35,16 +35,16 @@ func main() {
 
 const quietQUIC = "QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING"
 
-// repeats is how soon after the first signal another one says nothing new: timeout(1)
-// for one signals the process, and then the process's group.
+// repeats is how long after the first signal another one is ignored: timeout(1), for
+// instance, signals the process and then its group.
 const repeats = 50 * time.Millisecond
 
-// interrupts returns a context that ends with the first signal to end (the terminal's
-// going away is one), and a channel that is closed by the second. Its goroutine is the process's.
+// interrupts returns a context that the first terminating signal cancels, and a channel that
+// the second one closes. Its goroutine ends with the process.
 func interrupts() (context.Context, <-chan struct{}) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -59,7 +59,7 @@ func interrupts() (context.Context, <-chan struct{}) {
 			}
 		}
 		close(hurry)
-		time.AfterFunc(defaultPatience, func() { os.Exit(statusHurried) })
+		time.AfterFunc(defaultExitTimeout, func() { os.Exit(statusHurried) })
 	}()
 	return ctx, hurry
 }

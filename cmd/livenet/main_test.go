@@ -20,8 +20,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// asMain makes the test's own binary the program, for tests of signals and exit
-// statuses as the system sees them.
+// asMain is a variable that makes the test's binary run as livenet, for tests of signals and
+// exit statuses.
 const asMain = "TEST_LIVENET_MAIN"
 
 func TestMain(m *testing.M) {
@@ -30,8 +30,8 @@ func TestMain(m *testing.M) {
 	}
 	os.Setenv(quietQUIC, "true")
 	flag.Parse()
-	if flag.Lookup("test.parallel").Value.String() == fmt.Sprint(runtime.GOMAXPROCS(0)) { // nobody has set it
-		flag.Set("test.parallel", "8") // those that run in parallel mostly wait
+	if flag.Lookup("test.parallel").Value.String() == fmt.Sprint(runtime.GOMAXPROCS(0)) { // the default
+		flag.Set("test.parallel", "8") // parallel tests mostly wait
 	}
 	if signal.Ignored(syscall.SIGHUP) { // under nohup, which those that tests spawn would inherit
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
@@ -39,18 +39,17 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// soon is how long anything may take that nothing is in the way of, on a
-// machine that does a lot of other things.
+// soon is the longest that a test waits for something that has to happen, on a busy machine.
 const soon = 30 * time.Second
 
-// A trial is a process in which a command is run.
+// A trial runs a command within the test's process.
 type trial struct {
 	t              *testing.T
 	stdin          io.Reader
 	stdout, stderr *capture
 	out            io.Writer         // in place of stdout; nil: that is where it writes
 	env            map[string]string // flags read the real one: see spawn
-	patience       time.Duration
+	exitTimeout    time.Duration
 	cancel         context.CancelFunc // the first signal
 	hurry          chan struct{}      // closed: the second
 	done           chan struct{}
@@ -68,12 +67,12 @@ func newTrial(t *testing.T) *trial {
 	}
 }
 
-// process is what the command runs in.
+// process returns the command's environment.
 func (tr *trial) process() *process {
 	p := &process{
 		stdin: tr.stdin, stdout: tr.out, stderr: tr.stderr,
 		getenv: func(name string) string { return tr.env[name] },
-		hurry:  tr.hurry, patience: tr.patience,
+		hurry:  tr.hurry, exitTimeout: tr.exitTimeout,
 	}
 	for name, value := range tr.env {
 		p.environ = append(p.environ, name+"="+value)
@@ -84,7 +83,7 @@ func (tr *trial) process() *process {
 	return p
 }
 
-// start runs the command line in the background, until the test ends at most.
+// start runs the command line in the background, at most until the test ends.
 func (tr *trial) start(args ...string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	tr.cancel = cancel
@@ -94,7 +93,7 @@ func (tr *trial) start(args ...string) {
 		defer tr.stdout.end()
 		defer tr.stderr.end()
 		if c, ok := tr.stdin.(io.Closer); ok {
-			defer c.Close() // whoever writes into it is not to wait for ever
+			defer c.Close() // unblock writers
 		}
 		tr.status = run(ctx, p, args)
 	}()
@@ -104,7 +103,7 @@ func (tr *trial) start(args ...string) {
 	})
 }
 
-// wait is the exit status.
+// wait waits for the end, and returns the exit status.
 func (tr *trial) wait() int {
 	tr.t.Helper()
 	select {
@@ -195,7 +194,7 @@ func lines(t *testing.T, text string) []line {
 	return list
 }
 
-// A capture is what a command writes to, and what a test waits for.
+// A capture records what a command writes; a test can wait for a text.
 type capture struct {
 	mu      sync.Mutex
 	buf     bytes.Buffer
@@ -219,7 +218,7 @@ func (c *capture) end() {
 	c.wake()
 }
 
-// wake wakes all who wait. The lock is held.
+// wake wakes all calls of await. The caller holds the lock.
 func (c *capture) wake() {
 	close(c.changed)
 	c.changed = make(chan struct{})
@@ -231,7 +230,7 @@ func (c *capture) String() string {
 	return c.buf.String()
 }
 
-// await waits until what was written is as wanted.
+// await waits until wanted returns true for what was written.
 func (c *capture) await(t *testing.T, wanted func(text string) bool) {
 	t.Helper()
 	timeout := time.After(soon)

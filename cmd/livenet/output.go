@@ -5,14 +5,13 @@ import (
 	"sync"
 )
 
-// An output is a process's stdout that remembers that it has failed, for those who
-// write in passing.
+// An output is stdout and remembers its first error, because many writers ignore errors.
 type output struct {
 	w       io.Writer
 	process *process
 
 	mu  sync.Mutex
-	err error // the first
+	err error // the first one
 }
 
 func (o *output) Write(p []byte) (int, error) {

@@ -13,14 +13,13 @@ import (
 	"github.com/livenet/livenet/internal/stack"
 )
 
-// A full disk takes nothing.
+// full is a writer that returns ENOSPC.
 type full struct{}
 
 func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
 
-// What a command says on its standard output is its work: if it can't be
-// written, the command has failed, whatever else it did.
-func TestUnwrittenOutput(t *testing.T) {
+// A command whose stdout can't be written fails, whatever else it did.
+func TestUnwrittenOutputIsAFailure(t *testing.T) {
 	for _, args := range []string{
 		"",
 		"--help",
@@ -38,7 +37,7 @@ func TestUnwrittenOutput(t *testing.T) {
 				t.Errorf("exit status %d", status)
 			}
 			said := tr.stderr.String()
-			// A demo on a busy machine has something else to say as well.
+			// On a busy machine the demo has another error as well.
 			if want := "can't write: no space left on device\n"; strings.Count(said, "\n") != 1 || !strings.HasSuffix(said, want) {
 				t.Errorf("it said %q", said)
 			}
@@ -46,8 +45,8 @@ func TestUnwrittenOutput(t *testing.T) {
 	}
 }
 
-// So it has if it was interrupted meanwhile, which has a status of its own.
-func TestUnwrittenOutputOfWhoIsInterrupted(t *testing.T) {
+// So does one that was interrupted meanwhile, which otherwise has a status of its own.
+func TestUnwrittenOutputOfAnInterruptedCommand(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(context.Background())
 	tr := newTrial(t)
@@ -58,7 +57,7 @@ func TestUnwrittenOutputOfWhoIsInterrupted(t *testing.T) {
 	}
 }
 
-// A then does something after each Write.
+// A then calls a function after each Write.
 type then struct {
 	io.Writer
 	do func()
@@ -69,7 +68,7 @@ func (t then) Write(p []byte) (int, error) {
 	return t.Writer.Write(p)
 }
 
-// A blocked reader takes nothing until it is let go.
+// A blocked writer blocks until it is released.
 type blocked struct {
 	began chan struct{} // gets a token for each Write
 	let   chan struct{}
@@ -81,7 +80,7 @@ func (b blocked) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// tellOne has the server print something.
+// tellOne sends something that the server's handler prints.
 func tellOne(t *testing.T, tr *trial) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", tr.addr("tcp"))
@@ -94,14 +93,14 @@ func tellOne(t *testing.T, tr *trial) net.Conn {
 	return conn
 }
 
-// Serve does not wait for ever for somebody who has stopped to read what it prints.
-func TestServeEndsThoughNobodyReads(t *testing.T) {
+// Serve ends although stdout is blocked.
+func TestServeEndsWithBlockedStdout(t *testing.T) {
 	t.Parallel()
 	tr := newTrial(t)
 	reader := blocked{make(chan struct{}, 10), make(chan struct{})}
 	defer close(reader.let)
 	tr.out = reader
-	tr.patience = 100 * time.Millisecond
+	tr.exitTimeout = 100 * time.Millisecond
 	tr.start("serve", "--listen", "127.0.0.1:0", "--handler", "log", "--drain", "20ms", "--log-format", "json")
 	defer tellOne(t, tr).Close()
 	<-reader.began
@@ -114,16 +113,16 @@ func TestServeEndsThoughNobodyReads(t *testing.T) {
 	}
 }
 
-// While nobody reads what it prints, sessions end as ever and keep nothing, and what was
-// not written is counted.
-func TestServeCountsWhatNobodyReads(t *testing.T) {
+// While stdout is blocked, sessions end normally and keep nothing, and lines that were not
+// written are counted.
+func TestServeCountsLinesLostByBlockedStdout(t *testing.T) {
 	t.Parallel()
 	tr := newTrial(t)
 	reader := blocked{make(chan struct{}, 1000), make(chan struct{})}
 	defer close(reader.let)
-	tr.out, tr.patience = reader, 100*time.Millisecond
+	tr.out, tr.exitTimeout = reader, 100*time.Millisecond
 	tr.start("serve", "--listen", "127.0.0.1:0", "--handler", "log", "--timeout", "500ms", "--log-format", "json")
-	const n = mostWaiting + 40
+	const n = maxQueued + 40
 	for range n {
 		defer tellOne(t, tr).Close()
 	}
@@ -144,7 +143,7 @@ func TestServeCountsWhatNobodyReads(t *testing.T) {
 	}
 }
 
-// A disk that is full for a while ends nobody's session.
+// A disk that is full for a while ends no session.
 func TestServeGoesOnWithAFullDisk(t *testing.T) {
 	t.Parallel()
 	tr := newTrial(t)
@@ -160,8 +159,8 @@ func TestServeGoesOnWithAFullDisk(t *testing.T) {
 	}
 }
 
-// Nor does anything that ends wait for who has stopped to read why.
-func TestNobodyReadsWhy(t *testing.T) {
+// Commands end although stderr is blocked.
+func TestCommandsEndWithBlockedStderr(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -180,7 +179,7 @@ func TestNobodyReadsWhy(t *testing.T) {
 	reader := blocked{make(chan struct{}, 10), make(chan struct{})}
 	defer close(reader.let)
 	tr := newTrial(t)
-	tr.patience = 20 * time.Millisecond
+	tr.exitTimeout = 20 * time.Millisecond
 	p := tr.process()
 	p.stderr = reader
 	if status := run(context.Background(), p, []string{"dial", "--nonsense"}); status != statusUsage {
@@ -195,8 +194,8 @@ func TestNobodyReadsWhy(t *testing.T) {
 	}
 }
 
-// A signal ends dial, too, though nobody reads what it prints.
-func TestDialEndsThoughNobodyReads(t *testing.T) {
+// A signal ends dial although stdout is blocked.
+func TestDialEndsWithBlockedStdout(t *testing.T) {
 	t.Parallel()
 	server := serveJSON(t, "--listener", "tcp://127.0.0.1:0?timeout=1h", "--listener", "yamux://127.0.0.1:0?timeout=1h", "--listener", "quic://127.0.0.1:0?timeout=1h")
 	for _, transport := range stack.Names {
@@ -204,7 +203,7 @@ func TestDialEndsThoughNobodyReads(t *testing.T) {
 		tr.env = server.env
 		reader := blocked{make(chan struct{}, 10), make(chan struct{})}
 		defer close(reader.let)
-		tr.out, tr.patience = reader, 100*time.Millisecond
+		tr.out, tr.exitTimeout = reader, 100*time.Millisecond
 		stdin, typed := io.Pipe()
 		tr.stdin = stdin
 		tr.start("dial", "--transport", transport, server.addr(transport))
@@ -218,7 +217,7 @@ func TestDialEndsThoughNobodyReads(t *testing.T) {
 	}
 }
 
-// A reader that goes away is another matter: there is nothing to do any more.
+// If the reader of stdout goes away, serve ends.
 func TestServeEndsWithItsReader(t *testing.T) {
 	t.Parallel()
 	tr := newTrial(t)
@@ -233,7 +232,7 @@ func TestServeEndsWithItsReader(t *testing.T) {
 	}
 }
 
-// A hungUp reader has gone.
+// hungUp is a writer that returns EPIPE.
 type hungUp struct{}
 
 func (hungUp) Write([]byte) (int, error) { return 0, syscall.EPIPE }

@@ -11,25 +11,25 @@ import (
 	"golang.org/x/term"
 )
 
-// process is what a command gets from the process that it runs in, or from a
-// test. The end of the command's context asks it to end.
+// process is a command's environment: that of the real process, or a test's. When the
+// command's context ends, the command has to end.
 type process struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	getenv         func(name string) string
 	environ        []string        // all variables, as os.Environ returns them
-	hurry          <-chan struct{} // closed: end at once
+	hurry          <-chan struct{} // closed by the second signal: end at once
 
-	// patience is how long it waits, when it ends, for who does not read. 0 means a second.
-	patience time.Duration
+	// exitTimeout is how long the command waits at its end for blocked output. 0 means a
+	// second.
+	exitTimeout time.Duration
 }
 
-const defaultPatience = time.Second
+const defaultExitTimeout = time.Second
 
-func (p *process) waitAtMost() time.Duration { return cmp.Or(p.patience, defaultPatience) }
+func (p *process) waitAtMost() time.Duration { return cmp.Or(p.exitTimeout, defaultExitTimeout) }
 
-// terminal reports whether w is a terminal that can be drawn on, and how wide
-// it is.
+// terminal reports whether w is a terminal that supports escape sequences, and its width.
 func (p *process) terminal(w io.Writer) (columns int, ok bool) {
 	if o, ok := w.(*output); ok {
 		w = o.w
@@ -48,8 +48,8 @@ func (p *process) typing() bool {
 	return isFile && term.IsTerminal(int(f.Fd()))
 }
 
-// drawable reports whether terminals here obey escape sequences. Those of
-// Windows do if they are new enough to say so.
+// drawable reports whether the terminal supports escape sequences. On Windows, new
+// terminals set WT_SESSION.
 func (p *process) drawable() bool {
 	kind := p.getenv("TERM")
 	if runtime.GOOS == "windows" && kind == "" {
@@ -58,16 +58,16 @@ func (p *process) drawable() bool {
 	return kind != "dumb"
 }
 
-// colors reports whether what goes to w may be coloured (see no-color.org).
+// colors reports whether output to w may have colours (see no-color.org).
 func (p *process) colors(w io.Writer) bool {
 	_, ok := p.terminal(w)
 	return ok && p.getenv("NO_COLOR") == ""
 }
 
-// unicode reports whether what goes to the terminal may be more than ASCII.
+// unicode reports whether the terminal supports UTF-8.
 func (p *process) unicode() bool {
 	if runtime.GOOS == "windows" {
-		return true // those that can be drawn on are
+		return true // all terminals that support escape sequences do
 	}
 	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
 		if value := strings.ToLower(p.getenv(name)); value != "" {

@@ -17,13 +17,13 @@ import (
 	"time"
 )
 
-// spawn runs the program as a process of its own.
+// spawn runs livenet as a process.
 func spawn(t *testing.T, args ...string) (cmd *exec.Cmd, stderr *bufio.Scanner) {
 	t.Helper()
 	return spawnWith(t, nil, args...)
 }
 
-// spawnWith does so with these environment variables.
+// spawnWith is spawn with these environment variables.
 func spawnWith(t *testing.T, env map[string]string, args ...string) (cmd *exec.Cmd, stderr *bufio.Scanner) {
 	t.Helper()
 	return start(t, nil, env, args...)
@@ -51,7 +51,7 @@ func start(t *testing.T, stdin io.Reader, env map[string]string, args ...string)
 	return cmd, bufio.NewScanner(pipe)
 }
 
-// spawnStdin does so with a stdin that does not end.
+// spawnStdin is spawnWith, with a stdin that does not end.
 func spawnStdin(t *testing.T, env map[string]string, args ...string) (cmd *exec.Cmd, stderr *bufio.Scanner) {
 	t.Helper()
 	stdin, typed, err := os.Pipe()
@@ -88,7 +88,7 @@ func exitStatus(err error) int {
 	return 0
 }
 
-// The first signal drains, and all is well; the second ends at once.
+// The first signal drains, and the status is 0; the second ends at once.
 func TestSignals(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("windows has no signals to send")
@@ -97,7 +97,7 @@ func TestSignals(t *testing.T) {
 	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt, syscall.SIGHUP} {
 		cmd, stderr := spawn(t, "serve", "--listen", "127.0.0.1:0", "--log-format", "json")
 		await(t, stderr, "listening")
-		// Whoever signals a process, and then its group, means it once.
+		// A signal to the process and then to its group counts once.
 		cmd.Process.Signal(signal)
 		cmd.Process.Signal(signal)
 		await(t, stderr, "draining")
@@ -111,7 +111,7 @@ func TestSignals(t *testing.T) {
 			t.Fatal(err)
 		}
 		await(t, stderr, "opened")
-		// Who has never said a word is not waited for.
+		// A drain does not wait for a client that has sent nothing.
 		beHeard(t, conn)
 		cmd.Process.Signal(signal)
 		await(t, stderr, "draining")
@@ -127,7 +127,7 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-// A dial whose terminal goes away tells the server.
+// A dial whose terminal goes away closes the connection in order.
 func TestHangUpEndsDial(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("windows has no signals to send")
@@ -135,7 +135,7 @@ func TestHangUpEndsDial(t *testing.T) {
 	t.Parallel()
 	server := serveJSON(t, "--transport", "quic", "--listen", "127.0.0.1:0", "--timeout", "1h")
 	cmd, stderr := spawnStdin(t, server.env, "dial", "-v", "--transport", "quic", server.addr("quic"))
-	stderr.Scan() // that it is connected
+	stderr.Scan() // the line that it is connected
 	cmd.Process.Signal(syscall.SIGHUP)
 	if status := exitStatus(cmd.Wait()); status != 0 {
 		t.Errorf("exit status %d", status)
@@ -143,8 +143,8 @@ func TestHangUpEndsDial(t *testing.T) {
 	server.event(1, line{"msg": "closed", "reason": "done"})
 }
 
-// Clients of a server that was killed notice it when it is started again, well before
-// any deadline: over every transport, and with a key in a file as well.
+// Clients of a killed server notice when it starts again, long before any deadline: over every
+// transport, also with a reset key in a file.
 func TestRestartIsNoticed(t *testing.T) {
 	t.Parallel()
 	files := certificateFiles(t)
@@ -159,7 +159,7 @@ func TestRestartIsNoticed(t *testing.T) {
 				return cmd, await(t, stderr, "listening").text("addr")
 			}
 			killed, addr := serve("127.0.0.1:0")
-			killed.Process.Kill() // port 0 has another key
+			killed.Process.Kill() // not port 0, whose key would differ
 			killed.Wait()
 			killed, _ = serve(addr)
 			tr := newTrial(t)
@@ -206,7 +206,7 @@ func TestExitStatusOfTheProcess(t *testing.T) {
 	}
 }
 
-// tool is another program, if there is one.
+// tool returns the path of another program, or skips the test.
 func tool(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -216,8 +216,8 @@ func tool(t *testing.T, name string) string {
 	return path
 }
 
-// converse sends a line to a client that is connected to an echo, and waits for
-// it to come back; then for the client to end, as the server ends it.
+// converse sends a line through a client to an echo server and waits for the echo, and then
+// for the client's end.
 func converse(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
 	in, err1 := cmd.StdinPipe()
@@ -245,7 +245,7 @@ func converse(t *testing.T, cmd *exec.Cmd) {
 	}
 }
 
-// netcat is a client: it hears its echo, and is ended for its silence.
+// netcat gets its echo, and is closed for its silence.
 func TestNetcat(t *testing.T) {
 	t.Parallel()
 	nc := tool(t, "nc")
@@ -257,7 +257,7 @@ func TestNetcat(t *testing.T) {
 	}
 }
 
-// So is openssl, which trusts the development certificate when it is told to.
+// So does openssl, which verifies the development certificate with -CAfile.
 func TestOpenSSL(t *testing.T) {
 	t.Parallel()
 	openssl := tool(t, "openssl")
@@ -270,8 +270,8 @@ func TestOpenSSL(t *testing.T) {
 	}
 }
 
-// HAProxy in front changes nothing: its clients are heard through it, and its
-// health checks, which say nothing, disturb nobody.
+// Behind HAProxy, its clients' bytes count, and its health checks, which send nothing, disturb
+// no session.
 func TestHAProxy(t *testing.T) {
 	t.Parallel()
 	haproxy := tool(t, "haproxy")

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Two processes on one port both get connections. When one drains, the other
-// gets them all, and nobody is turned away.
+// Two processes on one port both get connections. When one drains, the other gets all, and no
+// client is refused.
 func TestReusePort(t *testing.T) {
 	if runtime.GOOS != "linux" && runtime.GOOS != "freebsd" {
 		t.Skip("this system does not spread connections")
@@ -23,7 +23,7 @@ func TestReusePort(t *testing.T) {
 		t.Fatalf("the second listens on %s, want %s", got, addr)
 	}
 	status, _, stderr := try(t, nil, "serve", "--listen", addr)
-	if status != statusFailed || !strings.Contains(stderr, "is in use: stop whoever uses it") {
+	if status != statusFailed || !strings.Contains(stderr, "is in use: stop the process that uses it") {
 		t.Errorf("one that does not share the port: exit status %d, %s", status, stderr)
 	}
 
@@ -44,7 +44,7 @@ func TestReusePort(t *testing.T) {
 	}
 }
 
-// converseOnce has a byte echoed.
+// converseOnce sends a byte and waits for its echo.
 func converseOnce(t *testing.T, addr string) {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -61,7 +61,7 @@ func converseOnce(t *testing.T, addr string) {
 	}
 }
 
-// A port that is in use by one who does not share it can't be shared.
+// A port that is in use without --reuse-port can't be shared.
 func TestReusePortOfAnother(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -70,7 +70,7 @@ func TestReusePortOfAnother(t *testing.T) {
 	}
 	defer l.Close()
 	status, _, stderr := try(t, nil, "serve", "--listen", l.Addr().String(), "--reuse-port")
-	if status != statusFailed || !strings.Contains(stderr, "is in use, and not shared: whoever uses it must share it, too") {
+	if status != statusFailed || !strings.Contains(stderr, "is in use, and not shared: the other process must set --reuse-port, too") {
 		t.Errorf("exit status %d, %s", status, stderr)
 	}
 }

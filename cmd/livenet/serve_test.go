@@ -27,8 +27,7 @@ import (
 	"github.com/livenet/livenet/liveness"
 )
 
-// Everything that makes no sense gets one line that says why, and status 2; and
-// nothing is served.
+// Every invalid command line is an error of one line with status 2, and nothing is served.
 func TestServeBadUsage(t *testing.T) {
 	t.Parallel()
 	cert := certificateFiles(t)
@@ -47,7 +46,7 @@ func TestServeBadUsage(t *testing.T) {
 		{"--drain 0s", "--drain 0s: out of range: from 20ms to 87600h (ten years)"},
 		{"--opening 1h", "--opening 1h has no effect: --timeout 30s ends a peer that says nothing before"},
 		{"--probe-after 30s", "--probe-after 30s must be below --timeout 30s: there would be no time to answer"},
-		{"--probe-after 3s --codec raw", "--probe-after 3s makes no sense with the raw codec: it has no way to ask; line, frame and auto have"},
+		{"--probe-after 3s --codec raw", "--probe-after 3s makes no sense with the raw codec: it has no ping; line, frame and auto have"},
 		{"--stream-policy fixed --stream-timeout 4s", "--stream-policy: a session over tcp is one stream: --policy judges it"},
 		{"--transport quic --stream-policy fixed", "a policy needs a timeout: --stream-policy goes with --stream-timeout"},
 		{"--tls-cert " + cert.cert, "--tls-cert is without its key: add --tls-key"},
@@ -81,7 +80,7 @@ func TestServeBadUsage(t *testing.T) {
 	}
 }
 
-// A file that can't be used is no fault of the command line.
+// A file that can't be used has status 1, not 2.
 func TestServeUnusableFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -104,7 +103,7 @@ func TestServeUnusableFiles(t *testing.T) {
 	}
 }
 
-// The last line says that serving has ended, and how its sessions had.
+// The last line says that serving has ended, and counts its sessions by reason.
 func TestServeSaysThatItStopped(t *testing.T) {
 	t.Parallel()
 	tr := serveJSON(t, "--listen", "127.0.0.1:0", "--listener", "yamux://127.0.0.1:0?timeout=100ms")
@@ -126,7 +125,7 @@ func TestServeSaysThatItStopped(t *testing.T) {
 	}
 }
 
-// certificateFiles is a certificate and its key, in files.
+// files are the names of a certificate's and its key's file.
 type files struct{ cert, key string }
 
 func certificateFiles(t *testing.T) files {
@@ -155,7 +154,7 @@ func TestServeBusyPort(t *testing.T) {
 		_, port, _ := net.SplitHostPort(addr.String())
 		status, _, stderr := try(t, nil, "serve", "--listener", "tcp://127.0.0.1:0?timeout=4s",
 			"--listener", fmt.Sprintf("%s://%s?timeout=4s", transport, addr))
-		want := fmt.Sprintf("livenet serve: can't listen on %s %s: port %s is in use: stop whoever uses it, or take another one, or 0 for any that is free\n", transport, addr, port)
+		want := fmt.Sprintf("livenet serve: can't listen on %s %s: port %s is in use: stop the process that uses it, or choose another port, or 0 for any free one\n", transport, addr, port)
 		if status != statusFailed || stderr != want {
 			t.Errorf("exit status %d:\n got %swant %s", status, stderr, want)
 		}
@@ -169,7 +168,7 @@ func TestWhyNotListen(t *testing.T) {
 		want string
 	}{
 		{os.NewSyscallError("bind", syscall.EACCES), "permission denied: port 80 needs privileges: take one from 1024 on, or grant CAP_NET_BIND_SERVICE"},
-		{os.NewSyscallError("bind", syscall.EADDRNOTAVAIL), "this machine does not have that address: 0.0.0.0 stands for all that it has"},
+		{os.NewSyscallError("bind", syscall.EADDRNOTAVAIL), "this machine does not have that address: 0.0.0.0 means all of its addresses"},
 		{&net.DNSError{Name: "foo"}, "no address is known for foo"},
 		{errors.New("no reason"), "no reason"},
 	} {
@@ -179,7 +178,7 @@ func TestWhyNotListen(t *testing.T) {
 	}
 }
 
-// Without a flag that says otherwise, serve is ready to be tried.
+// Without flags serve echoes on the default port.
 func TestServeDefaults(t *testing.T) {
 	t.Parallel()
 	tr := serveJSON(t, "--listen", "127.0.0.1:0")
@@ -191,7 +190,7 @@ func TestServeDefaults(t *testing.T) {
 	}
 }
 
-// say sends words over plain TCP, ends its half, and returns the answer.
+// say sends words over plain TCP, half-closes, and returns the answer.
 func say(t *testing.T, addr, words string) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -210,7 +209,7 @@ func say(t *testing.T, addr, words string) string {
 	return string(answer)
 }
 
-// The commands that the documentation shows run.
+// The commands in the documentation work.
 func TestServeTheMainJob(t *testing.T) {
 	t.Parallel()
 	for _, transport := range []string{"quic", "tcp", "yamux"} {
@@ -256,7 +255,7 @@ func TestServeSeveralListeners(t *testing.T) {
 	}
 }
 
-// What can be said with a flag can be said with a variable, and the flag wins.
+// Each flag has a variable, and the flag takes precedence.
 func TestServeVariables(t *testing.T) {
 	t.Parallel()
 	cmd, stderr := spawnWith(t, map[string]string{
@@ -295,7 +294,7 @@ func TestServeVariables(t *testing.T) {
 	}
 }
 
-// The fields are exactly these.
+// A JSON line has exactly these fields.
 func TestServeJSON(t *testing.T) {
 	t.Parallel()
 	const (
@@ -358,9 +357,9 @@ func TestServeJSON(t *testing.T) {
 	}
 }
 
-// Whatever the timeout, no layer beneath is less patient than the policy: the
-// server would refuse to serve (rule 9).
-func TestRule9ServeHasOneJudge(t *testing.T) {
+// Rule 9: whatever the timeout, the lower layers' timeouts are longer; otherwise the server
+// would refuse the listener.
+func TestRule9ServesLowerLayersHaveLongerTimeouts(t *testing.T) {
 	t.Parallel()
 	for _, timeout := range []string{"20ms", "4s", "30s", "1h", "87600h"} {
 		for _, policy := range []string{"sliding", "fixed"} {
@@ -379,7 +378,7 @@ func TestRule9ServeHasOneJudge(t *testing.T) {
 	}
 }
 
-// Each stream of a long session has a deadline of its own.
+// With --stream-policy each stream has a deadline of its own.
 func TestServeStreamPolicy(t *testing.T) {
 	t.Parallel()
 	tr := serveJSON(t, "--transport", "quic", "--listen", "127.0.0.1:0", "--timeout", "20s", "--stream-policy", "fixed", "--stream-timeout", "300ms")
@@ -450,7 +449,7 @@ func TestServeLogsFailures(t *testing.T) {
 	}
 	var text strings.Builder
 	log := eventlog.New(&text, eventlog.Options{})
-	s := (&bound{Listener: l, told: &settings.Listener{Transport: "tcp", Codec: "auto", Handler: "echo", Timeout: time.Minute}}).server(serveOptions{}, nil, log)
+	s := (&bound{Listener: l, settings: &settings.Listener{Transport: "tcp", Codec: "auto", Handler: "echo", Timeout: time.Minute}}).server(serveOptions{}, nil, log)
 	served := make(chan error, 1)
 	s.Data = nil
 	s.Handler = func(_ context.Context, c *liveness.Conn) {
@@ -494,8 +493,9 @@ func TestServeLogNumbers(t *testing.T) {
 	}
 }
 
-// Asked to end, serve tells its peers, waits for them, and ends well.
-func TestServeDrains(t *testing.T) {
+// Rule 12: after the first signal serve asks its peers to finish, waits for them, and ends with
+// status 0.
+func TestRule12ServeDrains(t *testing.T) {
 	t.Parallel()
 	for _, transport := range []string{"tcp", "quic", "yamux"} {
 		tr := serveJSON(t, "--transport", transport, "--listen", "127.0.0.1:0")
@@ -524,7 +524,7 @@ func TestServeDrains(t *testing.T) {
 	}
 }
 
-// A peer that does not leave is not waited for when serve is asked twice.
+// The second signal ends serve without waiting for peers.
 func TestServeEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	tr := serveJSON(t, "--listen", "127.0.0.1:0", "--timeout", "1h", "--drain", "1h")
@@ -546,7 +546,7 @@ func TestServeEndsAtOnce(t *testing.T) {
 	}
 }
 
-// Garbage ends the connection that it came on, and no other.
+// Invalid input ends its own connection, and no other.
 func TestServeGarbage(t *testing.T) {
 	t.Parallel()
 	tr := serveJSON(t, "--listen", "127.0.0.1:0", "--codec", "frame")
@@ -573,7 +573,7 @@ func TestServeGarbage(t *testing.T) {
 	}
 }
 
-// The development certificate is made once, for this user alone, and shown.
+// The development certificate is made once, is readable by this user only, and is logged.
 func TestServeDevelopmentCertificate(t *testing.T) {
 	t.Parallel()
 	first := serveJSON(t, "--transport", "quic", "--listen", "127.0.0.1:0")
@@ -598,7 +598,7 @@ func TestServeDevelopmentCertificate(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	// Without TLS there is nothing to make or to show.
+	// Without TLS no certificate is made or logged.
 	plain := serveJSON(t, "--listen", "127.0.0.1:0")
 	plain.addr("tcp")
 	if strings.Contains(plain.stderr.String(), "certificate") {
@@ -609,7 +609,7 @@ func TestServeDevelopmentCertificate(t *testing.T) {
 	}
 }
 
-// It is renewed while serve runs, and dial, which knew the one before, goes on.
+// Serve renews its certificate while it runs, and dial still trusts it.
 func TestServeRenewsItsCertificate(t *testing.T) {
 	tr := newTrial(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -636,7 +636,7 @@ func TestServeRenewsItsCertificate(t *testing.T) {
 	})
 }
 
-// A handler that wants a connection of its own gets one that is not parked.
+// The connections of a Handler are not parked.
 func TestHandlerWithoutParking(t *testing.T) {
 	for _, test := range []struct {
 		h    handler
@@ -664,7 +664,7 @@ func TestServeDamagedCertificate(t *testing.T) {
 	}
 }
 
-// When one listener breaks, serve ends with its error.
+// When one listener fails, serve ends with its error.
 func TestServeListenerBreaks(t *testing.T) {
 	t.Parallel()
 	tr := newTrial(t)
@@ -685,7 +685,7 @@ func TestServeListenerBreaks(t *testing.T) {
 	}
 }
 
-// beHeard has one byte echoed.
+// beHeard sends a byte and waits for its echo.
 func beHeard(t *testing.T, conn net.Conn) {
 	t.Helper()
 	if _, err := conn.Write([]byte("x")); err != nil {

@@ -175,7 +175,7 @@ func (w way) tunnel(t *testing.T, addr string) string {
 	if w.tls {
 		conf = &tls.Config{InsecureSkipVerify: true}
 	}
-	tunnel, err := stack.New(w.transport, conf, stack.Limits{Silence: stack.Backstop(soon)})
+	tunnel, err := stack.New(w.transport, conf, stack.Limits{IdleTimeout: stack.IdleTimeout(soon)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// A server process that is stopped for two timeouts takes nobody for silent who
-// beats all the while, and finds out who does not.
-func TestServeStopped(t *testing.T) {
+// Rule 10: a server process that was stopped for two timeouts closes no client that has kept
+// beating, and closes the others.
+func TestRule10StoppedServerKeepsLiveClients(t *testing.T) {
 	t.Parallel()
 	const timeout, peers = 500 * time.Millisecond, 20
 	cmd, stderr := spawn(t, "serve", "--listen", "127.0.0.1:0", "--timeout", timeout.String(), "--log-format", "json")
@@ -22,8 +22,8 @@ func TestServeStopped(t *testing.T) {
 	addr := await(t, stderr, "listening").text("addr")
 	dead := dialEchoed(t, addr)
 
-	// Each sends a byte every tenth of a timeout and reads what is echoed. What it
-	// reads after an end is an error.
+	// Each client sends a byte every tenth of a timeout and reads the echo. After its end, Read
+	// returns an error.
 	var beating sync.WaitGroup
 	quit := make(chan struct{})
 	for range peers {
@@ -60,13 +60,13 @@ func TestServeStopped(t *testing.T) {
 	if end := await(t, stderr, "closed"); end.text("reason") != "silent" {
 		t.Errorf("it was ended for %v", end)
 	}
-	// A judgement that is due late would fall by now.
+	// By now every late verdict has been executed.
 	time.Sleep(timeout)
 	close(quit)
 	beating.Wait()
 }
 
-// dialEchoed is a connection that has been answered once.
+// dialEchoed returns a connection that has received an echo.
 func dialEchoed(t *testing.T, addr string) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)

@@ -15,16 +15,16 @@ import (
 	"github.com/livenet/livenet/internal/stack"
 )
 
-// trust is whom dial takes a server for, and what it shows of itself.
+// trust says how dial verifies the server, and has the client's own certificate.
 type trust struct {
 	tls       bool
-	ca        string // a file; empty: the system's, and on this machine the development certificate
+	ca        string // a file; empty: the system's roots and, for this machine, the development certificate
 	pin       *devtls.Pin
 	insecure  bool
 	cert, key string
 }
 
-// check finds what contradicts itself, and fills in what follows from the rest.
+// check refuses contradictory flags, and sets tls if the transport requires it.
 func (t *trust) check(c *cli.Context, transport string) error {
 	always := stack.AlwaysTLS(transport)
 	if c.IsSet("tls") && !t.tls && always {
@@ -54,7 +54,7 @@ func (t *trust) check(c *cli.Context, transport string) error {
 	return nil
 }
 
-// config is the client's TLS config for dialling addr, or nil.
+// config returns the TLS config for dialling addr, or nil.
 func (t *trust) config(p *process, addr string) (*tls.Config, error) {
 	if !t.tls {
 		return nil, nil
@@ -89,8 +89,8 @@ func (t *trust) verification(p *process, addr string) (*tls.Config, error) {
 	return new(tls.Config), nil
 }
 
-// local reports whether addr is this machine by its name alone: nobody but the
-// development certificate's maker is to be taken for it.
+// local reports whether addr names this machine, without a DNS lookup. Only then the
+// development certificate is trusted.
 func local(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/livenet/livenet/internal/settings"
 )
 
-// variable names the environment variable of a command's flag. Those of serve,
-// which stands in unit files, are without the command's name.
+// variable returns the environment variable of a command's flag. For serve, which is used in
+// unit files, it has no command name.
 func variable(command, flag string) string {
 	if command != "serve" {
 		flag = command + "-" + flag
@@ -20,16 +20,15 @@ func variable(command, flag string) string {
 	return settings.VariablePrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// useVariables has the library read the variables of those flags that args don't
-// give, so that a flag wins over a variable that makes no sense. An empty variable
-// counts as none.
+// useVariables makes the library read the variables of the flags that are not in args. So an
+// invalid variable does not matter if the flag is given. Empty variables are ignored.
 func useVariables(p *process, c *cli.Command, args []string) {
 	for _, f := range c.Flags {
 		name := variable(c.Name, f.Names()[0])
 		if p.getenv(name) == "" || f.Names()[0] == flagHelp || gives(args, f) {
 			continue
 		}
-		// All kinds of flags have this field, and none a method that sets it.
+		// All types of flags have this field, and none has a method to set it.
 		reflect.ValueOf(f).Elem().FieldByName("EnvVars").Set(reflect.ValueOf([]string{name}))
 	}
 }
@@ -42,7 +41,7 @@ func gives(args []string, f cli.Flag) bool {
 	})
 }
 
-// checkVariables refuses a variable that is named like ours and is none.
+// checkVariables refuses an unknown variable that begins with LIVENET_.
 func checkVariables(p *process, app *cli.App) error {
 	known := []string{unprefixed(devtls.Variable)}
 	for _, c := range app.VisibleCommands() {
@@ -66,6 +65,5 @@ func checkVariables(p *process, app *cli.App) error {
 	return nil
 }
 
-// unprefixed cuts off what all variables have in common: it says nothing of which
-// one is meant.
+// unprefixed removes the common prefix, which would make all names similar.
 func unprefixed(variable string) string { return strings.TrimPrefix(variable, settings.VariablePrefix) }

@@ -2,8 +2,7 @@ package main
 
 import "runtime/debug"
 
-// version is what the Go toolchain knows of this build: the module's version, with
-// the commit of a build from a working copy, and its own.
+// version returns the module's version, as the Go toolchain recorded it, and Go's version.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

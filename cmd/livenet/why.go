@@ -17,7 +17,7 @@ import (
 	"github.com/livenet/livenet/liveness"
 )
 
-// This file says what is in the way, and what helps.
+// The functions in this file turn errors into messages that say what to do.
 
 func whyNotListen(l *settings.Listener, err error) string {
 	_, port, _ := net.SplitHostPort(l.Address)
@@ -25,13 +25,13 @@ func whyNotListen(l *settings.Listener, err error) string {
 	case errors.Is(err, errors.ErrUnsupported) && l.ReusePort:
 		return "this system can't share a port between processes: leave --reuse-port out"
 	case errors.Is(err, syscall.EADDRINUSE) && l.ReusePort:
-		return fmt.Sprintf("port %s is in use, and not shared: whoever uses it must share it, too, and be run by the same user", port)
+		return fmt.Sprintf("port %s is in use, and not shared: the other process must set --reuse-port, too, and belong to the same user", port)
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Sprintf("port %s is in use: stop whoever uses it, or take another one, or 0 for any that is free", port)
+		return fmt.Sprintf("port %s is in use: stop the process that uses it, or choose another port, or 0 for any free one", port)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Sprintf("permission denied: port %s needs privileges: take one from 1024 on, or grant CAP_NET_BIND_SERVICE", port)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return "this machine does not have that address: 0.0.0.0 stands for all that it has"
+		return "this machine does not have that address: 0.0.0.0 means all of its addresses"
 	}
 	return innermost(err)
 }
@@ -47,7 +47,7 @@ func whyNotReached(o dialOptions, err error) string {
 	case isPin:
 		return pin.Error()
 	case unknown:
-		return "its certificate is of no authority that is trusted here: trust that with --ca FILE, or the server's key with --pin sha256:HEX, which livenet serve shows"
+		return "its certificate is not signed by a trusted authority: trust the authority with --ca FILE, or the server's key with --pin sha256:HEX, which livenet serve prints"
 	case isName:
 		return wrongName.Error()
 	case notTLS:
@@ -62,8 +62,8 @@ func whyNotReached(o dialOptions, err error) string {
 	return innermost(err)
 }
 
-// whyNotGreeted is for a server that was reached, and then did not say Hello.
-func whyNotGreeted(err error) string {
+// whyNoHello explains why a server that accepted the connection did not send a Hello.
+func whyNoHello(err error) string {
 	if refusal(err) != "" {
 		return refusal(err) + refusalHint
 	}
@@ -71,31 +71,31 @@ func whyNotGreeted(err error) string {
 	end, ended := errors.AsType[*liveness.Error](err)
 	switch {
 	case isTimeout(err):
-		what = "it says nothing"
+		what = "it sends nothing"
 	case errors.Is(err, io.EOF):
-		what = "it hangs up"
+		what = "it closes the connection"
 	case ended && end.Text != "":
 		what = fmt.Sprintf("%s (%s)", end.Reason, end.Text)
 	case ended:
 		what = end.Reason.String()
 	}
-	return what + ": is it a livenet server on this transport? For another one see --transport, --codec raw and --tls"
+	return what + ": is it a livenet server with this transport? Otherwise see --transport, --codec raw and --tls"
 }
 
-const refusalHint = ": if it wants a certificate of its clients, show one with --tls-cert and --tls-key"
+const refusalHint = ": if it requires client certificates, pass one with --tls-cert and --tls-key"
 
-// refusal is why the peer refused the TLS handshake, or nothing if it did not. A client
-// finds out after its own handshake is complete.
+// refusal returns the TLS alert with which the peer refused the handshake, or "". In TLS 1.3
+// a client gets it only after its own handshake is complete.
 func refusal(err error) string {
 	op, ok := errors.AsType[*net.OpError](err)
-	if !ok || op.Op != "remote error" { // by an alert of TLS
+	if !ok || op.Op != "remote error" { // crypto/tls's Op for an alert
 		return ""
 	}
 	return "the server refuses the TLS handshake: " + op.Err.Error()
 }
 
-// isNetwork reports whether the network failed, or the peer said why it did,
-// as by an alert of TLS.
+// isNetwork reports whether err says enough by itself: a network error, a TLS alert from the
+// peer, or a certificate that can't be verified.
 func isNetwork(err error) bool {
 	op, isOp := errors.AsType[*net.OpError](err)
 	_, cert := errors.AsType[*tls.CertificateVerificationError](err)
@@ -107,8 +107,7 @@ func isTimeout(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || ok && e.Timeout()
 }
 
-// innermost is what an error says without the layers around it, which repeat
-// the address.
+// innermost returns the text of the innermost error: outer ones repeat the address.
 func innermost(err error) string {
 	if e, ok := errors.AsType[*net.DNSError](err); ok {
 		return "no address is known for " + e.Name

@@ -18,13 +18,13 @@ const (
 	day      = 24 * time.Hour
 	lifetime = 14 * day
 	renewal  = 7 * day   // a certificate with less time left is renewed
-	backdate = time.Hour // for clients whose clocks are behind
+	backdate = time.Hour // for clients whose clocks are slow
 )
 
 func newKey() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
 
-// template returns a certificate that can't sign others. It names no KeyUsage:
-// some clients take a self-signed certificate with one only if it allows signing.
+// template returns a certificate that can't sign others. It has no KeyUsage: some clients
+// would accept a self-signed certificate with one only if it allows signing.
 func template(now time.Time) *x509.Certificate {
 	return &x509.Certificate{
 		Subject:               pkix.Name{CommonName: "livenet development"},
@@ -37,7 +37,7 @@ func template(now time.Time) *x509.Certificate {
 	}
 }
 
-// selfSign returns the certificate that the template describes, signed by key.
+// selfSign returns template as a certificate signed by key.
 func selfSign(template *x509.Certificate, key crypto.Signer) (tls.Certificate, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
@@ -52,7 +52,7 @@ func selfSign(template *x509.Certificate, key crypto.Signer) (tls.Certificate, e
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, err
 }
 
-// usable reports whether cert is self-signed, and not due for renewal.
+// usable reports whether cert is self-signed and need not be renewed yet.
 func usable(cert *x509.Certificate) bool {
 	now := time.Now()
 	return now.After(cert.NotBefore) && cert.NotAfter.Sub(now) > renewal &&

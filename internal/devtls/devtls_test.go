@@ -32,7 +32,7 @@ func identity(t *testing.T, s Store) *Identity {
 	return i
 }
 
-// handshake is what a client finds when it dials a server with this identity.
+// handshake returns the client's error of a handshake with a server of this identity.
 func handshake(t *testing.T, i *Identity, client *tls.Config) error {
 	t.Helper()
 	return connect(t, &tls.Config{Certificates: []tls.Certificate{i.Certificate}}, client)
@@ -61,8 +61,8 @@ func connect(t *testing.T, server, client *tls.Config) error {
 	return err
 }
 
-// relayed is a pair of connections with room for what an end writes while the
-// other one does, too, as when a client objects in the middle of a handshake.
+// relayed returns a pair of connections with buffers, so that both ends can write at once, as
+// when a client sends an alert in the middle of a handshake.
 func relayed() (a, b net.Conn) {
 	a, c := net.Pipe()
 	b, d := net.Pipe()
@@ -75,7 +75,7 @@ func relayed() (a, b net.Conn) {
 	return a, b
 }
 
-// trust is what a client on this machine trusts that dials host.
+// trust returns the config of a client on this machine that dials host.
 func trust(t *testing.T, s Store, host string) *tls.Config {
 	t.Helper()
 	conf, err := s.ClientConfig(host)
@@ -115,9 +115,8 @@ func TestMadeOnceAndTrusted(t *testing.T) {
 	}
 }
 
-// As an authority, for clients that want one, the certificate is good for itself,
-// by its names, and for nothing else.
-func TestIsNoAuthority(t *testing.T) {
+// A client may use the certificate as an authority. Then it verifies only itself, by its names.
+func TestCertificateCantSignOthers(t *testing.T) {
 	s := newStore(t)
 	i := identity(t, s)
 	text, err := os.ReadFile(s.file(certFile))
@@ -168,7 +167,7 @@ func TestModes(t *testing.T) {
 	}
 }
 
-// Many who start at once must all show what clients trust.
+// Several processes that start at once all use the same key.
 func TestMadeByManyAtOnce(t *testing.T) {
 	s := newStore(t)
 	const many = 32
@@ -204,8 +203,8 @@ func TestMadeByManyAtOnce(t *testing.T) {
 	}
 }
 
-// A certificate that is due, or that an authority has signed, is made anew for the
-// same key, so that pins stay valid.
+// A certificate that is due, or not self-signed, is replaced by one with the same key, so that
+// pins stay valid.
 func TestRenewedAtTheStart(t *testing.T) {
 	s := newStore(t)
 	first := identity(t, s)
@@ -253,7 +252,7 @@ func TestRenewedAtTheStart(t *testing.T) {
 	}
 }
 
-// put is what an earlier process has left.
+// put writes the files of an earlier process.
 func put(t *testing.T, s Store, pair tls.Certificate) {
 	t.Helper()
 	cert, key, err := encode(pair)
@@ -265,8 +264,8 @@ func put(t *testing.T, s Store, pair tls.Certificate) {
 	}
 }
 
-// Servers that run for months renew the certificate, one for all of them, and
-// clients that began before know them still.
+// Running servers renew the certificate, one for all of them, and clients that started earlier
+// still trust it.
 func TestRenewedWhileRunning(t *testing.T) {
 	s := newStore(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -304,8 +303,8 @@ func TestRenewedWhileRunning(t *testing.T) {
 	})
 }
 
-// What can't be renewed is shown as long as it is there, and renewed as soon as it can.
-func TestRenewalFails(t *testing.T) {
+// If renewing fails, the old certificate is used, and renewed as soon as possible.
+func TestRenewalIsRetried(t *testing.T) {
 	s := newStore(t)
 	synctest.Test(t, func(t *testing.T) {
 		conf := &tls.Config{GetCertificate: s.Renewing(identity(t, s))}
@@ -346,7 +345,7 @@ func TestExpired(t *testing.T) {
 			t.Error("an expired certificate is trusted")
 		}
 		if err := handshake(t, i, i.Pin().Config()); err != nil {
-			t.Errorf("by its pin: %v", err) // which says nothing of dates
+			t.Errorf("by its pin: %v", err) // a pin ignores dates
 		}
 	})
 }
@@ -383,14 +382,14 @@ func TestDamaged(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
-	t.Run("the certificate by itself", func(t *testing.T) { // which is for others
+	t.Run("the certificate by itself", func(t *testing.T) { // only other programs read it
 		s := newStore(t)
 		first := identity(t, s)
 		if err := os.Remove(s.file(certFile)); err != nil {
 			t.Fatal(err)
 		}
 		if identity(t, s).Pin() != first.Pin() {
-			t.Error("made anew")
+			t.Error("a new one was made")
 		}
 	})
 }
@@ -406,7 +405,7 @@ func TestFolderThatCantBeMade(t *testing.T) {
 	}
 }
 
-// A file that another process is just making is not touched.
+// once does not replace a file that another process makes at the same time.
 func TestOnce(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "file")
 	if made, err := once(name, []byte("first")); !made || err != nil {
@@ -505,7 +504,7 @@ func TestEphemeralIsTrustedByItsRootsOnly(t *testing.T) {
 	}
 }
 
-// What is on disk is what other tools read: PEM, and nothing else.
+// The files contain only PEM, so that other tools can read them.
 func TestFilesArePEM(t *testing.T) {
 	s := newStore(t)
 	identity(t, s)
@@ -521,7 +520,7 @@ func TestFilesArePEM(t *testing.T) {
 	}
 }
 
-// A reset key is its address's, stays, and is for nobody else to read.
+// A reset key belongs to its address, stays the same, and only the user can read it.
 func TestResetKey(t *testing.T) {
 	file := newStore(t).ResetKeyFile()
 	key, err := ResetKey(file, "127.0.0.1:1")

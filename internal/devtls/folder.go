@@ -8,11 +8,10 @@ import (
 	"runtime"
 )
 
-// Variable names the folder where the system's custom is not wanted.
+// Variable is the environment variable that overrides the folder.
 const Variable = "LIVENET_DATA_DIR"
 
-// Folder is where the user's certificates are: getenv is os.Getenv, or stands
-// for it.
+// Folder returns the folder of the user's certificates. getenv is os.Getenv or a test's.
 func Folder(getenv func(string) string) (string, error) {
 	if dir := getenv(Variable); dir != "" {
 		return dir, nil
@@ -23,7 +22,7 @@ func Folder(getenv func(string) string) (string, error) {
 	return "", errors.New("there is no home folder to keep the development certificate in: set " + Variable)
 }
 
-// dataHome is where programs keep their data, by the system's custom.
+// dataHome returns the system's standard folder for programs' data.
 func dataHome(system string, getenv func(string) string) string {
 	home := getenv("HOME")
 	switch system {
@@ -35,7 +34,7 @@ func dataHome(system string, getenv func(string) string) string {
 		}
 		return filepath.Join(home, "Library", "Application Support")
 	}
-	if dir := getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) { // a relative one is to be ignored, says the XDG specification
+	if dir := getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) { // the XDG specification says to ignore a relative one
 		return dir
 	}
 	if home == "" {
@@ -44,7 +43,7 @@ func dataHome(system string, getenv func(string) string) string {
 	return filepath.Join(home, ".local", "share")
 }
 
-// checkFolder refuses a folder that isn't the user's alone. One that is not there is none.
+// checkFolder returns an error if dir does not exist, or if another user can write to it.
 func checkFolder(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -58,23 +57,23 @@ const (
 	fileMode   = 0o600
 )
 
-// once puts content into a file unless the file exists, and reports whether it did.
+// once writes a file unless it exists, and reports whether it did.
 func once(name string, content []byte) (bool, error) {
 	return place(name, content, func(temp, name string) error {
 		err := os.Link(temp, name)
 		if err != nil && !errors.Is(err, fs.ErrExist) {
-			// A file system without links: of two that come here at once the last one's stays.
+			// The file system has no links. If two processes are here at once, the last one wins.
 			return os.Rename(temp, name)
 		}
 		return err
 	})
 }
 
-// replace puts content into a file, in place of what was there.
+// replace writes a file, and replaces an existing one.
 func replace(name string, content []byte) (bool, error) { return place(name, content, os.Rename) }
 
-// place writes a file beside the one wanted, whole and on the disk, and then
-// moves it: another process never sees a part of it.
+// place writes and syncs a temporary file, and then moves it to name, so that other processes
+// never see a partial file.
 func place(name string, content []byte, move func(temp, name string) error) (bool, error) {
 	if err := os.MkdirAll(filepath.Dir(name), folderMode); err != nil {
 		return false, err

@@ -9,8 +9,7 @@ import (
 	"syscall"
 )
 
-// checkOwner refuses a folder in which somebody other than this user, or root, may put
-// a key.
+// checkOwner returns an error if a user other than this one and root can write to the folder.
 func checkOwner(dir string, info fs.FileInfo) error {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	switch {

@@ -8,9 +8,8 @@ import (
 	"testing"
 )
 
-// A folder that others own, or may write to, is not used: whoever can put a key there
-// can be taken for the server.
-func TestFolderOfOthers(t *testing.T) {
+// A folder that another user owns or can write to is refused: that user could replace the key.
+func TestFolderOfAnotherUserIsRefused(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		change func(dir string) error
@@ -24,7 +23,7 @@ func TestFolderOfOthers(t *testing.T) {
 			s := newStore(t)
 			identity(t, s)
 			if err := test.change(s.Dir); err != nil {
-				t.Skip(err) // only root gives away
+				t.Skip(err) // only root can change the owner
 			}
 			_, err1 := s.Identity()
 			_, err2 := s.ClientConfig("localhost")

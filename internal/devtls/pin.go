@@ -10,18 +10,18 @@ import (
 	"strings"
 )
 
-// A Pin is the SHA-256 of a certificate's public key (its
-// SubjectPublicKeyInfo). A client that knows it needs no authority.
+// A Pin is the SHA-256 of a certificate's public key (its SubjectPublicKeyInfo). A client
+// that knows it needs no certificate authority.
 type Pin [sha256.Size]byte
 
 const pinPrefix = "sha256:"
 
-// PinOf is the pin of a certificate's key.
+// PinOf returns the pin of a certificate's key.
 func PinOf(cert *x509.Certificate) Pin { return sha256.Sum256(cert.RawSubjectPublicKeyInfo) }
 
 func (p Pin) String() string { return pinPrefix + hex.EncodeToString(p[:]) }
 
-// ParsePin reads what String has written.
+// ParsePin parses the result of String.
 func ParsePin(text string) (p Pin, err error) {
 	digits, ok := strings.CutPrefix(text, pinPrefix)
 	b, err := hex.DecodeString(digits)
@@ -31,8 +31,8 @@ func ParsePin(text string) (p Pin, err error) {
 	return Pin(b), nil
 }
 
-// Config is a client's config that trusts the holder of the pinned key and
-// nobody else, whatever the certificate says of names and dates.
+// Config returns a client's config that trusts only the pinned key, whatever names and dates
+// the certificate has.
 func (p Pin) Config() *tls.Config {
 	return verifying(func(shown []*x509.Certificate) error {
 		if got := PinOf(shown[0]); got != p {
@@ -42,11 +42,11 @@ func (p Pin) Config() *tls.Config {
 	})
 }
 
-// verifying is a client's config that trusts whom verify does.
+// verifying returns a client's config that verifies certificates with verify only.
 func verifying(verify func(shown []*x509.Certificate) error) *tls.Config {
 	return &tls.Config{
-		// This turns off crypto/tls's own verification; the one below takes its
-		// place, and unlike VerifyPeerCertificate runs on resumption, too.
+		// InsecureSkipVerify turns off crypto/tls's verification. VerifyConnection replaces
+		// it, and unlike VerifyPeerCertificate also runs on resumption.
 		InsecureSkipVerify: true,
 		VerifyConnection: func(state tls.ConnectionState) error {
 			if len(state.PeerCertificates) == 0 {
@@ -57,7 +57,7 @@ func verifying(verify func(shown []*x509.Certificate) error) *tls.Config {
 	}
 }
 
-// PinError is a server that holds another key than the pinned one.
+// PinError says that a server has another key than the pinned one.
 type PinError struct{ Want, Got Pin }
 
 func (e *PinError) Error() string {

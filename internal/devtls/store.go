@@ -1,11 +1,11 @@
-// Package devtls keeps a self-signed certificate for development: what a server
-// shows that was given none, and what clients on the same machine trust.
+// Package devtls keeps a self-signed certificate for development. Servers use it if they have
+// no other, and clients on the same machine trust it.
 //
-// The certificate is for localhost, 127.0.0.1 and ::1 and lives for two weeks.
-// It is renewed, by a server that starts or runs, when less than one is left. Its
-// key stays, and with it the pin of the key. Any number of processes may make and
-// renew it at once: a file appears whole or not at all, of two that make a key the
-// second takes the first one's, and clients trust the key in whichever certificate.
+// The certificate is for localhost, 127.0.0.1 and ::1, and is valid for two weeks. A server
+// renews it, at its start or while it runs, when less than one week is left. The key, and so
+// its pin, stays the same. Several processes may make or renew it at once: files are replaced
+// atomically, a second process uses the first one's key, and clients trust the key, whatever
+// the certificate.
 package devtls
 
 import (
@@ -23,26 +23,25 @@ import (
 // A Store is a folder with a key and a certificate.
 type Store struct{ Dir string }
 
-// Names of the files in the folder. All that this package reads is in one file, so
-// that the two can't come to differ; the certificate by itself is for other programs.
+// Names of the files in the folder.
 const (
-	keyFile  = "key.pem" // and the certificate
-	certFile = "cert.pem"
+	keyFile  = "key.pem"  // key and certificate in one file, so that they always match
+	certFile = "cert.pem" // the certificate alone, for other programs
 )
 
 func (s Store) file(name string) string { return filepath.Join(s.Dir, name) }
 
-// An Identity is what a server shows.
+// An Identity is a server's certificate and key.
 type Identity struct {
 	Certificate tls.Certificate
-	Made        bool // its key was made just now, and not found
+	Made        bool // the key is new
 }
 
-// Pin returns the pin of the identity's key, which renewals don't change.
+// Pin returns the pin of the key, which renewals don't change.
 func (i *Identity) Pin() Pin { return PinOf(i.Certificate.Leaf) }
 
-// Identity returns the identity in the folder. It makes one if there is none, and
-// renews the certificate if little of its time is left.
+// Identity returns the identity in the folder. It makes one if there is none, and renews the
+// certificate if that is due.
 func (s Store) Identity() (*Identity, error) {
 	pair, err := s.load()
 	switch {
@@ -65,9 +64,9 @@ func (s Store) Identity() (*Identity, error) {
 	return &Identity{pair, made}, err
 }
 
-// Renewing returns the GetCertificate of a server's config: it shows the identity,
-// and renews the certificate when that is due. If it can't, it shows the old one and
-// tries again a minute later.
+// Renewing returns a function for GetCertificate of a server's config. It renews the
+// certificate when that is due. If that fails, it uses the old one and tries again a minute
+// later.
 func (s Store) Renewing(i *Identity) func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	var mu sync.Mutex
 	current, retry := i, time.Time{}
@@ -84,10 +83,9 @@ func (s Store) Renewing(i *Identity) func(*tls.ClientHelloInfo) (*tls.Certificat
 	}
 }
 
-// ClientConfig returns a config for dialling host, a name of this machine. It
-// trusts the holder of the store's key, whichever name it was dialled by, for as
-// long as the certificate that it shows is valid; and, as without a store, who
-// has a certificate for host of an authority that the system trusts.
+// ClientConfig returns a config for dialling host, a name of this machine. It trusts the
+// store's key in any certificate that has not expired, whatever its names. It also trusts
+// certificates for host of the system's authorities.
 func (s Store) ClientConfig(host string) (*tls.Config, error) {
 	own, err := s.load()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -111,7 +109,7 @@ func (s Store) ClientConfig(host string) (*tls.Config, error) {
 	}), nil
 }
 
-// keep makes a certificate for the key and puts both into the folder, by place.
+// keep makes a certificate for the key and writes both to the folder with place.
 func (s Store) keep(key crypto.Signer, place func(name string, content []byte) (bool, error)) (pair tls.Certificate, made bool, err error) {
 	pair, err = selfSign(template(time.Now()), key)
 	if err != nil {
@@ -137,12 +135,12 @@ func (s Store) load() (tls.Certificate, error) {
 	}
 	pair, err := tls.LoadX509KeyPair(s.file(keyFile), s.file(keyFile))
 	if _, unreadable := errors.AsType[*fs.PathError](err); err != nil && !unreadable {
-		err = fmt.Errorf("%s is damaged (%w): remove the folder, and it will be made anew", s.file(keyFile), err)
+		err = fmt.Errorf("%s is damaged (%w): remove the folder, and a new one will be made", s.file(keyFile), err)
 	}
 	return pair, err
 }
 
-// Ephemeral returns an identity that is kept nowhere, and the roots that trust it.
+// Ephemeral returns an identity that is not stored, and roots that trust it.
 func Ephemeral() (*Identity, *x509.CertPool, error) {
 	key, err := newKey()
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// levelOf is how much an event matters. Streams come by the thousand; those
-// that have a policy of their own are worth as much as sessions.
+// levelOf returns the level of an event. There may be very many streams, so they are logged
+// at debug level, unless they have a policy of their own.
 func levelOf(e liveness.Event) slog.Level {
 	switch {
 	case e.What == liveness.AcceptFailed:
@@ -21,7 +21,7 @@ func levelOf(e liveness.Event) slog.Level {
 	return slog.LevelInfo
 }
 
-// Names of attributes, as docs/cli.md has them.
+// Names of attributes, as documented in docs/cli.md.
 const (
 	keyAddr      = "addr"
 	keyID        = "id"
@@ -43,7 +43,7 @@ const (
 	keyRTT       = "rtt_us"
 	keyError     = "error"
 
-	// Of lines that are no events.
+	// Attributes of lines that are not liveness events.
 	keyFolder = "folder"
 	keyPin    = "pin"
 	keyMade   = "made"
@@ -57,7 +57,7 @@ const (
 	keyOf       = "of"
 )
 
-// attributes are what a line says of an event.
+// attributes returns the attributes of an event's line.
 func attributes(e liveness.Event) []slog.Attr {
 	switch e.What {
 	case liveness.Opened:
@@ -78,7 +78,7 @@ func attributes(e liveness.Event) []slog.Attr {
 	return a
 }
 
-// subject is which session or stream an event is about.
+// subject returns the attributes that identify the event's session or stream.
 func subject(e liveness.Event) []slog.Attr {
 	a := []slog.Attr{slog.Uint64(keyID, e.ID), slog.String(keyKind, e.Kind.String())}
 	if e.Kind == liveness.KindStream {
@@ -100,8 +100,8 @@ func address(a net.Addr) string {
 	return a.String()
 }
 
-// ending is how it ended. Milliseconds are whole and cut off, never rounded up:
-// one that ended too early would show.
+// ending returns the attributes of a closed event. Milliseconds are rounded down, so that an
+// early end would be visible.
 func ending(e liveness.Event) []slog.Attr {
 	a := []slog.Attr{
 		slog.String(keyReason, e.End.Reason.String()),
@@ -122,8 +122,8 @@ func ending(e liveness.Event) []slog.Attr {
 	return a
 }
 
-// detail is what is known of an end beyond its reason: the peer's words, or
-// what the transport found. A peer that simply left needs none.
+// detail returns what is known of an end beyond its reason: the peer's text or the transport's
+// error. It is empty for a normal end.
 func detail(e *liveness.Error) string {
 	var reset net.Error
 	switch {
@@ -135,7 +135,7 @@ func detail(e *liveness.Error) string {
 		return ""
 	}
 	if lost, ok := errors.AsType[*transport.CloseError](e.Err); ok && lost.Err != nil {
-		return lost.Err.Error() // the reason has said the rest
+		return lost.Err.Error() // the reason says the rest
 	}
 	return e.Err.Error()
 }

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// ErrorLog is the [liveness.Config]'s: what it is told becomes lines of this log.
+// ErrorLog returns a logger for ErrorLog of [liveness.Config], whose records become lines of
+// this log.
 func (l *Log) ErrorLog(transport string) *slog.Logger {
 	return slog.New(failures{l, []slog.Attr{slog.String(keyTransport, transport)}})
 }
@@ -27,7 +28,7 @@ func (f failures) WithAttrs(attrs []slog.Attr) slog.Handler {
 
 func (f failures) WithGroup(string) slog.Handler { return f }
 
-// Handle makes one attribute of what happened, and to what.
+// Handle joins the message and the values of the attributes in one attribute.
 func (f failures) Handle(_ context.Context, r slog.Record) error {
 	what := []string{strings.TrimPrefix(r.Message, "liveness: ")}
 	line := slog.NewRecord(r.Time, r.Level, "failure", 0)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Short is a duration as people say it: 0ms, 350ms, 4.0s, 1m30s.
+// Short formats a duration for people: 0ms, 350ms, 4.0s, 1m30s.
 func Short(d time.Duration) string {
 	switch {
 	case d < time.Second:
@@ -16,7 +16,7 @@ func Short(d time.Duration) string {
 	return d.Truncate(time.Second).String()
 }
 
-// Size is a number of bytes as people say it: 320 B, 1.5 kB.
+// Size formats a number of bytes for people: 320 B, 1.5 kB.
 func Size(n int64) string {
 	if n < 1000 {
 		return fmt.Sprintf("%d B", n)

@@ -11,7 +11,7 @@ import (
 	"github.com/livenet/livenet/liveness"
 )
 
-// Format is how lines look.
+// Format is the format of lines.
 type Format string
 
 const (
@@ -19,7 +19,7 @@ const (
 	JSON Format = "json"
 )
 
-// Options say what is written, and how.
+// Options configure a Log.
 type Options struct {
 	Format Format     // the zero value is Text
 	Level  slog.Level // the least that is written
@@ -46,14 +46,14 @@ type sink interface {
 	Handle(context.Context, slog.Record) error
 }
 
-// queueLength is how many lines wait for a slow reader: as many as a mass
-// expiry of a few thousand sessions makes at once.
+// queueLength is how many lines may wait for a slow reader. A mass expiry of several thousand
+// sessions fits.
 const queueLength = 1 << 14
 
 // New starts a log. It must be closed.
 func New(w io.Writer, o Options) *Log {
 	l := start(sinkFor(w, o), o.Level, queueLength)
-	l.sample.most, l.sample.tell = o.Rate, l.skippedLine
+	l.sample.most, l.sample.report = o.Rate, l.skippedLine
 	return l
 }
 
@@ -86,8 +86,8 @@ func (l *Log) Event(e liveness.Event) {
 	}
 }
 
-// Certificate writes where the development certificate is, and the pin of its
-// key, which a client on another machine needs.
+// Certificate writes the folder of the development certificate, and the pin of its key, which
+// clients on other machines need.
 func (l *Log) Certificate(folder, pin string, made bool) {
 	if l.level > slog.LevelInfo {
 		return
@@ -97,8 +97,8 @@ func (l *Log) Certificate(folder, pin string, made bool) {
 	l.put(r)
 }
 
-// Stopped writes that serving has ended, and how the sessions of all servers had ended
-// by then.
+// Stopped writes that serving has ended, and how many sessions of all servers ended for each
+// reason.
 func (l *Log) Stopped(servers ...liveness.Counts) {
 	if l.level > slog.LevelInfo {
 		return
@@ -119,8 +119,8 @@ func (l *Log) Stopped(servers ...liveness.Counts) {
 	l.put(r)
 }
 
-// Upstream writes that a listener's upstream can't be dialled, and why in a word or
-// two, or that it can be again, if there is no cause.
+// Upstream writes that a listener's upstream can't be dialled, with the cause in a word or two,
+// or, if cause is empty, that it can be dialled again.
 func (l *Log) Upstream(listener, transport, upstream, cause string) {
 	level, what := slog.LevelInfo, "upstream-up"
 	if cause != "" {
@@ -159,31 +159,30 @@ func (l *Log) write() {
 	}
 }
 
-// rest writes what was queued before Close: where both are ready a select
-// takes either.
+// rest writes what was queued before Close, since select may choose quit first.
 func (l *Log) rest() {
 	for {
 		select {
 		case r := <-l.queue:
 			l.line(r)
 		default:
-			l.tellLost()
+			l.reportLost()
 			return
 		}
 	}
 }
 
-// line writes r, and what there is to say of lines that were lost meanwhile. A line
-// that can't be written is one of them.
+// line writes r, and then how many lines were lost meanwhile. A line that can't be written
+// counts as lost.
 func (l *Log) line(r slog.Record) {
 	if l.sink.Handle(context.Background(), r) != nil {
 		l.lost.Add(1)
 		return
 	}
-	l.tellLost()
+	l.reportLost()
 }
 
-func (l *Log) tellLost() {
+func (l *Log) reportLost() {
 	if n := l.lost.Swap(0); n > 0 && l.sink.Handle(context.Background(), lostLine(n)) != nil {
 		l.lost.Add(n)
 	}
@@ -202,8 +201,8 @@ func (l *Log) Lost(output string, n int64) {
 	l.put(r)
 }
 
-// Close writes what is left and ends the log. If the reader takes nothing any
-// more it gives up when ctx ends. What comes later is not written.
+// Close writes the queued lines and ends the log. If writing blocks, it gives up when ctx
+// ends. Later events are not written.
 func (l *Log) Close(ctx context.Context) error {
 	l.once.Do(func() {
 		l.sample.flush()

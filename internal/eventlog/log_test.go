@@ -59,7 +59,7 @@ func stream(e liveness.Event) liveness.Event {
 	return e
 }
 
-// write is what a log makes of events.
+// write returns what a log writes for events.
 func write(t *testing.T, o Options, events ...liveness.Event) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -89,7 +89,7 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// The names are a promise to whoever reads the lines by machine.
+// The names must not change, because programs read the lines.
 func TestJSONFields(t *testing.T) {
 	const (
 		always  = "time level msg "
@@ -203,7 +203,7 @@ func TestCertificate(t *testing.T) {
 	}
 }
 
-// A stuck is a reader of lines that takes none until it is let go.
+// A stuck is a writer that blocks until let is closed.
 type stuck struct {
 	took  bytes.Buffer
 	busy  chan struct{} // closed when the first write has begun
@@ -222,8 +222,7 @@ func (s *stuck) Write(p []byte) (int, error) {
 	return s.took.Write(p)
 }
 
-// Whoever has something to tell does not wait for a reader that takes nothing,
-// and the reader gets to know what it has missed.
+// Events never wait for a blocked reader, and a line says how many were lost.
 func TestLostLinesAreCounted(t *testing.T) {
 	const length, lost = 8, 5
 	w := newStuck()
@@ -241,13 +240,12 @@ func TestLostLinesAreCounted(t *testing.T) {
 	if n := strings.Count(got, " closed "); n != 1+length {
 		t.Errorf("%d lines, want %d", n, 1+length)
 	}
-	if !strings.Contains(got, " lost       5 lines: whoever reads them is too slow\n") {
+	if !strings.Contains(got, " lost       5 lines: the reader of this log is too slow\n") {
 		t.Errorf("nothing about the lost ones:\n%s", got)
 	}
 }
 
-// What came before Close is written, also where the writer finds the line and
-// the end at the same time.
+// Lines queued before Close are written, even if the writer sees both at once.
 func TestCloseWritesWhatIsQueued(t *testing.T) {
 	for range 100_000 {
 		var b bytes.Buffer
@@ -262,7 +260,7 @@ func TestCloseWritesWhatIsQueued(t *testing.T) {
 	}
 }
 
-// When a great many end at once some have their lines, and the rest one.
+// When very many sessions end at once, some have their own lines, and the others one together.
 func TestMassFailureIsSampled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var text, json bytes.Buffer
@@ -274,7 +272,7 @@ func TestMassFailureIsSampled(t *testing.T) {
 			forged := silent()
 			forged.End = &liveness.Error{Reason: liveness.Internal, Initiator: liveness.Peer}
 			l.Event(forged)
-			l.Event(liveness.Event{What: liveness.DrainBegan}) // always told
+			l.Event(liveness.Event{What: liveness.DrainBegan}) // always logged
 			time.Sleep(2 * time.Second)
 			synctest.Wait()
 			e := silent()
@@ -309,7 +307,7 @@ func TestCloseGivesUpOnAStuckReader(t *testing.T) {
 	if err := l.Close(ctx); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	l.Event(silent()) // too late, and no harm
+	l.Event(silent()) // after Close: ignored
 	close(w.let)
 	<-l.ended
 }
@@ -332,7 +330,7 @@ func TestFigures(t *testing.T) {
 	}
 }
 
-// Every field is explained to those who read the lines.
+// docs/cli.md explains every field.
 func TestFieldsAreDocumented(t *testing.T) {
 	text, err := os.ReadFile("../../docs/cli.md")
 	if err != nil {
@@ -346,7 +344,7 @@ func TestFieldsAreDocumented(t *testing.T) {
 	}
 }
 
-// What a peer says does nothing to a terminal or to the line, in either format.
+// A peer's text can't control the terminal or add lines, in either format.
 func TestClean(t *testing.T) {
 	for text, want := range map[string]string{
 		"a\nb\tc": "a?b?c", "a\u009b31mb": "a?31mb", "a\x7fb": "a?b", "a\u202eb": "a?b", "a\u2066b": "a?b", "a\u200bb": "a?b",
@@ -377,7 +375,7 @@ func TestFailuresToAcceptAreSampled(t *testing.T) {
 	}
 }
 
-// A faulty writer takes what its answers say: so many bytes, and an error.
+// A faulty writer returns its answers in turn: a number of bytes and an error.
 type faulty struct {
 	bytes.Buffer
 	answers []answer // after the last all is well
@@ -398,8 +396,8 @@ func (f *faulty) Write(p []byte) (int, error) {
 	return n, a.err
 }
 
-// A line that can't be written is counted, one that there is no room for at the moment
-// is written, and none is joined to a part of another.
+// A line that can't be written is counted. After EAGAIN a line is retried. No line is appended
+// to a truncated one.
 func TestUnwrittenLinesAreCounted(t *testing.T) {
 	for _, format := range []Format{Text, JSON} {
 		for _, test := range []struct {

@@ -11,20 +11,20 @@ import (
 	"github.com/livenet/livenet/liveness"
 )
 
-// A sampler bounds how many sessions, streams and failures to accept have lines of
-// their own: when ten thousand end at once, nobody reads ten thousand lines.
+// A sampler limits the lines per second about sessions, streams and failures to accept, for
+// the case that thousands end at once.
 type sampler struct {
-	most int // lines a second; 0: all
-	tell func(map[string]int64)
+	most   int // lines a second; 0: all
+	report func(map[string]int64)
 
 	mu      sync.Mutex
-	began   time.Time // the second
-	passed  int       // in it
+	began   time.Time // beginning of the current second
+	passed  int       // lines in it
 	skipped map[string]int64
 }
 
-// pass reports whether e is to have a line. Those that have none are counted,
-// and told of in one line, within a second.
+// pass reports whether e gets a line. Other events are counted, and reported in one line
+// within a second.
 func (s *sampler) pass(e liveness.Event) bool {
 	if s.most <= 0 || e.What != liveness.Opened && e.What != liveness.Closed && e.What != liveness.AcceptFailed {
 		return true
@@ -53,21 +53,21 @@ func (s *sampler) pass(e liveness.Event) bool {
 	return false
 }
 
-// claimed goes before a reason that the peer has named.
+// claimed is the prefix of a reason that the peer gave.
 const claimed = "peer:"
 
-// flush tells of what was skipped.
+// flush reports the skipped events.
 func (s *sampler) flush() {
 	s.mu.Lock()
 	skipped := s.skipped
 	s.skipped = nil
 	s.mu.Unlock()
 	if len(skipped) > 0 {
-		s.tell(skipped)
+		s.report(skipped)
 	}
 }
 
-// skippedLine says how many lines there were not, and of what.
+// skippedLine writes how many events of each kind were skipped.
 func (l *Log) skippedLine(skipped map[string]int64) {
 	r := slog.NewRecord(time.Now(), slog.LevelInfo, "skipped", 0)
 	total, counts := tally(skipped)
@@ -75,7 +75,7 @@ func (l *Log) skippedLine(skipped map[string]int64) {
 	l.put(r)
 }
 
-// tally returns the sum of counts, and them as attributes, the largest first.
+// tally returns the sum of the counts, and the counts as attributes, the largest first.
 func tally(of map[string]int64) (total int64, counts []any) {
 	names := slices.Collect(maps.Keys(of))
 	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(of[b], of[a]), cmp.Compare(a, b)) })

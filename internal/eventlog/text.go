@@ -10,7 +10,7 @@ import (
 	"unicode"
 )
 
-// text is the sink for people:
+// text is the sink for the text format:
 //
 //	15:04:05.000 listening  tcp    127.0.0.1:7373         sliding 4s
 //	15:04:07.120 opened     tcp    127.0.0.1:51234        #1
@@ -35,7 +35,7 @@ func (t *text) Handle(_ context.Context, r slog.Record) error {
 	return err
 }
 
-// rest is what a line says after the event's name.
+// rest returns a line's text after the event's name.
 func (t *text) rest(r slog.Record) string {
 	v := make(map[string]slog.Value, r.NumAttrs())
 	r.Attrs(func(a slog.Attr) bool {
@@ -56,7 +56,7 @@ func (t *text) rest(r slog.Record) string {
 	case has(v, keyOutput):
 		return fmt.Sprintf("%v lines to %v", v[keyLines], v[keyOutput])
 	case has(v, keyLines):
-		return fmt.Sprintf("%v lines: whoever reads them is too slow", v[keyLines])
+		return fmt.Sprintf("%v lines: the reader of this log is too slow", v[keyLines])
 	}
 	words := []string{fmt.Sprintf("%-5v  %-21v ", v[keyTransport], who(v))}
 	if has(v, keyUpstream) {
@@ -78,7 +78,7 @@ func (t *text) rest(r slog.Record) string {
 	return strings.Join(words, " ")
 }
 
-// parts are what a total is made of.
+// parts returns the counts that make up a total.
 func parts(v map[string]slog.Value) string {
 	if !has(v, keyOf) {
 		return ""
@@ -131,9 +131,9 @@ func has(v map[string]slog.Value, key string) bool {
 
 func millis(v slog.Value) time.Duration { return time.Duration(v.Int64()) * time.Millisecond }
 
-// Clean keeps what a peer said on one line, and from moving a terminal's cursor or
-// the text around it about: control characters and those that can't be seen
-// (bidirectional overrides, zero widths, separators of lines) become question marks.
+// Clean makes a peer's text safe to print in a line on a terminal: it replaces control
+// characters and invisible ones (bidirectional overrides, zero widths, line separators) by
+// question marks.
 func Clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsGraphic(r) {
@@ -143,7 +143,7 @@ func Clean(s string) string {
 	}, s)
 }
 
-// Colours, as terminals know them.
+// Colours, as SGR parameters of terminals.
 const (
 	dim    = "2"
 	red    = "31"

@@ -7,25 +7,25 @@ import (
 	"time"
 )
 
-// A Writer writes lines, one a call, to a file that others may share: one that takes
-// nothing for a moment, since somebody has made it non-blocking, is tried again; and
-// where a line was cut off by an error, the next begins on a line of its own.
+// A Writer writes one line per call to a file that other processes may share. It retries after
+// EAGAIN, since another process may have made the file non-blocking. If an error truncated a
+// line, it begins the next one on a new line.
 type Writer struct {
-	W   io.Writer
-	cut bool
+	W         io.Writer
+	truncated bool
 }
 
 const retryAfter = 10 * time.Millisecond
 
 func (w *Writer) Write(p []byte) (int, error) {
-	if w.cut {
+	if w.truncated {
 		if _, err := w.write([]byte("\n")); err != nil {
 			return 0, err
 		}
-		w.cut = false
+		w.truncated = false
 	}
 	n, err := w.write(p)
-	w.cut = err != nil && n > 0
+	w.truncated = err != nil && n > 0
 	return n, err
 }
 

@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// What an address is taken to mean where it says nothing.
+// Defaults of an address.
 const (
 	DefaultHost = "127.0.0.1"
 	DefaultPort = "7373"
 )
 
-// Address completes a host, or a host and port, to "host:port". The error
-// begins with the text, to be put after the name of whatever asked for it.
+// Address completes a host, or a host and port, to "host:port". The error begins with text, so
+// that the caller can put the flag's name before it.
 func Address(text string) (string, error) {
 	host, port := split(text)
 	if text == "" || strings.ContainsAny(host, " /[]") {
@@ -29,7 +29,7 @@ func Address(text string) (string, error) {
 	if n, err := strconv.ParseUint(port, 10, 16); err == nil && strconv.FormatUint(n, 10) == port {
 		return net.JoinHostPort(host, port), nil
 	}
-	n, err := net.LookupPort("ip", port) // in the system's list of services
+	n, err := net.LookupPort("ip", port) // the name of a service
 	if err != nil || port == "" || strings.Trim(port, "+-0123456789") == "" {
 		return "", fmt.Errorf("%q: the port must be a number from 0 to 65535, or the name of a service", text)
 	}
@@ -37,7 +37,7 @@ func Address(text string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// split takes an address apart where it can be, and else takes it for a host.
+// split splits an address. If it has no port, all of it is the host.
 func split(text string) (host, port string) {
 	if host, port, err := net.SplitHostPort(text); err == nil {
 		return host, port

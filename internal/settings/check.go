@@ -14,8 +14,7 @@ import (
 	"github.com/livenet/livenet/liveness"
 )
 
-// Check finds what contradicts itself in the flags that were parsed, and fills in
-// what follows from the rest.
+// Check refuses contradictory flags, and sets the fields that follow from others.
 func (l *Listener) Check(c *cli.Context) error {
 	for _, check := range []func(*cli.Context) error{l.checkForward, l.checkStreams, l.checkPolicy, l.checkTLS, l.checkIO} {
 		if err := check(c); err != nil {
@@ -106,7 +105,7 @@ func (l *Listener) checkPolicy(c *cli.Context) error {
 	case l.ProbeAfter >= l.Timeout:
 		return Usage("%s must be below %s: there would be no time to answer", probe, timeout)
 	case l.ProbeAfter > 0 && l.Codec == "raw":
-		return Usage("%s makes no sense with the raw codec: it has no way to ask; line, frame and auto have", probe)
+		return Usage("%s makes no sense with the raw codec: it has no ping; line, frame and auto have", probe)
 	case l.Counts() > codec.Bytes && l.Codec == "raw":
 		return Usage("%s makes no sense with the raw codec: it knows bytes only", With(c, "evidence"))
 
@@ -116,15 +115,14 @@ func (l *Listener) checkPolicy(c *cli.Context) error {
 	case l.MinPace > 0 && l.Policy == Fixed && l.StreamPolicy != Sliding:
 		return Usage("%s is judged over a sliding policy's timeout: there is none", With(c, "min-pace"))
 
-	case l.MaxBeats > 0 && l.MaxBeats < l.beatsAsked(): // who does what it is asked to is not ended for it
-		return Usage("%s is too few: with this timeout clients are asked for up to %d a second", With(c, "max-beats"), l.beatsAsked())
+	case l.MaxBeats > 0 && l.MaxBeats < l.beatsAsked(): // it would close clients that beat as requested
+		return Usage("%s is too few: with this timeout up to %d a second are requested from clients", With(c, "max-beats"), l.beatsAsked())
 	}
 	return nil
 }
 
-// beatsAsked returns how many heartbeats a second the listener makes its clients
-// send at most: three a timeout, and one more for every question, which is
-// answered.
+// beatsAsked returns how many heartbeats a second the listener makes its clients send at most:
+// three per timeout, and an answer to a probe.
 func (l *Listener) beatsAsked() int {
 	d := time.Duration(0)
 	if l.Policy == Sliding {

@@ -12,8 +12,8 @@ import (
 	"github.com/xrash/smetrics"
 )
 
-// The flags below check their own value. A usage text begins with what stands for
-// the value, in backquotes, where there is a value.
+// The flags below check their own value. The usage text of a flag with a value begins with a
+// placeholder in backquotes.
 
 // OneOf is a flag whose value is one of names.
 func OneOf(group, name, usage string, to *string, value string, names ...string) cli.Flag {
@@ -25,7 +25,7 @@ func OneOf(group, name, usage string, to *string, value string, names ...string)
 			}
 			where := ""
 			if spelled := Spell(c, name); strings.HasPrefix(spelled, VariablePrefix) {
-				where = " in " + spelled // nobody sees it on the command line
+				where = " in " + spelled // it is not visible on the command line
 			}
 			return Usage("unknown %s %q%s: there are %s", strings.ReplaceAll(name, "-", " "), text, where, Enumerate(names, "and"))
 		},
@@ -126,10 +126,10 @@ func Switch(group, name, usage string, to *bool) *cli.BoolFlag {
 	return &cli.BoolFlag{Name: name, Category: group, Usage: usage, Destination: to}
 }
 
-// StatusUsage is the exit status of a command line that makes no sense.
+// StatusUsage is the exit status for an invalid command line.
 const StatusUsage = 2
 
-// Usage is the error of a command line that makes no sense.
+// Usage returns the error of an invalid command line.
 func Usage(format string, args ...any) error {
 	return cli.Exit(fmt.Errorf(format, args...), StatusUsage)
 }
@@ -137,8 +137,8 @@ func Usage(format string, args ...any) error {
 // VariablePrefix begins the name of every environment variable.
 const VariablePrefix = "LIVENET_"
 
-// Spell returns how the user wrote a flag, or would have: with dashes, as a
-// variable, or by its bare name in a URL.
+// Spell returns a flag as the user wrote it or would write it: with dashes, as a variable, or
+// by its bare name in a URL.
 func Spell(c *cli.Context, name string) string {
 	if c.App.Name == urlApp {
 		return name
@@ -149,7 +149,7 @@ func Spell(c *cli.Context, name string) string {
 	return "--" + name
 }
 
-// With returns a flag and its value, as the user wrote them, or would have.
+// With returns a flag and its value, as the user wrote them or would write them.
 func With(c *cli.Context, name string) string {
 	value := c.Value(name)
 	if d, ok := value.(time.Duration); ok {
@@ -168,8 +168,7 @@ func find(flags []cli.Flag, name string) cli.DocGenerationFlag {
 	return nil
 }
 
-// What package flag and cli say of values that they can't parse. They have no
-// types for these errors, only texts.
+// Error texts of packages flag and cli. They have no types for these errors.
 const (
 	flagUnknown  = "flag provided but not defined: -"
 	flagNoValue  = "flag needs an argument: -"
@@ -181,8 +180,7 @@ var (
 	variableValue = regexp.MustCompile(`^could not parse ` + quotedString + ` as \w+ value from environment variable "(\w+)" for flag ([^:]+): `)
 )
 
-// Explain is a command's OnUsageError: it says what is wrong with a command line
-// that can't be parsed.
+// Explain is a command's OnUsageError: it makes a clear error of the library's.
 func Explain(c *cli.Context, err error, _ bool) error {
 	text := err.Error()
 	if name, ok := strings.CutPrefix(text, flagUnknown); ok {
@@ -200,7 +198,7 @@ func Explain(c *cli.Context, err error, _ bool) error {
 	return Usage("%s", text)
 }
 
-// unknown is the error of a flag, or of a name in a URL, that does not exist.
+// unknown returns the error for an unknown flag, or an unknown name in a URL.
 func unknown(c *cli.Context, name string) error {
 	what, dashes := "setting "+strconv.Quote(name), ""
 	if c.App.Name != urlApp {
@@ -211,13 +209,13 @@ func unknown(c *cli.Context, name string) error {
 	for _, f := range c.Command.Flags {
 		names = append(names, f.Names()[0])
 	}
-	if near := Nearest(name, names); near != "" && len(name) > 1 { // a letter is like anything
+	if near := Nearest(name, names); near != "" && len(name) > 1 { // a single letter is similar to any name
 		return Usage("unknown %s: did you mean %s%s?", what, dashes, near)
 	}
 	return Usage("unknown %s: see --help", what)
 }
 
-// wanted is what a flag's value must be.
+// wanted says what a flag's value must be.
 func wanted(c *cli.Context, name string) string {
 	switch find(c.Command.Flags, name).(type) {
 	case *cli.DurationFlag:
@@ -228,8 +226,8 @@ func wanted(c *cli.Context, name string) string {
 	return "a number"
 }
 
-// Nearest returns the one of names that is most like a misspelt one, or nothing if
-// none is: by the measure of the library's own suggestions, which stop at nothing.
+// Nearest returns the name that is most similar to a misspelt one, or "" if none is similar.
+// It uses the measure of the library's suggestions, which have no lower limit.
 func Nearest(name string, names []string) (near string) {
 	const like, prefix = 0.7, 4
 	most := like

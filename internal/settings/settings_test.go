@@ -18,7 +18,7 @@ import (
 
 var handlers = []string{"discard", "echo", "log"}
 
-// fromFlags reads settings as flags: "timeout=4s tls=true".
+// fromFlags parses settings given as "timeout=4s tls=true".
 func fromFlags(text string) (*Listener, error) {
 	l := new(Listener)
 	args := []string{"test"}
@@ -28,7 +28,7 @@ func fromFlags(text string) (*Listener, error) {
 	return l, newApp(l, nil).Run(args)
 }
 
-// newApp is a command with the flags of a listener, and variables for them.
+// newApp returns a command with the flags of a listener and their variables.
 func newApp(l *Listener, variables map[string]string) *cli.App {
 	flags := Flags(l, handlers)
 	for _, f := range flags {
@@ -87,10 +87,10 @@ func TestSettings(t *testing.T) {
 		{"min-pace=0 policy=fixed", func(l *Listener) bool { return l.MinPace == 0 }},
 		{"min-pace=2M transport=quic policy=fixed stream-policy=sliding stream-timeout=9s", func(l *Listener) bool { return l.MinPace == 2<<20 }},
 		{"max-beats=7", func(l *Listener) bool { return l.MaxBeats == 7 }},
-		// A client that beats as it is asked to must not be ended for it.
+		// A client that beats as requested must not be closed for it.
 		{"timeout=20ms", func(l *Listener) bool { return l.MaxBeats > 3*50 }},
 		{"transport=quic policy=fixed stream-policy=sliding stream-timeout=20ms", func(l *Listener) bool { return l.MaxBeats > 3*50 }},
-		// An opening phase longer than the timeout would not be noticed.
+		// An opening time longer than the timeout would have no effect.
 		{"timeout=4s", func(l *Listener) bool { return l.Opening == 4*time.Second }},
 		{"timeout=4s opening=4s", func(l *Listener) bool { return l.Opening == 4*time.Second }},
 		{"timeout=1h", func(l *Listener) bool { return l.Opening == 10*time.Second }},
@@ -223,9 +223,9 @@ func TestBadURL(t *testing.T) {
 		{"tcp://127.0.0.1:0?colour=red", `unknown setting "colour": see --help`},
 		{"tcp://127.0.0.1:0?timeout=x", `timeout "x": want a duration, such as 500ms, 4s or 1h30m`},
 		{"tcp://127.0.0.1:0?timeout=4s&max-beats=x", `max-beats "x": want a number`},
-		{"tcp://127.0.0.1:0?timeout=4s&listen=x", "listen has its place before the question mark"},
-		{"tcp://127.0.0.1:0?timeout=4s&transport=quic", "transport has its place before the question mark"},
-		{"tcp://127.0.0.1:0?timeout=%zz", "its query makes no sense"},
+		{"tcp://127.0.0.1:0?timeout=4s&listen=x", "listen belongs before the question mark"},
+		{"tcp://127.0.0.1:0?timeout=4s&transport=quic", "transport belongs before the question mark"},
+		{"tcp://127.0.0.1:0?timeout=%zz", "its query is invalid"},
 		{"tcp://?timeout=4s", "want HOST:PORT"},
 		{"tcp://127.0.0.1:0/path?timeout=4s", "the port must be a number"},
 		{"tcp://127.0.0.1:0?timeout=4s&probe-after=5s", "probe-after 5s must be below timeout 4s"},
@@ -281,7 +281,7 @@ func TestPolicies(t *testing.T) {
 	}
 }
 
-// What is different where connections are forwarded.
+// The settings that differ if connections are forwarded.
 func TestForward(t *testing.T) {
 	for text, want := range map[string]string{
 		"forward=a:1 forward=unix:/s":                        "[a:1 unix:/s] raw acks sliding 30s <nil> 0",
@@ -306,7 +306,7 @@ func TestForward(t *testing.T) {
 	}
 }
 
-// A variable that is wrong is named, since nobody sees it on the command line.
+// The error names an invalid variable, since it is not visible on the command line.
 func TestVariables(t *testing.T) {
 	for _, test := range []struct{ name, value, want string }{
 		{"transport", "foo", `unknown transport "foo" in LIVENET_X: there are quic, tcp and yamux`},
@@ -336,8 +336,7 @@ func TestURLTakesNoVariables(t *testing.T) {
 	}
 }
 
-// The names are a promise: flags, variables and URLs that people have written
-// down use them.
+// The names must not change: users have them in scripts and unit files.
 func TestNames(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, f := range Flags(new(Listener), handlers) {

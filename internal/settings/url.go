@@ -8,7 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// The two settings that a URL has other places for.
+// The two settings that are not in the query of a URL.
 const (
 	nameTransport = "transport"
 	nameListen    = "listen"
@@ -16,15 +16,15 @@ const (
 
 const nameForward = "forward"
 
-// urlApp is the name of the app whose command line is made of a URL: see [Spell].
+// urlApp is the name of the app that parses a URL: see [Spell].
 const urlApp = "listener URL"
 
 // ParseURL reads a listener from a URL such as
 //
 //	quic://127.0.0.1:7374?policy=fixed&timeout=10s
 //
-// whose scheme is the transport and whose query holds flags of a listener by their
-// names. They are parsed and checked as on the command line, but no variable counts.
+// The scheme is the transport, and the query has flags of a listener by their names. They are
+// parsed and checked as on the command line; variables are ignored.
 func ParseURL(text string, handlers []string) (*Listener, error) {
 	l := new(Listener)
 	app := &cli.App{
@@ -35,7 +35,7 @@ func ParseURL(text string, handlers []string) (*Listener, error) {
 		HideHelp:           true,
 		Writer:             io.Discard,
 		OnUsageError:       Explain,
-		ExitErrHandler:     func(*cli.Context, error) {}, // it is the caller's
+		ExitErrHandler:     func(*cli.Context, error) {}, // the caller handles errors
 		Action: func(c *cli.Context) error {
 			if !c.IsSet("timeout") {
 				return Usage("a policy needs a timeout: add timeout=30s, for instance")
@@ -50,25 +50,24 @@ func ParseURL(text string, handlers []string) (*Listener, error) {
 	return l, app.Run(append([]string{urlApp}, args...))
 }
 
-// urlArgs makes a command line of a URL.
+// urlArgs converts a URL to a command line.
 func urlArgs(text string, flags []cli.Flag) ([]string, error) {
 	transport, rest, ok := strings.Cut(text, "://")
 	if !ok {
 		return nil, Usage("want TRANSPORT://HOST:PORT?timeout=30s")
 	}
-	// The address is cut off by hand: net/url has ideas of its own about ports
-	// and zones, and its messages are no help.
+	// Not net/url: it rejects names of services and zones, and its messages don't help.
 	addr, query, _ := strings.Cut(rest, "?")
 	parsed, err := url.ParseQuery(query)
 	if err != nil {
-		return nil, Usage("its query makes no sense: %w", err)
+		return nil, Usage("its query is invalid: %w", err)
 	}
 	args := []string{"--" + nameTransport + "=" + transport, "--" + nameListen + "=" + strings.TrimSuffix(addr, "/")}
 	for name, values := range parsed {
 		f := find(flags, name)
 		switch {
 		case name == nameTransport || name == nameListen:
-			return nil, Usage("%s has its place before the question mark", name)
+			return nil, Usage("%s belongs before the question mark", name)
 		case len(values) > 1 && !isList(f):
 			return nil, Usage("%s is given %d times", name, len(values))
 		case f != nil && !f.TakesValue() && values[0] == "":

@@ -12,20 +12,20 @@ import (
 	"github.com/livenet/livenet/transport/yamux"
 )
 
-// A Kind is a transport that can be had by its name.
+// A Kind is a transport with a name.
 type Kind struct {
 	Name        string
 	Multiplexed bool // a session carries many streams
-	AlwaysTLS   bool // it does not exist without TLS
-	Preamble    bool // something may come before the peer's own bytes: see Limits
-	Parks       bool // on Linux an idle connection can do without a goroutine
-	ResetKey    bool // a listener can have a key to reset sessions of the one before it
+	AlwaysTLS   bool // it requires TLS
+	Preamble    bool // a connection may begin with bytes of a proxy: see Limits
+	Parks       bool // on Linux an idle connection needs no goroutine
+	ResetKey    bool // it has stateless reset keys
 
 	build func(*tls.Config, Limits) transport.Transport
 }
 
-// Kinds are all transports, in the order of their names. What the command says
-// of them, and what it refuses, is derived from here.
+// Kinds are all transports, sorted by name. The command's help and checks are derived from
+// this list.
 var Kinds = []Kind{
 	{Name: "quic", Multiplexed: true, AlwaysTLS: true, ResetKey: true, build: func(conf *tls.Config, l Limits) transport.Transport {
 		return quic.Transport{TLS: conf, Config: l.quic(), ReusePort: l.ReusePort, StatelessResetKey: (*quicgo.StatelessResetKey)(l.ResetKey)}
@@ -65,17 +65,15 @@ func kind(name string) Kind {
 // Multiplexes reports whether a session of the transport carries many streams.
 func Multiplexes(name string) bool { return kind(name).Multiplexed }
 
-// AlwaysTLS reports whether the transport does not exist without TLS.
+// AlwaysTLS reports whether the transport requires TLS.
 func AlwaysTLS(name string) bool { return kind(name).AlwaysTLS }
 
-// HasResetKey reports whether a listener of the transport can have a key by which it
-// resets the sessions of the one before it.
+// HasResetKey reports whether a listener of the transport can have a key with which it resets
+// the sessions of a killed process.
 func HasResetKey(name string) bool { return kind(name).ResetKey }
 
-// Preambles reports whether something may come on a connection of the transport before
-// the peer's own bytes.
+// Preambles reports whether a connection of the transport may begin with bytes of a proxy.
 func Preambles(name string) bool { return kind(name).Preamble }
 
-// Parks reports whether idle connections of the transport can do without a
-// goroutine on this system.
+// Parks reports whether idle connections of the transport need no goroutine on this system.
 func Parks(name string) bool { return kind(name).Parks && runtime.GOOS == "linux" }

@@ -15,9 +15,9 @@ import (
 	"github.com/livenet/livenet/transport/quic"
 )
 
-// A QUIC peer whose own idle timeout is shorter than the policy does not end
-// the session over its head: the policy judges, and names the reason.
-func TestRule9AHastyQUICPeerDoesNotPreemptThePolicy(t *testing.T) {
+// Rule 9: a QUIC peer whose idle timeout is shorter than the policy's does not end the
+// session before the policy does.
+func TestRule9AShortQUICIdleTimeoutOfThePeerDoesNotPreemptThePolicy(t *testing.T) {
 	if testing.Short() {
 		t.Skip("quic-go takes no idle timeout below 5 s from its peer, so this takes longer")
 	}
@@ -28,7 +28,7 @@ func TestRule9AHastyQUICPeerDoesNotPreemptThePolicy(t *testing.T) {
 	}
 	const timeout, hasty = 5500 * time.Millisecond, 5 * time.Second
 	server, err := stack.New("quic", &tls.Config{Certificates: []tls.Certificate{identity.Certificate}},
-		stack.Limits{Silence: stack.Backstop(timeout), Handshake: 10 * time.Second})
+		stack.Limits{IdleTimeout: stack.IdleTimeout(timeout), Handshake: 10 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
-// Package stack builds a transport from its name, and sets the limits of the
-// layers beneath it such that they leave the judging to the policy above: what
-// they can't do without (QUIC's idle timeout, the kernel's patience with a peer
-// that acknowledges nothing) is a backstop, looser than the policy.
+// Package stack makes a transport by name. It sets the timeouts of lower layers (QUIC's idle
+// timeout, TCP's user timeout) so that they are longer than the liveness policy's: the
+// policy decides first.
 package stack
 
 import (
@@ -18,50 +17,47 @@ import (
 	"github.com/livenet/livenet/transport/tcp"
 )
 
-// Limits are what the layers beneath the transport keep to.
+// Limits are the limits of the lower layers.
 type Limits struct {
-	// Silence is for how long a layer bears a peer that it does not hear, or
-	// that acknowledges nothing. It must be longer than whatever the policy
-	// bears: see [Backstop].
-	Silence time.Duration
+	// IdleTimeout is how long a layer may receive nothing, or no acknowledgement, before
+	// it closes the connection. It must be longer than the policy's timeout: see
+	// [IdleTimeout].
+	IdleTimeout time.Duration
 
-	// Ask is how often an idle peer is asked for an answer, where the transport does
-	// that by itself (QUIC). 0 means as seldom as will do.
-	Ask time.Duration
+	// PingInterval is how often the transport pings an idle peer (QUIC only). 0 means
+	// half of IdleTimeout.
+	PingInterval time.Duration
 
 	// Handshake is how long a handshake may take.
 	Handshake time.Duration
 
-	// Streams is how many streams of a session the peer may have open at a time,
-	// where the transport can tell it so (QUIC). 0 means the transport's own limit.
+	// Streams is how many streams the peer may have open in a session (QUIC only). 0
+	// means the transport's default.
 	Streams int
 
 	// ReusePort lets listeners of several processes share a port.
 	ReusePort bool
 
-	// ResetKey is by which sessions of a listener that was killed are reset, where the
-	// transport can do that; see [HasResetKey]. Nil: they are not.
+	// ResetKey is QUIC's stateless reset key; see [HasResetKey]. Nil means none.
 	ResetKey *[32]byte
 
-	// Parked makes connections that park, where the transport has them; see
-	// [Parks].
+	// Parked makes listeners accept connections that can be parked; see [Parks].
 	Parked bool
 
-	// Preamble reads what comes before the peer's own bytes, where the transport has it:
-	// see [tcp.Transport]. Nil: nothing does.
+	// Preamble reads the bytes of a proxy before the peer's own bytes, if the transport
+	// supports it: see [tcp.Transport]. Nil means none.
 	Preamble func(net.Conn) (net.Addr, error)
 
-	// KeepAlive turns on the kernel's keepalive, for a connection that no
-	// policy judges.
+	// KeepAlive turns on the kernel's keepalive, for a connection without a policy.
 	KeepAlive bool
 
-	// KeepAliveIdle is how long the connection is to be idle before that. 0 means
-	// package net's choice.
+	// KeepAliveIdle is how long a connection is idle before keepalive begins. 0 means
+	// package net's default.
 	KeepAliveIdle time.Duration
 }
 
-// New builds the transport of that name. Without a TLS config there is no TLS,
-// except on a transport that can't do without: to listen, it needs one.
+// New makes the transport of that name. A nil conf means no TLS. A listener of a transport
+// that always has TLS needs one.
 func New(name string, conf *tls.Config, limits Limits) (transport.Transport, error) {
 	k := kind(name)
 	if k.build == nil {
@@ -70,7 +66,7 @@ func New(name string, conf *tls.Config, limits Limits) (transport.Transport, err
 	return k.build(conf, limits), nil
 }
 
-// tcp is TCP within the limits, which all that runs on it shares.
+// tcp returns the TCP transport, which yamux uses as well.
 func (l Limits) tcp(conf *tls.Config) tcp.Transport {
 	return tcp.Transport{
 		TLS:         conf,
@@ -81,46 +77,44 @@ func (l Limits) tcp(conf *tls.Config) tcp.Transport {
 	}
 }
 
-// kernelsOwn is for how long Linux sends, by itself, what nobody acknowledges.
-const kernelsOwn = 15 * time.Minute
+// defaultUserTimeout is how long Linux retransmits unacknowledged data by default.
+const defaultUserTimeout = 15 * time.Minute
 
-// userTimeout is TCP's, or 0 where the kernel's own patience is longer than it must
-// be. It is for the better that one isn't set: with it, the kernel also gives up a
-// peer that acknowledges everything, and sends, but does not read.
+// userTimeout returns TCP_USER_TIMEOUT, or 0 if the kernel's default is long enough. It is
+// better not to set it: if set, the kernel also closes connections to peers that acknowledge
+// and send, but do not read.
 func (l Limits) userTimeout() time.Duration {
-	if l.Silence < kernelsOwn {
+	if l.IdleTimeout < defaultUserTimeout {
 		return 0
 	}
-	return l.Silence
+	return l.IdleTimeout
 }
 
-// quic is the limits in quic-go's terms. Its handshake may take twice the
-// idle timeout that holds meanwhile.
+// quic returns quic-go's config. Its handshake may take twice HandshakeIdleTimeout.
 //
-// The peer's idle timeout counts as well, if it is shorter, and can't be known.
-// So that it does not end a session over a policy's head, QUIC pings a peer
-// that has been silent for half of the shorter one (quic-go sees to the half);
-// where the policies are shorter than that, no ping is ever sent.
+// A peer's idle timeout that is shorter than ours counts, and quic-go does not report it. So
+// that it does not end a session before the policy does, QUIC pings a peer that has been
+// silent for half of the shorter one (quic-go cuts KeepAlivePeriod to the half). If the
+// policy's timeout is shorter than that, no ping is ever sent.
 func (l Limits) quic() *quicgo.Config {
 	return &quicgo.Config{
-		MaxIdleTimeout:       l.Silence,
+		MaxIdleTimeout:       l.IdleTimeout,
 		HandshakeIdleTimeout: l.Handshake / 2,
-		KeepAlivePeriod:      cmp.Or(l.Ask, l.Silence/2),
+		KeepAlivePeriod:      cmp.Or(l.PingInterval, l.IdleTimeout/2),
 		MaxIncomingStreams:   int64(l.Streams),
 	}
 }
 
 const (
-	leastBackstop = 30 * time.Second
-	backstopSlack = 5 * time.Second
+	minIdleTimeout   = 30 * time.Second
+	idleTimeoutSlack = 5 * time.Second
 )
 
-// Backstop is the silence that the lower layers may bear when a policy bears
-// patience at most. It leaves room for everything that a policy does before it
-// gives a peer up: asking it, waiting for the answer, a stall of this process.
-func Backstop(patience time.Duration) time.Duration {
-	if patience > (math.MaxInt64-backstopSlack)/2 {
+// IdleTimeout returns the lower layers' idle timeout for a policy whose longest silence is
+// timeout. It leaves time for a probe, its answer and a stall of this process.
+func IdleTimeout(timeout time.Duration) time.Duration {
+	if timeout > (math.MaxInt64-idleTimeoutSlack)/2 {
 		return math.MaxInt64
 	}
-	return max(2*patience+backstopSlack, leastBackstop)
+	return max(2*timeout+idleTimeoutSlack, minIdleTimeout)
 }

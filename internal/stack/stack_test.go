@@ -14,28 +14,27 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// No layer may give a peer up before the policy does (rule 9), whatever the
-// policy's patience, and with room for its probes.
-func TestRule9BackstopIsLooserThanThePolicy(t *testing.T) {
+// Rule 9: the lower layers' idle timeout is longer than any policy's timeout, with time for
+// its probes.
+func TestRule9IdleTimeoutIsLongerThanThePolicys(t *testing.T) {
 	const year = 365 * 24 * time.Hour
-	for _, patience := range []time.Duration{1, 20 * time.Millisecond, time.Second, 4 * time.Second, 10 * time.Second, time.Minute, time.Hour, 10 * year, 290 * year} {
-		got := stack.Backstop(patience)
-		if got <= patience+time.Second {
-			t.Errorf("Backstop(%v) = %v", patience, got)
+	for _, timeout := range []time.Duration{1, 20 * time.Millisecond, time.Second, 4 * time.Second, 10 * time.Second, time.Minute, time.Hour, 10 * year, 290 * year} {
+		got := stack.IdleTimeout(timeout)
+		if got <= timeout+time.Second {
+			t.Errorf("IdleTimeout(%v) = %v", timeout, got)
 		}
-		// quic-go takes no less than this from its peer (RFC 9000, section 10.1,
-		// lets an endpoint choose).
+		// quic-go treats a peer's shorter idle timeout as this (RFC 9000, section 10.1).
 		if got < 5*time.Second {
-			t.Errorf("Backstop(%v) = %v, which is below QUIC's floor", patience, got)
+			t.Errorf("IdleTimeout(%v) = %v, which is below QUIC's floor", timeout, got)
 		}
 	}
 }
 
-// A peer that acknowledges, and sends, but does not read, is the policy's to judge:
-// the kernel does not give it up because what it doesn't take can't be sent.
-func TestRule9APeerThatDoesNotReadIsThePolicys(t *testing.T) {
+// Rule 9: the kernel does not close a connection to a peer that acknowledges and sends, but
+// does not read.
+func TestRule9TheKernelKeepsAPeerThatDoesNotRead(t *testing.T) {
 	t.Parallel()
-	tr, err := stack.New("tcp", nil, stack.Limits{Silence: time.Second})
+	tr, err := stack.New("tcp", nil, stack.Limits{IdleTimeout: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +57,7 @@ func TestRule9APeerThatDoesNotReadIsThePolicys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st.SetWriteDeadline(time.Now().Add(3 * time.Second)) // the kernel would do it within two
+	st.SetWriteDeadline(time.Now().Add(3 * time.Second)) // the kernel would close it within two
 	for n := 0; err == nil; {
 		n, err = st.Write(make([]byte, 1<<20))
 		if n == 0 && err == nil {
@@ -70,9 +69,9 @@ func TestRule9APeerThatDoesNotReadIsThePolicys(t *testing.T) {
 	}
 }
 
-// Every transport can be had and carries bytes, with the longest limits that a
-// policy can ask for: what does not fit a kernel's integer must not fail.
-func TestNew(t *testing.T) {
+// Every transport works with the longest limits of a policy, which do not fit the kernel's
+// integers.
+func TestNewWithTheLongestLimits(t *testing.T) {
 	identity, roots, err := devtls.Ephemeral()
 	if err != nil {
 		t.Fatal(err)
@@ -84,8 +83,8 @@ func TestNew(t *testing.T) {
 			if !secure && stack.AlwaysTLS(name) {
 				continue
 			}
-			for _, patience := range []time.Duration{20 * time.Millisecond, 10 * 365 * 24 * time.Hour} {
-				limits := stack.Limits{Silence: stack.Backstop(patience), Handshake: 10 * time.Second, KeepAlive: true}
+			for _, timeout := range []time.Duration{20 * time.Millisecond, 10 * 365 * 24 * time.Hour} {
+				limits := stack.Limits{IdleTimeout: stack.IdleTimeout(timeout), Handshake: 10 * time.Second, KeepAlive: true}
 				serverTLS, clientTLS := server, client
 				if !secure {
 					serverTLS, clientTLS = nil, nil
@@ -129,7 +128,7 @@ func exchange(t *testing.T, server, client transport.Transport) {
 				return err
 			}
 			defer s.Close(0, "")
-			_, err = st.Read(make([]byte, 1)) // the server has got it
+			_, err = st.Read(make([]byte, 1)) // by now the server has received the byte
 			return err
 		}()
 	}()

@@ -17,18 +17,18 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// A Moment is something that happened in the story.
+// A Moment is a beat that was sent, or the end of a part.
 type Moment struct {
-	Part int // its place in the list
+	Part int // index in the list
 	At   time.Duration
-	Beat int      // which one was sent, from 1; 0: this is the end
-	End  *Outcome // of the part
+	Beat int      // the number of the beat, from 1; 0 at the end
+	End  *Outcome // nil for a beat
 }
 
-// Play plays all parts at once and returns their outcomes, in order. tell is
-// told of every moment, by many goroutines at once. An error means that the
-// stage could not be set up, or that ctx ended.
-func Play(ctx context.Context, parts []Part, speed float64, tell func(Moment)) (_ []Outcome, err error) {
+// Play runs all parts at once and returns their outcomes, in order. It calls report for every
+// moment, from many goroutines at once. It returns an error if a part could not be started,
+// or if ctx ended.
+func Play(ctx context.Context, parts []Part, speed float64, report func(Moment)) (_ []Outcome, err error) {
 	stages := make([]*stage, len(parts))
 	defer func() {
 		for _, s := range stages {
@@ -49,7 +49,7 @@ func Play(ctx context.Context, parts []Part, speed float64, tell func(Moment)) (
 		playing.Go(func() {
 			outcomes[i], errs[i] = s.play(ctx, func(m Moment) {
 				m.Part = i
-				tell(m)
+				report(m)
 			})
 		})
 	}
@@ -57,7 +57,7 @@ func Play(ctx context.Context, parts []Part, speed float64, tell func(Moment)) (
 	return outcomes, errors.Join(errs...)
 }
 
-// A stage is one part's server, and its client.
+// A stage is the server and the client of one part.
 type stage struct {
 	part   Part
 	speed  float64
@@ -65,15 +65,15 @@ type stage struct {
 	client transport.Transport
 	server *liveness.Server
 	served chan error
-	closed chan liveness.Event // the end of the session, as the server tells it
+	closed chan liveness.Event // the server's closed event
 
-	// The client's:
+	// Used by the client.
 	conn  *liveness.Conn
 	began time.Time
 	sent  int   // beats
-	bytes int64 // that these were
+	bytes int64 // bytes of these beats
 
-	heard atomic.Int64 // bytes, by the server
+	heard atomic.Int64 // bytes received by the server
 }
 
 // open starts a part's server.
@@ -100,10 +100,10 @@ func open(ctx context.Context, part Part, speed float64) (*stage, error) {
 	return s, nil
 }
 
-// transports are the two ends of a part's transport. What needs TLS gets a
-// certificate that exists for the story only.
+// transports returns the two ends of a part's transport. If it requires TLS, they use a
+// temporary certificate.
 func transports(part Part, speed float64) (server, client transport.Transport, err error) {
-	limits := stack.Limits{Silence: stack.Backstop(scale(part.Timeout, 1/speed)), Handshake: handshake}
+	limits := stack.Limits{IdleTimeout: stack.IdleTimeout(scale(part.Timeout, 1/speed)), Handshake: handshake}
 	if !stack.AlwaysTLS(part.Transport) {
 		t, err := stack.New(part.Transport, nil, limits)
 		return t, t, err
@@ -125,20 +125,19 @@ func (s *stage) close() error {
 	return <-s.served
 }
 
-// take keeps the end of the session; it is the server's Events.
+// take is the server's Events. It keeps the session's closed event.
 func (s *stage) take(e liveness.Event) {
 	if e.What == liveness.Closed && e.Kind == liveness.KindSession {
 		select {
 		case s.closed <- e:
-		default: // there is but one session
+		default: // there is only one session
 		}
 	}
 }
 
-// play is the client: it dials, and beats by the script until the connection
-// ends.
-func (s *stage) play(ctx context.Context, tell func(Moment)) (o Outcome, err error) {
-	d := liveness.Client{NoBeat: true, Transport: s.part.Transport} // the story's beats are the only ones
+// play runs the client: it dials, and sends the script's beats until the connection ends.
+func (s *stage) play(ctx context.Context, report func(Moment)) (o Outcome, err error) {
+	d := liveness.Client{NoBeat: true, Transport: s.part.Transport} // only the script's beats count
 	if s.conn, err = d.Dial(ctx, s.client, s.addr); err != nil {
 		return o, err
 	}
@@ -148,7 +147,7 @@ func (s *stage) play(ctx context.Context, tell func(Moment)) (o Outcome, err err
 		defer close(over)
 		io.Copy(io.Discard, s.conn)
 	}()
-	s.beat(ctx, over, tell)
+	s.beat(ctx, over, report)
 	at := s.now()
 	s.conn.Close()
 	<-over
@@ -156,12 +155,12 @@ func (s *stage) play(ctx context.Context, tell func(Moment)) (o Outcome, err err
 		return o, ctx.Err()
 	}
 	o = s.outcome()
-	tell(Moment{At: at, End: &o})
+	report(Moment{At: at, End: &o})
 	return o, nil
 }
 
 // beat sends the script's beats until the connection is over.
-func (s *stage) beat(ctx context.Context, over <-chan struct{}, tell func(Moment)) {
+func (s *stage) beat(ctx context.Context, over <-chan struct{}, report func(Moment)) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for i := range 2 * Beats {
@@ -176,10 +175,10 @@ func (s *stage) beat(ctx context.Context, over <-chan struct{}, tell func(Moment
 		if n, err := fmt.Fprintf(s.conn, "%d Hello I'm MyHeartbeat Client.", i); err == nil {
 			s.sent++
 			s.bytes += int64(n)
-			tell(Moment{At: s.now(), Beat: i + 1})
+			report(Moment{At: s.now(), Beat: i + 1})
 		}
 	}
 }
 
-// now is the story's time.
+// now returns the scaled time since the beginning.
 func (s *stage) now() time.Duration { return scale(time.Since(s.began), s.speed) }

@@ -10,22 +10,21 @@ import (
 
 // The script.
 const (
-	Beats = 10 // in each of the two rows of beats
+	Beats = 10 // before the pause, and again after it
 	Every = 2 * time.Second
 	Pause = 12 * time.Second
 )
 
-// A Part is one connection's: a transport, and the policy that it is under.
+// A Part is one connection: its transport and its policy.
 type Part struct {
 	Transport string
-	Policy    string // in words: "sliding 4s"
+	Policy    string // for people: "sliding 4s"
 	Timeout   time.Duration
 
 	sliding bool
 }
 
-// Parts are all transports under both policies, with the timeouts of the
-// article that the story comes from.
+// Parts returns all transports under both policies.
 func Parts() []Part {
 	var parts []Part
 	for _, name := range stack.Names {
@@ -42,7 +41,7 @@ func newPart(transport string, sliding bool, timeout time.Duration) Part {
 	return Part{transport, fmt.Sprintf("%s %v", name, timeout), timeout, sliding}
 }
 
-// End is when the policy is to end the part.
+// End returns when the policy has to end the part.
 func (p Part) End() time.Duration {
 	if p.sliding {
 		return moment(Beats-1) + p.Timeout
@@ -50,7 +49,7 @@ func (p Part) End() time.Duration {
 	return p.Timeout
 }
 
-// Reason is what for.
+// Reason returns the expected reason.
 func (p Part) Reason() liveness.Reason {
 	if p.sliding {
 		return liveness.Silent
@@ -58,8 +57,8 @@ func (p Part) Reason() liveness.Reason {
 	return liveness.FixedDeadline
 }
 
-// heard is how many beats come before the end, at least: one that is sent at
-// the very moment of the end may or may not.
+// heard returns how many beats arrive before the end, at least: one that is sent at the very
+// moment of the end may not.
 func (p Part) heard() int {
 	if p.sliding {
 		return Beats
@@ -67,7 +66,7 @@ func (p Part) heard() int {
 	return int((p.Timeout-1)/Every) + 1
 }
 
-// policy is the policy itself, at a speed.
+// policy returns the policy, scaled by speed.
 func (p Part) policy(speed float64) liveness.Policy {
 	d := scale(p.Timeout, 1/speed)
 	if p.sliding {
@@ -76,7 +75,7 @@ func (p Part) policy(speed float64) liveness.Policy {
 	return liveness.Fixed(d)
 }
 
-// moment is when the i-th beat is sent, from 0.
+// moment returns when the i-th beat is sent, from 0.
 func moment(i int) time.Duration {
 	t := time.Duration(i) * Every
 	if i >= Beats {

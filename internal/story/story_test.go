@@ -37,8 +37,7 @@ func TestScript(t *testing.T) {
 	}
 }
 
-// All parts end for the reasons that they should, in the order that they
-// should, and each is told moment by moment.
+// All parts end for the right reasons and in the right order, and every moment is reported.
 func TestPlay(t *testing.T) {
 	parts := Parts()
 	var mu sync.Mutex
@@ -66,8 +65,8 @@ func checkPart(t *testing.T, p Part, o Outcome, told []Moment) {
 	if o.Reason != p.Reason() || o.Measured < p.Timeout || o.Expected != p.End() {
 		t.Errorf("%+v", o)
 	}
-	if o.Told != o.Reason && !(p.Transport == "tcp" && o.Told == liveness.PeerReset) {
-		t.Errorf("the client was told %v, not %v", o.Told, o.Reason)
+	if o.ClientReason != o.Reason && !(p.Transport == "tcp" && o.ClientReason == liveness.PeerReset) {
+		t.Errorf("the client was told %v, not %v", o.ClientReason, o.Reason)
 	}
 	last := told[len(told)-1]
 	if last.End == nil || len(told)-1 < p.heard() {
@@ -80,7 +79,7 @@ func checkPart(t *testing.T, p Part, o Outcome, told []Moment) {
 	}
 }
 
-// excused reports whether a busy machine may be why a part went wrong.
+// excused reports whether a busy machine may have caused the difference.
 func excused(wrong string) bool { return wrong == wrongLate || strings.HasSuffix(wrong, wrongBusy) }
 
 func TestNothingIsEarlyOnABusyMachine(t *testing.T) {
@@ -93,7 +92,7 @@ func TestNothingIsEarlyOnABusyMachine(t *testing.T) {
 	}
 }
 
-// A part that is over before its beats are is not passed off as right.
+// A part that ends before its beats are sent counts as wrong.
 func TestOutcomeOfABusyMachine(t *testing.T) {
 	s := &stage{part: newPart("tcp", true, 4*time.Second), speed: 1, sent: 3}
 	e := liveness.Event{End: &liveness.Error{Reason: liveness.Silent, Age: 22 * time.Second, Silence: 4 * time.Second}}
@@ -108,7 +107,7 @@ func TestOutcomeOfABusyMachine(t *testing.T) {
 	s.heard.Store(100)
 	for want, e := range map[string]liveness.Event{
 		"": e,
-		// As if the last beat had not been heard: by what the engine knows it is not.
+		// The last beat did not arrive, so from the engine's view this is not early.
 		"2s early":    {End: &liveness.Error{Reason: liveness.Silent, Age: 20 * time.Second, Silence: 4 * time.Second}},
 		"1ms early":   {End: &liveness.Error{Reason: liveness.Silent, Age: 21999 * time.Millisecond}},
 		"late":        {End: e.End, Late: Ticks + Scheduling + 1},
@@ -120,7 +119,7 @@ func TestOutcomeOfABusyMachine(t *testing.T) {
 	}
 }
 
-// However slowly it is played, no part is refused.
+// Every part can be started at every speed.
 func TestEveryPartOpensAtEverySpeed(t *testing.T) {
 	for _, speed := range []float64{0.1, 1, 40} {
 		for _, p := range Parts() {
@@ -129,7 +128,7 @@ func TestEveryPartOpensAtEverySpeed(t *testing.T) {
 				t.Fatal(err)
 			}
 			if conn, err := (&liveness.Client{NoBeat: true}).Dial(t.Context(), s.client, s.addr); err == nil {
-				conn.Close() // on a busy machine it may be over before it has begun
+				conn.Close() // a busy machine may fail to dial in time
 			}
 			if err := s.close(); err != nil {
 				t.Errorf("%s, %s, speed %v: %v", p.Transport, p.Policy, speed, err)

@@ -1,4 +1,4 @@
-// Package timeline shows what happens to several things over time: one row for
-// each, growing from left to right and drawn in place on a terminal; elsewhere
-// one line for each thing that happens.
+// Package timeline shows events of several connections over time: on a terminal, one row for
+// each, which grows from left to right and is redrawn in place; otherwise, one line for each
+// event.
 package timeline

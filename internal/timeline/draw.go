@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// What a line is made of.
+// Cells of a row.
 const (
-	mark = iota // something happened
-	line        // nothing unusual
-	gap         // nothing for longer than usual
+	mark = iota // an event
+	line        // no event
+	gap         // no event for longer than usual
 	end
 )
 
@@ -23,8 +23,8 @@ var (
 const (
 	red    = "31"
 	dim    = "2"
-	fates  = 24 // columns for what an end is called
-	least  = 12 // columns that a line has at least
+	fates  = 24 // columns for the text of an end
+	least  = 12 // minimum columns of a row's line
 	widest = 120
 )
 
@@ -36,17 +36,17 @@ func (t *Timeline) nameWidth() int {
 	return w
 }
 
-// width is how many columns the span takes on a terminal of so many.
+// width returns how many columns the span takes on a terminal with columns columns.
 func (t *Timeline) width(columns int) int {
-	return max(least, min(columns, widest)-t.nameWidth()-2-fates+6) // a row that runs to the end has a short fate
+	return max(least, min(columns, widest)-t.nameWidth()-2-fates+6) // a row of full length has a short text
 }
 
-// column is where a time is.
+// column returns the column of a time.
 func (t *Timeline) column(at time.Duration, width int) int {
 	return int(at * time.Duration(width) / t.o.Span)
 }
 
-// axis is the line above the rows: as many times as there is room for.
+// axis returns the line with times above the rows.
 func (t *Timeline) axis(columns int) string {
 	width := t.width(columns)
 	step := 2 * time.Second
@@ -65,7 +65,7 @@ func (t *Timeline) axis(columns int) string {
 	return t.paint(dim, clip(b.String(), columns-1))
 }
 
-// line is a row as it stands.
+// line returns a row in its present state.
 func (t *Timeline) line(r *row, columns int) string {
 	name := fmt.Sprintf("%-*s  ", t.nameWidth(), r.name)
 	until := t.o.Now()
@@ -85,7 +85,7 @@ func (t *Timeline) line(r *row, columns int) string {
 	return clip(name, columns-1) + t.join(cells[:min(len(cells), max(0, room+len(cells)))]) + fate
 }
 
-// cells are what stands in the columns of a row.
+// cells returns the cells of a row.
 func (t *Timeline) cells(r *row, until time.Duration, width int) []int {
 	cells := make([]int, t.column(until, width)+1)
 	marked := make(map[int]bool)
@@ -109,7 +109,7 @@ func (t *Timeline) cells(r *row, until time.Duration, width int) []int {
 	return cells
 }
 
-// join draws cells, with one change of colour for a run of the same.
+// join returns cells as text, with one escape sequence for each run of equal cells.
 func (t *Timeline) join(cells []int) string {
 	glyphs := asciiGlyphs
 	if t.o.Unicode {
@@ -134,5 +134,5 @@ func (t *Timeline) paint(color, s string) string {
 	return "\x1b[" + color + "m" + s + "\x1b[0m"
 }
 
-// clip cuts text that is all ASCII.
+// clip cuts ASCII text.
 func clip(s string, columns int) string { return s[:max(0, min(len(s), columns))] }

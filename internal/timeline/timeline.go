@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// Options say what a timeline looks like.
+// Options configure a Timeline.
 type Options struct {
-	Span    time.Duration // from the left to the right
-	Gap     time.Duration // how long after a mark nothing looks unusual
+	Span    time.Duration // from the left edge to the right edge
+	Gap     time.Duration // the usual time between marks
 	Now     func() time.Duration
-	Columns func() int // how wide the terminal is; nil: it is none
+	Columns func() int // the terminal's width; nil if the output is no terminal
 	Color   bool
 	Unicode bool
 }
@@ -26,23 +26,23 @@ type Timeline struct {
 	mu   sync.Mutex
 	rows []row
 
-	quit, ended chan struct{} // of the drawing goroutine
-	drawn       bool          // its: there is something to draw over
+	quit, ended chan struct{} // for the drawing goroutine
+	drawn       bool          // used by the drawing goroutine: rows have been drawn before
 }
 
-// A row is what has happened to one thing.
+// A row is the events of one connection.
 type row struct {
 	name  string
 	marks []time.Duration
 	end   time.Duration
-	fate  string // what the end was; empty: it has not come
+	fate  string // the text of the end; empty before the end
 	good  bool
 }
 
-// frame is how often a terminal is drawn anew.
+// frame is the interval between redraws.
 const frame = 40 * time.Millisecond
 
-// Start shows a timeline with rows of those names. It must be closed.
+// Start shows a timeline with a row for each name. It must be closed.
 func Start(w io.Writer, o Options, names []string) *Timeline {
 	t := &Timeline{w: w, o: o, quit: make(chan struct{}), ended: make(chan struct{})}
 	for _, name := range names {
@@ -56,7 +56,7 @@ func Start(w io.Writer, o Options, names []string) *Timeline {
 	return t
 }
 
-// Mark puts a mark into a row, which is the n-th.
+// Mark adds the n-th mark to row i.
 func (t *Timeline) Mark(i int, at time.Duration, n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -65,7 +65,7 @@ func (t *Timeline) Mark(i int, at time.Duration, n int) {
 	t.say(at, r.name, fmt.Sprintf("beat %d", n))
 }
 
-// End ends a row. Good is whether that was as it should be.
+// End ends row i. good says whether the end was as expected.
 func (t *Timeline) End(i int, at time.Duration, fate string, good bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -74,14 +74,14 @@ func (t *Timeline) End(i int, at time.Duration, fate string, good bool) {
 	t.say(at, r.name, fate)
 }
 
-// say writes a line, where there is no terminal. The lock is held.
+// say writes a line if the output is no terminal. The caller holds mu.
 func (t *Timeline) say(at time.Duration, name, what string) {
 	if t.o.Columns == nil {
 		fmt.Fprintf(t.w, "%6.1fs  %-*s  %s\n", at.Seconds(), t.nameWidth(), name, what)
 	}
 }
 
-// Close draws the rows for the last time.
+// Close draws the rows for the last time, and stops drawing.
 func (t *Timeline) Close() {
 	t.mu.Lock()
 	select {
@@ -93,7 +93,7 @@ func (t *Timeline) Close() {
 	<-t.ended
 }
 
-// What a terminal is told.
+// Escape sequences.
 const (
 	hideCursor = "\x1b[?25l"
 	showCursor = "\x1b[?25h"
@@ -119,7 +119,7 @@ func (t *Timeline) animate() {
 	}
 }
 
-// draw draws all rows, over the ones drawn before, in one write.
+// draw draws all rows over the earlier ones, in one write.
 func (t *Timeline) draw() {
 	var b bytes.Buffer
 	t.mu.Lock()

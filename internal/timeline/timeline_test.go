@@ -26,7 +26,7 @@ func three(o Options) *Timeline {
 	}}
 }
 
-// picture is what a terminal of that width shows.
+// picture returns what a terminal of that width shows.
 func picture(t *Timeline, columns int) string {
 	lines := []string{t.axis(columns)}
 	for i := range t.rows {
@@ -70,8 +70,7 @@ func TestColor(t *testing.T) {
 	}
 }
 
-// A line that is too long for the terminal would be wrapped, and the rows drawn
-// next would land in the wrong place.
+// A line wider than the terminal would wrap, and later rows would be in the wrong place.
 func TestNoLineIsWiderThanTheTerminal(t *testing.T) {
 	for columns := 1; columns <= 300; columns++ {
 		for line := range strings.Lines(picture(three(options(30*s)), columns)) {
@@ -94,8 +93,8 @@ func TestPlainLines(t *testing.T) {
 	}
 }
 
-// On a terminal the last picture is the whole one, drawn over those before, and
-// the cursor comes back.
+// On a terminal the last picture is complete and overwrites the earlier ones, and the cursor is
+// shown again.
 func TestAnimation(t *testing.T) {
 	var b bytes.Buffer
 	o := options(24 * s)
