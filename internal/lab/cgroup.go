@@ -28,7 +28,7 @@ func newCgroup(pid int) (*cgroup, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Who was killed has left its own. One that is in use can't be removed.
+	// Killed processes leave their groups behind. A group in use can't be removed.
 	old, _ := filepath.Glob(filepath.Join(root, cgroupPrefix+"*"))
 	for _, dir := range old {
 		os.Remove(dir)
@@ -66,7 +66,7 @@ func delegates(root string) bool {
 	return slices.Contains(strings.Fields(string(list)), "cpu")
 }
 
-// limit grants the group a share of one CPU; 0: as much as it likes.
+// limit limits the group to a share of one CPU; 0 means no limit.
 func (c *cgroup) limit(percent int) error {
 	quota := "-1"
 	if c.v2 {

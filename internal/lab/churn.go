@@ -16,8 +16,8 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// A churnSettings is for connecting, having one message echoed, and
-// disconnecting, over and over.
+// churnSettings are for the experiment that repeatedly connects, echoes one message and
+// disconnects.
 type churnSettings struct {
 	Transport string        `json:"transport"`
 	Codec     string        `json:"codec"`
@@ -43,7 +43,7 @@ type leftRow struct {
 const (
 	churnTimeout = 30 * time.Second // the server's policy, which is not what is measured
 
-	// churnWarm is for what is made once, with the first connections.
+	// churnWarm is the time for what is made once, with the first connections.
 	churnWarm = time.Second / 2
 
 	// churnSettle is how long a server may take to be rid of what has ended: a QUIC
@@ -89,7 +89,7 @@ func (l *lab) churn(ctx context.Context, s churnSettings) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The garbage of so many connections is part of what they cost.
+	// Garbage collection is part of the cost.
 	a, err := server.ask(order{Usage: true})
 	if err != nil {
 		return nil, err
@@ -184,7 +184,7 @@ func (c *churner) obey(o order, a *answer) error {
 	if o.Stop {
 		a.Churn = c.take(true)
 		close(c.quit)
-		c.loops.Wait() // what hangs fails
+		c.loops.Wait() // connections that hang fail by their timeout
 		c.mu.Lock()
 		a.Churn.Failed = maps.Clone(c.state.Failed)
 		c.mu.Unlock()

@@ -33,8 +33,8 @@ type dialTask struct {
 	Unprotected bool          // it takes its own stalls for its servers' silence
 }
 
-// A client is the role of a worker that holds sessions as a user's program
-// would: one dial and one goroutine in Read for each.
+// A client is the role of a worker that holds sessions like a user's program: one dial and one
+// goroutine in Read for each.
 type client struct {
 	task  dialTask
 	dial  func(context.Context) (*held, error)
@@ -46,7 +46,7 @@ type client struct {
 	state clientState
 }
 
-// A held is a session. Its coder can be kept from beating; rivals have none.
+// A held is a session. Its coder can be made to stop beating; other libraries have no coder.
 type held struct {
 	io.ReadWriteCloser
 	coder *mutedCoder
@@ -114,7 +114,7 @@ func (s bareSession) Read([]byte) (int, error)    { <-s.Context().Done(); return
 func (s bareSession) Write(p []byte) (int, error) { return len(p), nil }
 func (s bareSession) Close() error                { return s.Session.Close(0, "") }
 
-// echoed has a rival's session answered once.
+// echoed exchanges one message on a session of another library.
 func echoed(conn io.ReadWriteCloser, err error) (*held, error) {
 	if err != nil {
 		return nil, err
@@ -222,7 +222,7 @@ func (c *client) hold(h *held) {
 	}
 }
 
-// lost counts an end. The lock is held.
+// lost counts an end. The caller holds the lock.
 func (c *client) lost(h *held, err error) {
 	c.state.Lost++
 	reason, _ := errors.AsType[*liveness.Error](err)
@@ -247,8 +247,8 @@ func judged(r liveness.Reason) bool {
 	return false
 }
 
-// A mutedCodec is a codec for one session, whose coder counts beats and can be
-// kept from sending any.
+// A mutedCodec is a codec for one session, whose coder counts beats and can be made to stop
+// beating.
 type mutedCodec struct {
 	codec.Codec
 	beats *atomic.Int64

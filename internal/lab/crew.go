@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A crew is the workers of an experiment, as the coordinator sees them. They die
-// with ctx.
+// A crew is the workers of an experiment, as the coordinator sees them. They are killed when
+// ctx ends.
 type crew struct {
 	ctx      context.Context
 	stderr   io.Writer
@@ -86,7 +86,7 @@ func (c *crew) start(name string, o order) (*worker, error) {
 	return w, err
 }
 
-// ask has the worker do something and waits for the answer.
+// ask sends the worker an order and waits for the answer.
 func (w *worker) ask(o order) (answer, error) {
 	timer := time.AfterFunc(answerTime, func() { w.cmd.Process.Kill() })
 	defer timer.Stop()
@@ -107,8 +107,7 @@ func (w *worker) ask(o order) (answer, error) {
 
 func (w *worker) signal(s os.Signal) error { return w.cmd.Process.Signal(s) }
 
-// end ends all workers and waits for that. They say no goodbyes, which would
-// have to be waited for.
+// end kills all workers and waits for their end. They don't close their connections first.
 func (c *crew) end() {
 	for _, w := range c.workers {
 		w.stdin.Close()
@@ -141,11 +140,11 @@ func askAll(list []*worker, o order) error {
 	return each(list, func(w *worker) error { _, err := w.ask(o); return err })
 }
 
-// openStep is how far a client may be ahead of its server's accepting: the
+// openStep is how many connections a client may open before its server has accepted them: the
 // kernel's queue has room for more (net.core.somaxconn).
 const openStep = 512
 
-// open opens n more sessions of the pair. told hears of each step.
+// open opens n more sessions of the pair. It calls told after each step.
 func (p pair) open(n int, told func(int)) error {
 	if _, err := p.client.ask(order{}); err != nil {
 		return err
@@ -227,7 +226,7 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// spareDescriptors are for what a worker has open beside sessions.
+// spareDescriptors are for other files of a worker.
 const spareDescriptors = 64
 
 // descriptors is how many a process may have, after the soft limit has been
@@ -243,7 +242,7 @@ func descriptors() int {
 	return int(min(r.Cur, 1<<30))
 }
 
-// fits is an error if a process can't hold so many sessions.
+// fits returns an error if a process can't hold so many sessions.
 func fits(sessions int) error {
 	if have, need := descriptors(), sessions+spareDescriptors; need > have {
 		return fmt.Errorf("%d sessions need %d descriptors in one process, and RLIMIT_NOFILE is %d: ulimit -n", sessions, need, have)

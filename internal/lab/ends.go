@@ -30,8 +30,8 @@ var transports = []string{"tcp", "tls", "yamux", "quic"}
 // dialTime is how long opening a session may take.
 const dialTime = 30 * time.Second
 
-// listening is a transport's server end. Parked applies to tcp and tls. Borne is
-// the longest silence of a peer that the layers beneath the policy must bear.
+// listening returns a transport's server end. parked applies to tcp and tls. borne is the
+// policy's longest silence, which the lower layers' timeouts must exceed.
 func listening(name string, parked bool, borne time.Duration) (transport.Transport, error) {
 	serverTLS, _, err := certificates()
 	if err != nil {
@@ -69,16 +69,14 @@ func dialling(name string, borne time.Duration) (transport.Transport, error) {
 	return nil, fmt.Errorf("there is no transport %q", name)
 }
 
-// quicConfig gives QUIC's own timeouts room enough never to come before the
-// policy, as livenet serve does.
+// quicConfig sets QUIC's timeouts longer than the policy's, as livenet serve does.
 func quicConfig(borne time.Duration) *quicgo.Config {
 	idle := max(2*borne+5*time.Second, 30*time.Second)
 	return &quicgo.Config{MaxIdleTimeout: idle, KeepAlivePeriod: idle / 2, HandshakeIdleTimeout: dialTime}
 }
 
-// certificates are the configs of a TLS server, with a certificate for the
-// occasion, and of a client. They are in different processes, so the client
-// trusts everyone: there is nobody else on loopback.
+// certificates returns the configs of a TLS server, with a new certificate, and of a client.
+// They are in different processes, so the client trusts any certificate.
 func certificates() (server, client *tls.Config, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -109,8 +107,8 @@ type spread struct {
 
 const sources = 256
 
-// source is the i-th address to connect from. 127.0.x.y is left to those who
-// have an address there for a purpose.
+// source returns the i-th address to connect from. It avoids 127.0.x.y, where other programs may
+// have addresses.
 func source(i int) netip.Addr { return netip.AddrFrom4([4]byte{127, 1, byte(i % sources), 1}) }
 
 func (s *spread) Dial(ctx context.Context, addr string) (transport.Session, error) {
@@ -139,8 +137,8 @@ func single(conn net.Conn, err error) (transport.Session, error) {
 	return transport.Single(conn), nil
 }
 
-// portAtConnect has the kernel choose the port when it knows the destination: it
-// can then be taken once for each.
+// portAtConnect makes the kernel choose the port when it knows the destination. Then each port
+// can be used once for each destination.
 func portAtConnect(_, _ string, c syscall.RawConn) (err error) {
 	failed := c.Control(func(fd uintptr) {
 		err = os.NewSyscallError("setsockopt", unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1))

@@ -11,7 +11,7 @@ import (
 	"github.com/livenet/livenet/liveness"
 )
 
-// A failSettings is for very many sessions that lose their peers in one instant.
+// failSettings are for very many sessions that lose their peers at one instant.
 type failSettings struct {
 	Transport  string        `json:"transport"` // or leases: an engine alone
 	IO         string        `json:"io"`
@@ -26,7 +26,7 @@ type failSettings struct {
 // The ways to fail, one after another.
 const (
 	failSilent = "silent" // the peers beat once more, all at once, and then no more
-	failSlow   = "slow"   // likewise, and whoever is told of the ends takes his time
+	failSlow   = "slow"   // likewise, and the receiver of events is slow
 	failKilled = "killed" // the peers' process is killed, and the kernel ends its connections
 )
 
@@ -51,7 +51,7 @@ type failRow struct {
 	LogLines   int64         `json:"log_lines"`
 }
 
-// A connectRow is how those got on who wanted to connect.
+// A connectRow is the result of the clients that connected meanwhile.
 type connectRow struct {
 	Peers     string `json:"peers"`
 	When      string `json:"when"`
@@ -61,19 +61,19 @@ type connectRow struct {
 }
 
 const (
-	// probers connect at a time, and pause after each connection: they are there to
-	// see how busy the server is, not to make it so.
+	// probers is how many clients connect at a time. They pause after each connection, so
+	// that they measure the server's load and add little to it.
 	probers     = 4
 	proberPause = 10 * time.Millisecond
 
 	ahead = 200 * time.Millisecond // of the ends, measuring begins
 
-	// failTime is how long no end may be told, beside what a slow receiver takes.
+	// failTime is the longest time without an event, besides what a slow receiver takes.
 	failTime = 30 * time.Second
 )
 
-// fail fails if an end was not told of once, came early, or cost a neighbour or
-// somebody who wanted to connect.
+// fail fails if an end did not have exactly one event, was early, or if another session ended
+// or a client could not connect.
 func (l *lab) fail(ctx context.Context, s failSettings) (*report, error) {
 	if s.Transport == failLeases {
 		return l.failOfLeases(ctx, s)
@@ -160,7 +160,7 @@ func (r *failure) run(ctx context.Context) error {
 	if err := r.await(ctx, due); err != nil {
 		return err
 	}
-	// Whatever comes after the last of them is measured as well.
+	// What happens after the last end is measured as well.
 	if err := pause(ctx, r.Usual/2); err != nil {
 		return err
 	}
@@ -242,7 +242,7 @@ func (r *failure) breakAll(ctx context.Context) (due time.Time, err error) {
 	return due, r.probe("")
 }
 
-// await waits until the server has told of all ends.
+// await waits until the server has reported all ends.
 func (r *failure) await(ctx context.Context, due time.Time) error {
 	told, since := 0, due // how many, and since when no more
 	for told < r.Sessions && time.Since(since) < failTime+r.Slow {
@@ -261,7 +261,7 @@ func (r *failure) await(ctx context.Context, due time.Time) error {
 	return nil
 }
 
-// judge fills the row and finds what should not have happened.
+// judge fills the row and returns an error for a broken promise.
 func (r *failure) judge(due time.Time) error {
 	a, err := r.server.ask(order{})
 	if err != nil {
@@ -376,7 +376,7 @@ func (l *lab) failOfLeases(ctx context.Context, s failSettings) (*report, error)
 		}
 	}
 	last := time.Since(due)
-	if err := pause(ctx, s.Timeout); err != nil { // whoever of the neighbours was missed is lost by then
+	if err := pause(ctx, s.Timeout); err != nil { // by then a neighbour that was not renewed has expired
 		return nil, err
 	}
 	row := leaseRow{s.Sessions, engine.Stats().LateMax, last, int(early.Load()), byteCount(float64(most-before) / float64(s.Sessions)), int(lost.Load())}

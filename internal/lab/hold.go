@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A holdSettings is for sessions that idle, but for their beats. Servers and
-// clients come in pairs of processes: as many as the limit on descriptors asks for.
+// holdSettings are for idle sessions that only beat. Servers and clients are pairs of processes:
+// as many as the limit on descriptors requires.
 type holdSettings struct {
 	Rival     string        `json:"rival,omitempty"` // instead of livenet
 	Transport string        `json:"transport,omitempty"`
@@ -62,8 +62,8 @@ type holdResult struct {
 	core         float64 // the servers' share of a core
 }
 
-// firstSessions come before what is counted: they bring in what a process needs
-// once, its code and its pools.
+// firstSessions are opened before measuring begins, so that code and pools that a process needs
+// once don't count.
 func firstSessions(n int) int { return max(1, min(n/10, 200)) }
 
 // hold fails if a session ended.
@@ -241,7 +241,7 @@ func takeSample(pairs []pair, o order) (*sample, error) {
 	return s, nil
 }
 
-// judge is an error if a session ended: nobody has asked for that.
+// judge returns an error if a session ended.
 func (s *sample) judge(sessions int) error {
 	switch {
 	case s.client.FalseKills > 0:

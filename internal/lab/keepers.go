@@ -13,9 +13,8 @@ import (
 	"github.com/livenet/livenet/liveness"
 )
 
-// A keeper is a way to keep many deadlines that move. Its methods are called
-// from one goroutine. They take whole batches, so that what is timed is the
-// way itself and not the calls of an interface.
+// A keeper is an implementation of many deadlines that move. Its methods are called from one
+// goroutine. They take whole batches, so that calls through the interface don't matter.
 type keeper interface {
 	// grow grants entries until there are n, each for the timeout.
 	grow(n int)
@@ -44,7 +43,7 @@ type way struct {
 // that of a connection is in its poll descriptor, and not on the heap.
 func (w way) weighed() bool { return w.name != bareLoop && !w.conns }
 
-// bareLoop is the way that keeps nothing: what the loop costs that makes the load.
+// bareLoop is the keeper without deadlines: it measures the loop itself.
 const bareLoop = "the bare loop"
 
 var ways = []way{
@@ -57,7 +56,7 @@ var ways = []way{
 	{name: "net.Conn.SetReadDeadline", note: "over TCP connections on loopback", conns: true, open: openConns},
 }
 
-// nothing keeps nothing.
+// nothing is a keeper without deadlines.
 type nothing struct{ sum uint32 }
 
 func openNothing(renewSettings) (keeper, error) { return new(nothing), nil }
@@ -75,7 +74,7 @@ func (*nothing) fuse(time.Duration, func()) (func(), error) {
 	return nil, errors.ErrUnsupported
 }
 
-// leases are livenet's own.
+// leases are livenet's leases.
 type leases struct {
 	engine *liveness.Engine
 	policy liveness.Policy
@@ -153,8 +152,8 @@ func (r *record) expire() { r.expired.Store(true) }
 // stopper is what the timers of packages have in common.
 type stopper interface{ Stop() bool }
 
-// timers are one for each entry. Their callbacks are made once, which is more than
-// most who make timers anew take care of.
+// timers has a timer for each entry. The callbacks are made once, unlike in most programs that
+// make new timers.
 type timers[T stopper] struct {
 	timeout   time.Duration
 	start     func(time.Duration, func()) T

@@ -1,11 +1,11 @@
-// Command lab measures what livenet costs and what it withstands, alone and
-// beside what one would use instead:
+// Command lab measures what livenet costs and what it withstands, alone and compared with
+// alternatives:
 //
 //	go -C internal/lab run . hold --transport tcp
 //
-// Each experiment is bounded in number and time, prints a table (or JSON), and
-// exits with 1 if livenet broke a promise in it: a session that beat was ended, a
-// lease expired early, something was left over. It needs Linux.
+// Each experiment is bounded in number and time, prints a table (or JSON), and exits with 1 if
+// livenet broke a promise: a session that beat was closed, a lease expired early, or something
+// was left over. It needs Linux.
 package main
 
 import (
@@ -82,7 +82,7 @@ func helpFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "show this"}
 }
 
-// experiment completes a command with what all have in common.
+// experiment adds to a command what all experiments have.
 func experiment(c cli.Command, measure func(*cli.Context, *lab) (output, error)) *cli.Command {
 	c.HideHelp = true
 	c.Flags = append(c.Flags, helpFlag(),

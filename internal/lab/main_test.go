@@ -35,8 +35,8 @@ func runLab(t *testing.T, line string) (string, error) {
 	return stdout.String(), err
 }
 
-// Each experiment runs, a little of it, and finds that livenet keeps its promises:
-// nobody who beats is ended, and nothing is early or left over.
+// Each experiment runs with --small and finds that livenet keeps its promises: no session that
+// beats is closed, and nothing is early or left over.
 func TestExperiments(t *testing.T) {
 	for _, line := range []string{
 		"renew",
@@ -96,7 +96,7 @@ func TestExperiments(t *testing.T) {
 	}
 }
 
-// The experiment can fail: a server without protection ends those who beat.
+// The experiment can fail: a server without protection closes sessions that beat.
 func TestUnprotectedServerKills(t *testing.T) {
 	t.Parallel()
 	out, err := runLab(t, "stall --small --json --transport quic --stops 3 --unprotected")
@@ -111,8 +111,7 @@ func TestUnprotectedServerKills(t *testing.T) {
 	}
 }
 
-// Nor does a raw client take the end of a session that has just beaten for the end
-// of a silent one.
+// A raw client reports the end of a session that has just beaten as a failure.
 func TestRawClientFindsFalseKills(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -24,9 +24,8 @@ func (p *pace) at(slot int64) time.Duration {
 	return time.Duration(laps)*p.every + time.Duration((rest*int64(p.every)+n-1)/n)
 }
 
-// due calls beat for each session that is due. A pace that has been held up for
-// more than an interval lets each session beat once. It returns how late the
-// first of them is.
+// due calls beat for each session that is due. After a delay of more than an interval each
+// session beats once. It returns how late the first of them is.
 func (p *pace) due(elapsed time.Duration, beat func(session int)) (late time.Duration) {
 	now := p.slots(elapsed)
 	if p.passed >= now {

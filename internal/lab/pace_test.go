@@ -41,7 +41,7 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// Whoever was held up makes up for it, with one beat a session at most.
+// After a delay the missed beats are sent, but at most one for each session.
 func TestPaceHeldUp(t *testing.T) {
 	for _, test := range []struct {
 		at    time.Duration

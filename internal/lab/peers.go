@@ -13,8 +13,7 @@ import (
 	"time"
 )
 
-// A peersSettings is for livenet and what one would use instead, side by side:
-// renew in all ways, and hold of all kinds.
+// peersSettings are for comparing livenet with alternatives: renew and hold of all kinds.
 type peersSettings struct {
 	plan   plan
 	family string // only this one, if set
@@ -30,7 +29,7 @@ var fullPlan = plan{
 	Sessions: 4000, QUICSessions: 1000, Beat: time.Second, Settle: 2 * time.Second,
 }
 
-// smallPlan shows that everything works. Its figures mean nothing.
+// smallPlan tests that everything works. Its figures are meaningless.
 var smallPlan = plan{
 	Entries: 2000, Conns: 50, Timeout: 200 * time.Millisecond, Renewals: 1 << 13,
 	Rate: 100_000, Window: 100 * time.Millisecond, Expiries: 100, Spread: 100 * time.Millisecond,
@@ -96,9 +95,8 @@ func (l *lab) peers(ctx context.Context, s peersSettings) (*results, error) {
 	return r, errors.Join(err, r.write(s.out))
 }
 
-// measurePeers goes run by run: whatever disturbs the machine for a while spoils
-// one sample of many rows and not all samples of one. One of those compared that
-// fails does not end the run.
+// measurePeers goes run by run, so that a disturbance of the machine spoils one sample of many
+// rows and not all samples of one. A failure of one kind does not end the run.
 func (l *lab) measurePeers(ctx context.Context, s peersSettings, r *results) error {
 	var errs []error
 	inner := *l

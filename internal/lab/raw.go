@@ -12,10 +12,9 @@ import (
 	"github.com/livenet/livenet/codec"
 )
 
-// A rawClient is the role of a worker that holds TCP sessions with next to
-// nothing for each, so that it takes little of the machine from the server: one
-// goroutine, one epoll, and 12 bytes a session. The codec makes its beats; what
-// comes is counted and forgotten.
+// A rawClient is the role of a worker that holds TCP sessions cheaply, to leave the machine to
+// the server: one goroutine, one epoll, and 12 bytes a session. The codec makes its beats; input
+// is counted and dropped.
 type rawClient struct {
 	task  dialTask
 	addr  unix.SockaddrInet4
@@ -143,7 +142,7 @@ func (c *rawClient) run() {
 	}
 }
 
-// open opens a session and has it beat. On loopback connecting takes no time.
+// open opens a session, which then beats. On loopback connecting takes no time.
 func (c *rawClient) open() error {
 	if len(c.sessions) == 0 {
 		c.began = time.Now()
@@ -173,7 +172,7 @@ func (c *rawClient) connect(fd, index int) error {
 		name string
 		do   func() error
 	}{
-		// The ends of many would otherwise leave as many ports in TIME_WAIT.
+		// Otherwise many ports would be left in TIME_WAIT.
 		{"setsockopt SO_LINGER", func() error {
 			return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 		}},
@@ -200,8 +199,7 @@ func (c *rawClient) connect(fd, index int) error {
 
 func (c *rawClient) millis() uint32 { return uint32(time.Since(c.began) / time.Millisecond) }
 
-// sendBeat sends a session's beat. One whose peer takes nothing waits for its
-// next turn.
+// sendBeat sends a session's beat. If writing would block, it skips the beat.
 func (c *rawClient) sendBeat(session int) {
 	if session >= len(c.sessions) || c.sessions[session].state != rawUp {
 		return
@@ -219,8 +217,8 @@ func (c *rawClient) sendBeat(session int) {
 	}
 }
 
-// silence spreads those that fall silent over all, and so over the times at which
-// they beat.
+// silence chooses the sessions that fall silent evenly from all, and so from all phases of the
+// interval.
 func (c *rawClient) silence(o silence) {
 	var up []int
 	for i := range c.sessions {
@@ -238,8 +236,8 @@ func (c *rawClient) silence(o silence) {
 	}
 }
 
-// read takes what has come. The end of the session is one that nobody here has
-// asked for: if a beat was sent within the server's timeout, it was wrong.
+// read reads input. If the session has ended although a beat was sent within the server's
+// timeout, that is a failure.
 func (c *rawClient) read(s *rawSession, index int, buf []byte) {
 	n, err := unix.Read(int(s.fd), buf)
 	c.received += int64(max(n, 0))

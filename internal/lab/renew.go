@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// A renewSettings is for many deadlines that move, kept in each of several ways.
+// renewSettings are for many deadlines that move, in each of several implementations.
 type renewSettings struct {
 	Entries  int           `json:"entries"`
 	Conns    int           `json:"conns"` // entries where each takes a connection
@@ -103,7 +103,7 @@ func (l *lab) renewAll(ctx context.Context, s renewSettings) ([]renewRow, error)
 
 // timeRenewals renews one entry again and again, and random ones.
 func timeRenewals(w way, s renewSettings, row *renewRow) error {
-	debug.FreeOSMemory() // what the way before left behind
+	debug.FreeOSMemory() // garbage of the previous implementation
 	k, err := w.open(s)
 	if err != nil {
 		return err
@@ -139,10 +139,9 @@ func timed(k keeper, order []uint32) (nanos, int) {
 // loadRenewals renews at the rate, takes the processor time of all of it, and has
 // some entries expire meanwhile.
 //
-// Whoever puts work off must not get away with it. So the entries are granted
-// over the length of their timeout, and what is measured begins after that: those
-// that look at an entry again when its first deadline comes then have as much of
-// that to do as they ever will.
+// Deferred work has to count. So the entries are granted over the length of their timeout, and
+// measuring begins after that: by then, implementations that process an entry again at its first
+// deadline do as much of that as they ever will.
 func loadRenewals(ctx context.Context, w way, s renewSettings, row *renewRow) error {
 	debug.FreeOSMemory()
 	k, err := w.open(s)
@@ -154,7 +153,7 @@ func loadRenewals(ctx context.Context, w way, s renewSettings, row *renewRow) er
 	before := heap()
 	warm := s.Timeout
 	if w.name == bareLoop {
-		warm = min(warm, time.Second) // nothing is put off
+		warm = min(warm, time.Second) // no work is deferred
 	}
 	loading, cancel := context.WithCancel(ctx)
 	var loop sync.WaitGroup
