@@ -27,16 +27,15 @@ func told(speed float64) story {
 	return story{speed, time.Now(), log.New(io.Discard, "", 0)}
 }
 
-// outcome is what a server made of the story's client.
+// outcome is how a server handled the client.
 type outcome struct {
 	lived time.Duration // from accept until the handler returned
 	left  int           // goroutines, when client and handler had ended
 	err   error         // what the client found out
 }
 
-// play lets the client talk to a handler over a pipe, at the story's own pace
-// but in a bubble, where waiting takes no time and times are exact. The pipe is
-// closed for a handler that leaves it open.
+// play connects the client to a handler by a pipe, in a synctest bubble, where waiting takes no
+// time and times are exact. It closes the pipe if the handler leaves it open.
 func play(s story, handle func(net.Conn)) (o outcome) {
 	server, client := net.Pipe()
 	before := goroutines()
@@ -52,7 +51,7 @@ func play(s story, handle func(net.Conn)) (o outcome) {
 	return o
 }
 
-// goroutines counts those of the bubbles: there is one.
+// goroutines counts the goroutines of the bubble.
 func goroutines() int {
 	buf := make([]byte, 1<<20)
 	return bytes.Count(buf[:runtime.Stack(buf, true)], []byte(", synctest bubble "))
@@ -112,8 +111,7 @@ func TestBothPoliciesKeepTheirTime(t *testing.T) {
 	}
 }
 
-// After the snippet's timeout nobody reads any more, and nothing tells the
-// client so.
+// After the snippet's timeout the server does not read any more, and the client does not notice.
 func TestTheSnippetLetsTheClientWriteOn(t *testing.T) {
 	server, client := connect(t)
 	old := newSnippet(told(10))
@@ -158,7 +156,7 @@ func TestTheWholeStory(t *testing.T) {
 	}
 }
 
-// The two halves, as they run in two terminals.
+// Server and client, as if run in two terminals.
 func TestListenAndDial(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()

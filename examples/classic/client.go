@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// call dials addr and plays the client's part.
+// call dials addr and runs the client.
 func (s story) call(ctx context.Context, addr, kind string) error {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "tcp", addr)
@@ -21,16 +21,16 @@ func (s story) call(ctx context.Context, addr, kind string) error {
 	return nil
 }
 
-// converse talks, falls silent and talks again. It stops early, with the
-// reason, when the server has ended the connection.
+// converse sends, is silent and sends again. It stops early, with the reason, when the server
+// has closed the connection.
 func (s story) converse(ctx context.Context, conn net.Conn, kind string) error {
 	ctx, ended := context.WithCancelCause(ctx)
 	var reading sync.WaitGroup
 	defer reading.Wait()
 	defer conn.Close() // which also ends the reading
 	reading.Go(func() {
-		// Somebody must always be reading: the end of a connection is something
-		// that is read. A Write learns of it late, or never.
+		// A Read must always be pending, because Read notices the end of a connection. A
+		// Write notices it late, or never.
 		for buf := make([]byte, 1024); ; {
 			if _, err := conn.Read(buf); err != nil {
 				ended(err)
@@ -61,11 +61,11 @@ func (s story) converse(ctx context.Context, conn net.Conn, kind string) error {
 	if err := talk("Hi"); err != nil {
 		return err
 	}
-	s.say(kind, "client", "has said everything")
+	s.say(kind, "client", "has sent everything")
 	return nil
 }
 
-// wait waits for d of the story, but not beyond the end of ctx.
+// wait waits for d, scaled, or until ctx ends.
 func (s story) wait(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(s.real(d))
 	defer timer.Stop()

@@ -1,37 +1,36 @@
-// Classic is the best-known heartbeat server and client in Go, made correct.
+// Classic is a widely copied heartbeat server and client in Go, corrected.
 //
-//	go run ./examples/classic                         # the whole story, ten times as fast
-//	go run ./examples/classic -listen 127.0.0.1:7373  # only the server, at the story's own pace
+//	go run ./examples/classic                         # both, ten times as fast
+//	go run ./examples/classic -listen 127.0.0.1:7373  # only the server, at normal speed
 //	go run ./examples/classic -dial 127.0.0.1:7373    # only the client
 //
-// The client says hello every 2 s, ten times, falls silent for 24 s and wants
-// to go on. The server has two policies: a short connection ends 10 s after it
-// was accepted, whatever the client says; a long one ends when the client has
-// said nothing for 4 s.
+// The client sends ten messages, one every 2 s, is silent for 24 s and tries to
+// go on. The server has two policies: a short connection ends 10 s after accept,
+// whatever the client sends; a long one ends when the client has sent nothing for
+// 4 s.
 //
-// The snippet that everybody copies calls SetReadDeadline at accept for the
-// short connection, and for the long one starts two goroutines for each
-// message: one offers its bytes on a channel, the other takes one of them and
-// calls SetDeadline. The tests beside this file run it and show what is wrong:
+// The original snippet calls SetReadDeadline after accept for the short
+// connection. For the long one it starts two goroutines for each message: one
+// sends the message's bytes on a channel, the other receives one of them and
+// calls SetDeadline. The tests beside this file show what is wrong with it:
 //
-//   - Each message leaves a goroutine behind for ever, offering a second byte
-//     that nobody takes.
-//   - The timeout closes nothing. The one call of Close that can be reached is
-//     in a select that a message has always decided already, and the
-//     "defer conn.Close()" stands below the endless loop. So the socket stays
-//     open, and the client writes on into it without an error.
-//   - The fixed deadline is fixed until the first message, which moves it.
-//   - Deadlines are set by goroutines that nobody orders, while the next Read
-//     has begun: the one that holds is that of whichever happened to run last.
-//     The bytes that they are handed are in the buffer that this Read
-//     overwrites, which is a data race.
-//   - The client takes a Write that succeeds for a message that was received.
-//     It means that the kernel has made a copy.
+//   - Each message leaks a goroutine, which blocks for ever sending the second
+//     byte.
+//   - The timeout closes nothing. The only reachable call of Close is in a select
+//     whose other case is always ready, and "defer conn.Close()" stands below the
+//     endless loop. So the socket stays open, and the client writes on without an
+//     error.
+//   - The fixed deadline is moved by the first message.
+//   - Unordered goroutines set deadlines while the next Read is under way: the one
+//     that runs last wins. They read the buffer that this Read overwrites, which
+//     is a data race.
+//   - The client treats a successful Write as a message that was received. It only
+//     means that the kernel has copied it.
 //
 // Here the server has one goroutine for each connection. Reading renews the
-// connection's lease, which costs a few nanoseconds; the engine closes the
+// connection's lease, which costs a few nanoseconds. The engine closes the
 // connection when its deadline has passed, and Read returns the reason. The
-// client reads all the time, since that is how one learns of the end.
+// client reads all the time, since only Read notices the end.
 package main
 
 import (
@@ -89,13 +88,13 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 	case *dial != "":
 		return s.call(ctx, *dial, "")
 	}
-	return s.tell(ctx)
+	return s.run(ctx)
 }
 
-// tell plays the whole story: a server for each policy, and a client for each.
-func (s story) tell(ctx context.Context) error {
+// run runs a server for each policy, and a client for each.
+func (s story) run(ctx context.Context) error {
 	s.log.Printf("long: closed after 4s of silence. short: closed 10s after accept.")
-	s.log.Printf("The times are the story's; it is told %v times as fast.\n\n", s.speed)
+	s.log.Printf("Times are scaled: it runs %v times as fast.\n\n", s.speed)
 	var both sync.WaitGroup
 	defer both.Wait()
 	for _, kind := range []string{"long", "short"} {
@@ -119,22 +118,21 @@ func (s story) tell(ctx context.Context) error {
 	return nil
 }
 
-// A story is told at some speed. Its clock shows the time as it is in the
-// story.
+// A story runs the script at some speed. Its clock shows scaled time.
 type story struct {
 	speed float64
 	began time.Time
 	log   *log.Logger
 }
 
-// real is how long d of the story takes.
+// real converts a duration of the script to real time.
 func (s story) real(d time.Duration) time.Duration {
 	return time.Duration(float64(d) / s.speed)
 }
 
-// told is the opposite, in seconds.
-func (s story) told(d time.Duration) float64 { return d.Seconds() * s.speed }
+// scaled is the inverse of real, in seconds.
+func (s story) scaled(d time.Duration) float64 { return d.Seconds() * s.speed }
 
 func (s story) say(kind, who, format string, args ...any) {
-	s.log.Printf("%5.1fs  %-5s  %-6s  %s", s.told(time.Since(s.began)), kind, who, fmt.Sprintf(format, args...))
+	s.log.Printf("%5.1fs  %-5s  %-6s  %s", s.scaled(time.Since(s.began)), kind, who, fmt.Sprintf(format, args...))
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/livenet/livenet/liveness"
 )
 
-// policy is the whole difference between a short connection and a long one.
+// policy is the only difference between short and long connections.
 func (s story) policy(kind string) liveness.Policy {
 	if kind == "short" {
 		return liveness.Fixed(s.real(10 * time.Second))
@@ -39,8 +39,8 @@ func (s story) serve(ctx context.Context, l net.Listener, kind string) error {
 	}
 }
 
-// handle reads until the connection has ended. It sets no deadline, and starts
-// nothing for a message: reading is what renews the lease.
+// handle reads until the connection ends. It sets no deadline and starts no goroutine: reading
+// renews the lease.
 func (s story) handle(ctx context.Context, conn *liveness.Conn, kind string) {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.CloseWith(liveness.Draining, "") })()
@@ -49,7 +49,7 @@ func (s story) handle(ctx context.Context, conn *liveness.Conn, kind string) {
 	for {
 		n, err := conn.Read(buf)
 		if n > 0 {
-			// TCP keeps no messages apart: after a stall this may be two of them.
+			// TCP has no message boundaries: after a stall this may be two messages.
 			s.say(kind, "server", "heard %q", buf[:n])
 		}
 		if err == nil {
@@ -57,7 +57,7 @@ func (s story) handle(ctx context.Context, conn *liveness.Conn, kind string) {
 		}
 		if end, ok := errors.AsType[*liveness.Error](err); ok {
 			s.say(kind, "server", "closed it: %v; %.1fs after accept, %.1fs after the last message",
-				end.Reason, s.told(end.Age), s.told(end.Silence))
+				end.Reason, s.scaled(end.Age), s.scaled(end.Silence))
 		} else {
 			s.say(kind, "server", "the client has hung up: %v", err)
 		}

@@ -6,11 +6,9 @@ import (
 	"time"
 )
 
-// snippet is the well-known server: the same steps, in other words. It differs
-// in two things that make no difference to what the tests look at. Messages are
-// copied for the goroutines that get them, because the race detector objects to
-// the shared buffer, and rightly; and the channels are kept, so that a test can
-// free the goroutines that it has shown to be stuck.
+// snippet is the original server, rewritten with the same steps. It differs in two things that
+// don't matter to the tests: it copies messages for the goroutines that get them, because of
+// the data race, and it keeps the channels, so that a test can unblock the leaked goroutines.
 type snippet struct {
 	short    time.Duration // the deadline at accept
 	long     time.Duration // the deadline after a message
@@ -55,7 +53,7 @@ func offer(message []byte, beat chan<- byte) {
 	close(beat)
 }
 
-// free takes what nobody took.
+// free unblocks the leaked goroutines.
 func (s *snippet) free() {
 	for _, beat := range s.offered {
 		for range beat {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// certificate makes one for this run, and what trusts it.
+// certificate returns a server's config with a new certificate, and a client's that trusts it.
 func certificate() (server, client *tls.Config, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -33,7 +33,7 @@ func TestCompare(t *testing.T) {
 			t.Errorf("%s: a rate of %q echoes a second", names[i], cells[2])
 		}
 		for _, k := range []int{1, 3, 4, 6} {
-			// The end may be seen a little before the server has taken note of it.
+			// The client may see the end a little before the server has recorded it.
 			if d, err := time.ParseDuration(cells[k]); err != nil || k != 6 && d <= 0 {
 				t.Errorf("%s: %q is no time", names[i], cells[k])
 			}

@@ -44,7 +44,7 @@ func run(ctx context.Context, server, client transport.Transport, measure, deadl
 	return r, errors.Join(err, <-served)
 }
 
-// talk echoes for a while and then waits for the server to end the session.
+// talk exchanges messages for a while, and then waits for the server to end the session.
 func talk(ctx context.Context, t transport.Transport, addr string, d time.Duration) (r *result, noticed time.Time, err error) {
 	r = new(result)
 	began := time.Now()
@@ -82,7 +82,7 @@ func talk(ctx context.Context, t transport.Transport, addr string, d time.Durati
 	return r, noticed, nil
 }
 
-// echo sends a message and waits until as much has come back.
+// echo sends a message and waits for its echo.
 func echo(conn net.Conn, message []byte) error {
 	if _, err := conn.Write(message); err != nil {
 		return err

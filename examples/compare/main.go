@@ -2,11 +2,10 @@
 //
 //	go run ./examples/compare
 //
-// The server and the client are written once; the transport is an argument. The
-// server's policy is fixed, so that each session ends before the client is done
-// with it, and the client sees how the end looks. The frame codec, which the
-// client speaks by default, carries the reason over every transport; without it
-// quic and yamux still would, whereas tcp would only show an end of file.
+// The same server and client run over each transport. The server's policy is fixed, so that it
+// ends each session, and the client shows the reason. The frame codec, the client's default,
+// carries the reason over every transport. Without it quic and yamux still would, and tcp would
+// only show an end of file.
 package main
 
 import (
@@ -33,8 +32,7 @@ func main() {
 	}
 }
 
-// compare measures each transport for a while, within sessions that last until
-// a deadline.
+// compare measures each transport in a session that ends at a deadline.
 func compare(ctx context.Context, out io.Writer, measure, deadline time.Duration) error {
 	server, client, err := certificate()
 	if err != nil {
@@ -52,7 +50,7 @@ func compare(ctx context.Context, out io.Writer, measure, deadline time.Duration
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "transport\tfirst echo\techoes/s\tp50\tp99\treason seen\tafter the deadline\t")
 	for _, t := range transports {
-		// The first session in a process pays for what the next ones find ready.
+		// The first session of a process is slower, so it does not count.
 		run(ctx, t.server, t.client, 0, deadline/10)
 		r, err := run(ctx, t.server, t.client, measure, deadline)
 		if err != nil {
@@ -71,7 +69,7 @@ a network has other delays, and loses packets.
 	return err
 }
 
-// A result is what one transport showed.
+// A result is the measurement of one transport.
 type result struct {
 	first   time.Duration   // dial and the first echo
 	trips   []time.Duration // the other echoes, sorted

@@ -1,7 +1,6 @@
-// Command transport is a transport of one's own, over unix-domain sockets, and
-// an echo over it. A single-stream transport is what unix.go holds: the rest is
-// transport.Single. That it keeps the promises of package transport is for the
-// conformance suite to say, in main_test.go.
+// Command transport has its own transport, over unix-domain sockets, and an echo over it. A
+// single-stream transport needs only unix.go; transport.Single does the rest. The conformance
+// suite in main_test.go checks that it keeps the promises of package transport.
 package main
 
 import (
@@ -64,7 +63,7 @@ func serve(ctx context.Context, l transport.Listener) error {
 	return stream.CloseWrite()
 }
 
-// talk says something, ends what it has to say, and prints what comes back.
+// talk sends a text, half-closes, and prints the echo.
 func talk(ctx context.Context, path string, out io.Writer) error {
 	session, err := Unix{}.Dial(ctx, path)
 	if err != nil {
