@@ -24,6 +24,7 @@ func TestRule10WhoDoesNotReadDoesNotJudge(t *testing.T) {
 				t.Parallel()
 				release := make(chan struct{})
 				w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Codec: codec.Frame, Handler: func(ctx context.Context, c *Conn) {
+					c.Read(make([]byte, 1)) // a deadline within the handshake of TLS would end it
 					go io.Copy(io.Discard, c)
 					for ctx.Err() == nil {
 						select {
@@ -42,6 +43,7 @@ func TestRule10WhoDoesNotReadDoesNotJudge(t *testing.T) {
 				}
 				c := w.client(client)
 				defer c.Close()
+				io.WriteString(c, "x")
 				time.Sleep(4 * timeout)
 				if e := c.End(); e != nil {
 					t.Fatalf("ended while nobody read: %v", e)
@@ -76,7 +78,9 @@ func TestRule10AHandlerThatDoesNotReadDoesNotJudge(t *testing.T) {
 				t.Parallel()
 				seen := make(chan *Error, 1)
 				srv := &Server{Config: Config{Policy: Sliding(timeout)}, Codec: codec.Frame}
+				full := make(chan struct{})
 				stand := func(c *Conn) {
+					<-full
 					time.Sleep(4 * timeout)
 					seen <- c.End()
 				}
@@ -95,8 +99,11 @@ func TestRule10AHandlerThatDoesNotReadDoesNotJudge(t *testing.T) {
 				c := w.client(Client{NoBeat: true, Policy: Sliding(time.Minute)})
 				io.WriteString(c, "x")
 				time.Sleep(50 * ms)
-				c.SetWriteDeadline(time.Now().Add(timeout / 2))
-				c.Write(make([]byte, 16<<20)) // until there is no more room
+				for n := 1; n > 0; { // until there is no more room
+					c.SetWriteDeadline(time.Now().Add(timeout / 2))
+					n, _ = c.Write(make([]byte, 1<<20))
+				}
+				close(full)
 				if e := <-seen; e != nil {
 					t.Errorf("ended while the handler did not read: %v", e)
 				}
