@@ -91,7 +91,7 @@ func TestACall(t *testing.T) {
 func TestAWatchOutlastsSeveralTimeouts(t *testing.T) {
 	f := start(t)
 	w := f.watch(t)
-	time.AfterFunc(3*timeout, func() { f.health.SetServingStatus("", grpc_health_v1.HealthCheckResponse_NOT_SERVING) })
+	time.AfterFunc(5*timeout/2, func() { f.health.SetServingStatus("", grpc_health_v1.HealthCheckResponse_NOT_SERVING) })
 	if r, err := w.Recv(); err != nil || r.Status != grpc_health_v1.HealthCheckResponse_NOT_SERVING {
 		t.Error(r, err)
 	}

@@ -85,6 +85,7 @@ func TestAClientThatVanishedIsEnded(t *testing.T) {
 }
 
 func TestACloseFrameSaysWhy(t *testing.T) {
+	t.Parallel()
 	ages := func(cfg *liveness.Config) { cfg.Policy = liveness.MaxAge(time.Second, 0) }
 	tests := []struct {
 		reason liveness.Reason
