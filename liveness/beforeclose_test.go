@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/livenet/livenet/codec"
@@ -156,4 +157,43 @@ func TestBeforeCloseAtShutdown(t *testing.T) {
 			t.Errorf("ended %v when Shutdown returned", e)
 		}
 	})
+}
+
+// A server that ends at once gives it its time, too.
+func TestBeforeCloseWhenAServerCloses(t *testing.T) {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	for name, end := range map[string]func(*world){
+		"Close":                       func(w *world) { w.srv.Close() },
+		"Shutdown in a context's end": func(w *world) { w.srv.Shutdown(ended) },
+		"Close after the drain's time": func(w *world) {
+			w.stop()
+			time.Sleep(DefaultDrain + 10*ms)
+			w.srv.Close()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				w := serve(t, &Server{
+					Config: Config{Policy: Sliding(time.Hour)}, Codec: codec.Frame,
+					Handler: func(_ context.Context, c *Conn) {
+						c.BeforeClose(func(*Error) {
+							time.Sleep(100 * ms)
+							io.WriteString(c, "bye")
+						})
+						io.Copy(io.Discard, c)
+					},
+				}, newPipes())
+				c := w.client(Client{})
+				io.WriteString(c, "x")
+				synctest.Wait()
+				go end(w)
+				if b, err := io.ReadAll(c); string(b) != "bye" || !errors.Is(err, Draining) {
+					t.Errorf("%q, %v", b, err)
+				}
+				c.Close()
+				w.end()
+			})
+		})
+	}
 }

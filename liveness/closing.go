@@ -86,31 +86,45 @@ const beforeCloseTime = time.Second
 func (c *Conn) BeforeClose(f func(*Error)) { c.getRare().beforeClose.Store(&f) }
 
 // endTold is end, but first lets the application tell the peer, if it wants to: then it
-// returns before the state has ended.
-func (s *state) endTold(e ending) {
-	c, ok := s.owner.(*Conn)
-	if !ok || e.abrupt || e.session || s.in.Load() == 0 || s.ended.Load() != nil {
-		s.end(e)
-		return
-	}
-	var f *func(*Error)
-	if r := c.rare.Load(); r != nil {
-		f = r.beforeClose.Swap(nil)
-	}
+// returns before the state has ended. False: an earlier call has it do so now, and the
+// state ends after that.
+func (s *state) endTold(e ending) bool {
+	f := s.beforeClose(&e)
 	if f == nil {
 		s.end(e)
-		return
+		return true
 	}
 	if e.missed.IsZero() {
 		e.Age, e.Silence = s.age(), s.silence()
 	}
 	e.told = true
-	s.pending.Store(&e)
+	for {
+		was := s.pending.Load()
+		if was != nil && was.told {
+			return false
+		}
+		if s.pending.CompareAndSwap(was, &e) {
+			break
+		}
+	}
 	go func() {
 		defer time.AfterFunc(beforeCloseTime, func() { s.end(e) }).Stop()
 		(*f)(&e.Error)
 		s.end(e)
 	}()
+	return true
+}
+
+// beforeClose is what is to be called before s ends by e, or nil.
+func (s *state) beforeClose(e *ending) *func(*Error) {
+	c, ok := s.owner.(*Conn)
+	if !ok || e.abrupt || e.session || s.in.Load() == 0 || s.ended.Load() != nil {
+		return nil
+	}
+	if r := c.rare.Load(); r != nil {
+		return r.beforeClose.Load()
+	}
+	return nil
 }
 
 // own reports whether the stream is a transport's, not one that was given to NewConn.

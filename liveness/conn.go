@@ -44,7 +44,7 @@ type Conn struct {
 type rare struct {
 	pacer       *pacer                       // nil: the peer may be as slow as it likes
 	addrs       atomic.Pointer[[2]net.Addr]  // of a NewConn's stream, once they are known
-	beforeClose atomic.Pointer[func(*Error)] // nil: none, or it was called
+	beforeClose atomic.Pointer[func(*Error)] // nil: none
 	value       atomic.Pointer[any]          // SetValue's
 }
 
@@ -353,7 +353,9 @@ func (c *Conn) Close() error {
 // CloseWith is Close for a reason of the application's. The peer is told, with a few
 // words if text isn't empty, where codec or transport can.
 func (c *Conn) CloseWith(r Reason, text string) error {
-	c.state.endTold(ending{Error: Error{Reason: r, Text: text}, abrupt: r.abrupt()})
+	if !c.state.endTold(ending{Error: Error{Reason: r, Text: text}, abrupt: r.abrupt()}) {
+		c.state.finish() // the caller may be who is waited for
+	}
 	c.awaitClosed()
 	return nil
 }

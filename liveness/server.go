@@ -574,8 +574,8 @@ func each(list []*state, f func(*state)) {
 	wg.Wait()
 }
 
-// Close ends every session at once, for [Draining], and makes Serve return within a
-// second.
+// Close ends every session at once, for [Draining], but for what [Conn.BeforeClose] set,
+// and makes Serve return within a second.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true
