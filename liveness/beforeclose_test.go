@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -196,4 +197,18 @@ func TestBeforeCloseWhenAServerCloses(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The deadline has passed, and nobody judges it any more.
+func TestBeforeCloseThatEndsItsGoroutine(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c, _ := heardPipe(t, Fixed(10*sec))
+		c.BeforeClose(func(*Error) { runtime.Goexit() })
+		select {
+		case <-c.Done():
+		case <-time.After(time.Minute):
+			t.Error("it stays for ever")
+			c.Close()
+		}
+	})
 }

@@ -108,9 +108,9 @@ func (s *state) endTold(e ending) bool {
 		}
 	}
 	go func() {
+		defer s.end(e) // also when f ends its goroutine
 		defer time.AfterFunc(beforeCloseTime, func() { s.end(e) }).Stop()
 		(*f)(&e.Error)
-		s.end(e)
 	}()
 	return true
 }
