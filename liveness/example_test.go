@@ -17,8 +17,8 @@ import (
 // A lease on whatever may fall silent: here a worker that is to report now and then.
 func ExampleEngine_Grant() {
 	var engine liveness.Engine
-	expired := make(chan liveness.Expiry)
-	lease := engine.Grant(liveness.Sliding(50*time.Millisecond), func(e liveness.Expiry) { expired <- e })
+	expired := make(chan *liveness.Error)
+	lease := engine.Grant(liveness.Sliding(50*time.Millisecond), func(e *liveness.Error) { expired <- e })
 	fmt.Println("renewed:", lease.Renew())
 
 	e := <-expired // it does not report again

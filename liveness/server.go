@@ -113,25 +113,12 @@ func (s *Server) Counts(k Kind) Counts {
 // error. A server serves once.
 func (s *Server) Serve(ctx context.Context, listeners ...transport.Listener) error {
 	defer closeListeners(listeners)
-	s.mu.Lock()
-	err := s.check(listeners)
-	if s.served {
-		err = errors.New("liveness: this Server has served before")
-	}
-	if err != nil {
-		s.mu.Unlock()
+	accepting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := s.open(cancel, listeners); err != nil {
 		return err
 	}
-	s.begin()
-	s.listeners = listeners
-	accepting, cancel := context.WithCancel(ctx)
-	s.stop = cancel
-	if s.closed {
-		cancel()
-	}
-	s.mu.Unlock()
 	defer close(s.done)
-	defer cancel()
 
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
@@ -144,12 +131,31 @@ func (s *Server) Serve(ctx context.Context, listeners ...transport.Listener) err
 			failed <- err
 		}()
 	}
+	var err error
 	for range listeners {
 		err = cmp.Or(err, <-failed)
 	}
 	closeListeners(listeners)
 	s.drain()
 	return err
+}
+
+// open checks s and begins. Stop ends accepting.
+func (s *Server) open(stop context.CancelFunc, listeners []transport.Listener) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.check(listeners); err != nil {
+		return err
+	}
+	if s.served {
+		return errors.New("liveness: this Server has served before")
+	}
+	s.begin()
+	s.listeners, s.stop = listeners, stop
+	if s.closed {
+		stop()
+	}
+	return nil
 }
 
 // begin prepares for sessions. The lock is held, or nobody knows of s yet.
@@ -168,7 +174,7 @@ func closeListeners(listeners []transport.Listener) {
 	}
 }
 
-// check finds what contradicts itself.
+// check finds what contradicts itself. The lock is held.
 func (s *Server) check(listeners []transport.Listener) error {
 	switch {
 	case s.Policy == nil:

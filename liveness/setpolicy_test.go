@@ -95,3 +95,23 @@ func TestServerSetPolicy(t *testing.T) {
 		}
 	})
 }
+
+// It may be called while Serve begins.
+func TestServerSetPolicyBeforeServe(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		tr := memory()
+		l, err := tr.Listen(t.Context(), "a:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv := &Server{Config: Config{Policy: Sliding(time.Hour), Engine: new(Engine)}, Handler: echo}
+		go srv.SetPolicy(Sliding(time.Minute))
+		served := make(chan error)
+		go func() { served <- srv.Serve(t.Context(), l) }()
+		time.Sleep(sec)
+		srv.Close()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+}
