@@ -18,17 +18,17 @@ const LeastAckTimeout = 3 * time.Second
 
 // checkAcks refuses a policy under which the peer's stack can't be asked in time.
 func (c *Config) checkAcks(p Policy) error {
-	if d, ok := patience(p); c.Evidence == codec.Acks && ok && d < LeastAckTimeout {
+	if d, ok := silenceTimeout(p); c.Evidence == codec.Acks && ok && d < LeastAckTimeout {
 		return fmt.Errorf("liveness: evidence of acknowledgements needs a timeout of at least %v, and the policy is %v", LeastAckTimeout, describe(p))
 	}
 	return nil
 }
 
-// watchAcks makes what the peer's kernel acknowledges evidence, where this is TCP, and
+// enableAcks makes what the peer's kernel acknowledges evidence, where this is TCP, and
 // has the kernel ask an idle peer three times within the policy's timeout.
-func (c *Conn) watchAcks(p Policy) {
-	c.bits.And(^uint32(acksCount))
-	d, ok := patience(p)
+func (c *Conn) enableAcks(p Policy) {
+	c.bits.And(^uint32(acksAreEvidence))
+	d, ok := silenceTimeout(p)
 	if !ok || d < LeastAckTimeout {
 		return
 	}
@@ -39,7 +39,7 @@ func (c *Conn) watchAcks(p Policy) {
 		return
 	}
 	socket.limitBackoff(d / 3)
-	c.bits.Or(acksCount)
+	c.bits.Or(acksAreEvidence)
 }
 
 // keepAlive asks an idle peer after a third of timeout, and then every sixth; or somewhat
@@ -49,7 +49,7 @@ func (c *Conn) watchAcks(p Policy) {
 func keepAlive(timeout time.Duration, kernelJudges bool) net.KeepAliveConfig {
 	k := net.KeepAliveConfig{Enable: true, Idle: seconds(timeout / 3), Interval: seconds(timeout / 6)}
 	if !kernelJudges {
-		k.Idle, k.Interval = sooner(k.Idle), sooner(k.Interval)
+		k.Idle, k.Interval = jittered(k.Idle), jittered(k.Interval)
 	}
 	k.Count = int((timeout - k.Idle + k.Interval - 1) / k.Interval)
 	if !kernelJudges {
@@ -61,36 +61,36 @@ func keepAlive(timeout time.Duration, kernelJudges bool) net.KeepAliveConfig {
 // seconds is d in whole seconds, which are what keepalive counts in.
 func seconds(d time.Duration) time.Duration { return max(d.Truncate(time.Second), time.Second) }
 
-// sooner is d, in whole seconds, less up to a third of it at random.
-func sooner(d time.Duration) time.Duration {
+// jittered is d, in whole seconds, less up to a third of it at random.
+func jittered(d time.Duration) time.Duration {
 	return d - rand.N(d/(3*time.Second)+1)*time.Second
 }
 
-// acked is how long ago the peer's stack last answered.
-func (c *Conn) acked() (ago time.Duration, sure, ok bool) {
+// lastAcked is how long ago the peer's stack last answered.
+func (c *Conn) lastAcked() (ago time.Duration, sure, ok bool) {
 	s := c.tcpSocket()
 	if s == nil {
 		return 0, false, false
 	}
-	return s.lastAcked(c.begun())
+	return s.lastAcked(c.peerSeen())
 }
 
-// begun reports whether the peer has shown by itself that it is there: it was dialled,
+// peerSeen reports whether the peer has shown by itself that it is there: it was dialled,
 // or it has sent something.
-func (c *Conn) begun() bool { return c.dialed != nil || c.state.in.Load() > 0 }
+func (c *Conn) peerSeen() bool { return c.dialed != nil || c.state.in.Load() > 0 }
 
-// gaveUp reports whether err is the kernel's end of a peer that acknowledges nothing.
-func (c *Conn) gaveUp(err error) bool {
-	return c.bits.Load()&acksCount != 0 && errors.Is(err, syscall.ETIMEDOUT)
+// kernelGaveUp reports whether err is the kernel's end of a peer that acknowledges nothing.
+func (c *Conn) kernelGaveUp(err error) bool {
+	return c.bits.Load()&acksAreEvidence != 0 && errors.Is(err, syscall.ETIMEDOUT)
 }
 
 // samplesPerTimeout is how often in a timeout a transport is asked whether the peer's
 // stack has answered: it can't tell when.
 const samplesPerTimeout = 4
 
-// sampleEvery returns how often sess is to be asked under p; 0: never.
-func sampleEvery(sess any, p Policy) time.Duration {
-	d, ok := patience(p)
+// sampleInterval returns how often sess is to be asked under p; 0: never.
+func sampleInterval(sess any, p Policy) time.Duration {
+	d, ok := silenceTimeout(p)
 	if _, answers := transport.As[transport.Answerer](sess); !ok || !answers {
 		return 0
 	}
@@ -109,7 +109,7 @@ func (s *state) sample(sess any, begun bool) (answered bool) {
 // checkKeepAlive refuses a transport that would not ask an idle peer in time.
 func (c *Config) checkKeepAlive(x any, p Policy) error {
 	k, ok := transport.As[transport.KeepAliver](x)
-	d, judges := patience(p)
+	d, judges := silenceTimeout(p)
 	if c.Evidence != codec.Acks || !ok || !judges {
 		return nil
 	}

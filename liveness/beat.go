@@ -14,17 +14,17 @@ import (
 // the heartbeat. So beating takes no goroutine and no timer either. The nil
 // beater never beats.
 type beater struct {
-	conn  *Conn
-	every time.Duration
-	only  bool // the peer counts nothing else: beat while data flows, too
-	lease atomic.Pointer[Lease]
+	conn      *Conn
+	every     time.Duration
+	beatsOnly bool // the peer counts nothing else: beat while data flows, too
+	lease     atomic.Pointer[Lease]
 }
 
 // newBeater makes c beat at least every d, for a peer that counts kind. The
 // engine may ask for a beat up to two ticks late, so it is asked to be early.
 func newBeater(c *Conn, d time.Duration, kind codec.Evidence) *beater {
 	late := 2 * c.state.cfg.engine().tick()
-	return &beater{conn: c, every: max(d-late, d/2), only: kind == codec.Beats}
+	return &beater{conn: c, every: max(d-late, d/2), beatsOnly: kind == codec.Beats}
 }
 
 func (b *beater) start() {
@@ -49,7 +49,7 @@ func (b *beater) stop() {
 
 // sent takes note that data, or a beat, has gone out.
 func (b *beater) sent(beat bool) {
-	if b == nil || b.only && !beat {
+	if b == nil || b.beatsOnly && !beat {
 		return
 	}
 	if l := b.lease.Load(); l != nil {
@@ -82,18 +82,18 @@ func (b periodic) Judge(e Evidence) Verdict {
 
 func (b periodic) String() string { return fmt.Sprintf("probe every %v", time.Duration(b)) }
 
-// An allowance meters a peer's heartbeats, by the second. It saves up for as
+// An rateLimit meters a peer's heartbeats, by the second. It saves up for as
 // long as nothing was read: after a stall of this process, or while a handler did
 // something else, what the peer has sent meanwhile comes all at once, if it takes
 // many reads.
-type allowance struct {
+type rateLimit struct {
 	rate  int32 // a second
 	left  float32
 	since time.Duration // when some was last spent; 0: never
 }
 
 // take spends n of the allowance of a peer that has been there since began, now.
-func (a *allowance) take(n int, began, now time.Duration) bool {
+func (a *rateLimit) take(n int, began, now time.Duration) bool {
 	if a.since == 0 {
 		a.since, a.left = began, float32(a.rate)
 	}

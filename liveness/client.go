@@ -108,7 +108,7 @@ func (d *Client) Dial(ctx context.Context, t transport.Transport, addr string) (
 
 func (d *Client) newConn(sess transport.Session, stream transport.Stream) *Conn {
 	cfg := &Config{Engine: d.Engine, Events: d.Events, Transport: d.Transport, Evidence: d.Evidence}
-	c := &Conn{stream: stream, dialed: &dialed{sess: sess, gone: latch{c: make(chan struct{})}}, muxed: sess.Multiplexed()}
+	c := &Conn{stream: stream, dialed: &dialed{sess: sess, sessionClosed: latch{c: make(chan struct{})}}, multiplexed: sess.Multiplexed()}
 	c.state.cfg, c.state.owner = cfg, c
 	c.state.began = cfg.engine().time() // set anew when it begins; the server may send an end before
 	if code := d.codec(); code != codec.Raw {
@@ -140,16 +140,16 @@ func (d *Client) prepare(c *Conn, hello codec.Hello) {
 			counts = codec.Beats // nobody has said what does; a beat always counts
 		}
 		c.dialed.beat = newBeater(c, every, counts)
-		c.framed.in.allowed.rate = c.state.cfg.maxBeats(every) // each is answered
+		c.framed.in.beatLimit.rate = c.state.cfg.maxBeats(every) // each is answered
 	}
 	policy := d.Policy
 	if policy == nil && every > 0 {
 		patience := max(hello.Timeout, beatsPerTimeout*min(every, Never/beatsPerTimeout))
 		policy = Sliding(patience, ProbeAfter(patience/beatsPerTimeout))
-		c.dialed.implied = true
+		c.dialed.defaultPolicy = true
 	}
 	if policy != nil {
-		c.state.judgeBy(&connPolicy{Policy: policy})
+		c.state.usePolicy(&connPolicy{Policy: policy})
 	}
 }
 
@@ -163,8 +163,8 @@ func (c *Conn) exchangeHellos(ctx context.Context) (codec.Hello, error) {
 	defer undo()
 	c.readLock.Lock()
 	defer c.readLock.Unlock()
-	c.dialed.hello = true
-	defer func() { c.dialed.hello = false }()
+	c.dialed.exchanging = true
+	defer func() { c.dialed.exchanging = false }()
 	if _, err := c.stream.Write(c.framed.coder.AppendPending(nil)); err != nil {
 		return codec.Hello{}, helloError(ctx, err)
 	}

@@ -28,18 +28,18 @@ func (e *Engine) start() {
 		s.wheel.now, s.wheel.next = int64(now/e.step), math.MaxInt64 // it is empty
 		s.mu.Unlock()
 	}
-	e.kicks = make(chan struct{}, 1)
+	e.wakeups = make(chan struct{}, 1)
 	e.running.Store(true)
-	go e.run(e.kicks)
+	go e.run(e.wakeups)
 }
 
-// kick has the clock look up: the last lease has gone, one is due sooner than
+// wakeClock has the clock look up: the last lease has gone, one is due sooner than
 // the others, or there is a crowd.
-func (e *Engine) kick() {
+func (e *Engine) wakeClock() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	select {
-	case e.kicks <- struct{}{}:
+	case e.wakeups <- struct{}{}:
 	default:
 	}
 }
@@ -65,7 +65,7 @@ func (e *Engine) run(kicks <-chan struct{}) {
 	for {
 		select {
 		case <-timer.C:
-			for !e.turn() {
+			for !e.runTick() {
 				runtime.Gosched() // a mass expiry; the others run in between
 			}
 		case <-kicks:
@@ -87,7 +87,7 @@ func (e *Engine) sleep() time.Duration {
 	now := e.now()
 	tick := int64(now / e.step)
 	ticks := int64(1)
-	if e.calm && !e.crowded.Load() {
+	if e.fine && !e.wantCoarse.Load() {
 		e.asleep.Store(math.MaxInt64) // whatever is filed from here on counts
 		next := tick + horizon
 		for i := range e.shards {
@@ -112,32 +112,32 @@ func (e *Engine) sleep() time.Duration {
 // stalled: since it last ran, for all it knows.
 func (e *Engine) wake(now time.Duration) {
 	if now-e.due > (stallTicks-1)*e.step {
-		e.stall.note(now, now-e.woke-e.step, now-e.due)
+		e.stall.record(now, now-e.woke-e.step, now-e.due)
 		e.stats.stalls.Add(1)
 	}
 	e.woke, e.due = now, now+e.step
 }
 
-// turn judges what is due. If that takes longer than a tick it is broken off,
+// runTick judges what is due. If that takes longer than a tick it is broken off,
 // so that the epochs keep their length, and turn returns false: there is more
 // to judge.
-func (e *Engine) turn() bool {
+func (e *Engine) runTick() bool {
 	var now time.Duration
 	switch {
-	case !e.calm:
+	case !e.fine:
 		now = e.nextEpoch()
-		e.tire()
-	case e.crowded.Load():
-		now = e.gather()
+		e.countCoarseTick()
+	case e.wantCoarse.Load():
+		now = e.switchToCoarse()
 	default:
 		now = e.now()
 	}
 	e.wake(now)
 	for range e.shards {
-		if !e.sweep(&e.shards[e.swept], now) {
+		if !e.sweep(&e.shards[e.nextShard], now) {
 			return false
 		}
-		e.swept = (e.swept + 1) % len(e.shards)
+		e.nextShard = (e.nextShard + 1) % len(e.shards)
 	}
 	return true
 }
@@ -170,14 +170,14 @@ func (e *Engine) sweep(s *shard, now time.Duration) bool {
 		s.mu.Lock()
 		for i, l := range due[:n] {
 			if w := l.word.Load() & stateMask; w == quiet || w == renewed {
-				if l.again {
-					l.again, again[i] = false, 0
+				if l.policyChanged {
+					l.policyChanged, again[i] = false, 0
 				}
 				s.file(l, again[i])
 			}
 		}
 		s.mu.Unlock()
-		e.askAll()
+		e.sendProbes()
 		if e.now()-now > e.step {
 			return false
 		}

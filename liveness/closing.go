@@ -53,8 +53,8 @@ func (c *Conn) lingerLimit(e *ending) lingerLimit {
 	return lingerWhole
 }
 
-// shut does steps 1 to 3, and 4 and 7 where nothing is waited for.
-func (c *Conn) shut(e *ending) {
+// teardown does steps 1 to 3, and 4 and 7 where nothing is waited for.
+func (c *Conn) teardown(e *ending) {
 	if c.dialed != nil {
 		c.dialed.beat.stop()
 	}
@@ -63,9 +63,9 @@ func (c *Conn) shut(e *ending) {
 		c.ctx.end(&e.Error)
 	}
 	switch {
-	case !c.own():
-		c.shutForeign(e)
-	case e.session: // closing it ends its streams, and tells the peer the reason for all of them
+	case c.isWrapped():
+		c.teardownWrapped(e)
+	case e.ofSession: // closing it ends its streams, and tells the peer the reason for all of them
 	default:
 		c.interrupt()
 		c.endStreams(e)
@@ -83,12 +83,12 @@ const beforeCloseTime = time.Second
 // can be used as ever; f may close it itself, which doesn't change the reason. f is not
 // called if the application calls Close, if the peer has ended the connection, was never
 // heard or is [Silent], and for a stream whose session ends. A later call replaces f.
-func (c *Conn) BeforeClose(f func(*Error)) { c.getRare().beforeClose.Store(&f) }
+func (c *Conn) BeforeClose(f func(*Error)) { c.ensureExtra().beforeClose.Store(&f) }
 
-// endTold is end, but first lets the application tell the peer, if it wants to: then it
+// endAfterHook is end, but first lets the application tell the peer, if it wants to: then it
 // returns before the state has ended. False: an earlier call has it do so now, and the
 // state ends after that.
-func (s *state) endTold(e ending) bool {
+func (s *state) endAfterHook(e ending) bool {
 	f := s.beforeClose(&e)
 	if f == nil {
 		s.end(e)
@@ -97,10 +97,10 @@ func (s *state) endTold(e ending) bool {
 	if e.missed.IsZero() {
 		e.Age, e.Silence = s.age(), s.silence()
 	}
-	e.told = true
+	e.hookRunning = true
 	for {
 		was := s.pending.Load()
-		if was != nil && was.told {
+		if was != nil && was.hookRunning {
 			return false
 		}
 		if s.pending.CompareAndSwap(was, &e) {
@@ -118,23 +118,24 @@ func (s *state) endTold(e ending) bool {
 // beforeClose is what is to be called before s ends by e, or nil.
 func (s *state) beforeClose(e *ending) *func(*Error) {
 	c, ok := s.owner.(*Conn)
-	if !ok || e.abrupt || e.session || s.in.Load() == 0 || s.ended.Load() != nil {
+	if !ok || e.abrupt || e.ofSession || s.in.Load() == 0 || s.ended.Load() != nil {
 		return nil
 	}
-	if r := c.rare.Load(); r != nil {
+	if r := c.extra.Load(); r != nil {
 		return r.beforeClose.Load()
 	}
 	return nil
 }
 
-// own reports whether the stream is a transport's, not one that was given to NewConn.
-func (c *Conn) own() bool { return c.bits.Load()&foreign == 0 }
+// isWrapped reports whether the stream was given to NewConn or NewListener, and is not a
+// [transport.Stream].
+func (c *Conn) isWrapped() bool { return c.bits.Load()&wrapped != 0 }
 
-func (c *Conn) shutForeign(e *ending) {
+func (c *Conn) teardownWrapped(e *ending) {
 	cut := c.truncates(e)
 	switch {
 	case e.abrupt, cut && acknowledged(c.stream):
-		c.closeForeign(e, func() { reset(c.stream) })
+		c.closeWrapped(e, func() { reset(c.stream) })
 	case cut:
 		c.interrupt()
 		go func() { // others wait to be ended
@@ -142,14 +143,14 @@ func (c *Conn) shutForeign(e *ending) {
 			reset(c.stream)
 		}()
 	default:
-		c.closeForeign(e, func() { c.stream.Close() })
+		c.closeWrapped(e, func() { c.stream.Close() })
 	}
 }
 
-// closeForeign has TLS wait on a goroutine of its own for a peer that does not read,
+// closeWrapped has TLS wait on a goroutine of its own for a peer that does not read,
 // where others wait to be ended.
-func (c *Conn) closeForeign(e *ending, end func()) {
-	if e.engine {
+func (c *Conn) closeWrapped(e *ending, end func()) {
+	if e.byEngine {
 		go end()
 	} else {
 		end()
@@ -180,7 +181,7 @@ func (c *Conn) interrupt() {
 // should be sent. A peer that was never heard may be in the middle of a handshake,
 // which is not waited for.
 func (c *Conn) sendClose(e *ending, d time.Duration) (sent, flushed bool) {
-	if c.framed == nil || e.heard || c.state.in.Load() == 0 {
+	if c.framed == nil || e.fromPeer || c.state.in.Load() == 0 {
 		return false, true
 	}
 	w := &c.framed.out
@@ -189,7 +190,7 @@ func (c *Conn) sendClose(e *ending, d time.Duration) (sent, flushed bool) {
 	if d <= controlTime && (w.rest != nil || w.blocked.Load()) {
 		return false, false // the peer takes nothing: the linger waits for it, or it is reset
 	}
-	_, err := notLate(d, func(until time.Time) (int, error) {
+	_, err := retryIfStalled(d, func(until time.Time) (int, error) {
 		c.stream.SetWriteDeadline(until)
 		return w.sendAll(func(b []byte) []byte {
 			b, sent = c.framed.coder.AppendClose(b, e.Reason.Code(), e.Text)
@@ -204,39 +205,39 @@ func (c *Conn) sendClose(e *ending, d time.Duration) (sent, flushed bool) {
 func (c *Conn) endWrite(e *ending, sent, flushed bool) {
 	s := c.stream.(transport.Stream)
 	switch {
-	case c.muxed && c.dialed == nil:
+	case c.multiplexed && c.dialed == nil:
 		switch {
-		case sent || flushed && e.whole() || e.heard:
+		case sent || flushed && e.whole() || e.fromPeer:
 			c.close(e)
 		case flushed || e.abrupt:
 			s.Reset(e.Reason.Code()) // which tells the reason
 			c.close(e)
 		default:
-			c.aside(func() { c.linger(e, false, false) })
+			c.inBackground(func() { c.linger(e, false, false) })
 		}
-	case e.abrupt, !sent && flushed && c.muxed && e.Reason.fault() && e.Initiator == Local:
+	case e.abrupt, !sent && flushed && c.multiplexed && e.Reason.fault() && e.Initiator == Local:
 		s.Reset(e.Reason.Code())
 		c.close(e)
-	case !sent && flushed && !c.muxed && c.truncates(e):
+	case !sent && flushed && !c.multiplexed && c.truncates(e):
 		if !acknowledged(c.stream) {
-			c.aside(func() { c.linger(e, sent, flushed) })
+			c.inBackground(func() { c.linger(e, sent, flushed) })
 			return
 		}
 		s.Reset(e.Reason.Code())
 		c.close(e)
 	case flushed && (c.bits.Load()&peerEnded != 0 || c.state.out.Load() == 0): // nothing comes, or nothing can be lost
-		if e.engine { // TLS may wait for room
-			c.aside(func() { c.close(e) })
+		if e.byEngine { // TLS may wait for room
+			c.inBackground(func() { c.close(e) })
 		} else {
 			c.close(e)
 		}
 	default:
-		c.aside(func() { c.linger(e, sent, flushed) })
+		c.inBackground(func() { c.linger(e, sent, flushed) })
 	}
 }
 
-// aside has a goroutine do what may wait for the peer. The server waits for it.
-func (c *Conn) aside(do func()) {
+// inBackground has a goroutine do what may wait for the peer. The server waits for it.
+func (c *Conn) inBackground(do func()) {
 	if c.srv != nil {
 		c.srv.lingers.add(c)
 	}
@@ -269,10 +270,10 @@ func (c *Conn) linger(e *ending, sent, flushed bool) {
 	switch {
 	case !flushed: // an end within a frame would be the peer's protocol error
 		c.stream.(transport.Stream).Reset(e.Reason.Code())
-	case !sent && !c.muxed && c.truncates(e):
+	case !sent && !c.multiplexed && c.truncates(e):
 		awaitAcknowledged(c.stream, limit.time, failed)
 		c.stream.(transport.Stream).Reset(e.Reason.Code())
-	case c.muxed && c.dialed == nil: // what was written arrives as long as the session lives
+	case c.multiplexed && c.dialed == nil: // what was written arrives as long as the session lives
 		c.stream.Close()
 	case closeWrite(c.stream) != nil:
 		c.stream.Close()
@@ -296,7 +297,7 @@ func (c *Conn) awaitRead() *latch {
 // failed is closed, for d at most. Where the system can't be asked it waits a moment.
 func awaitAcknowledged(conn net.Conn, d time.Duration, failed <-chan struct{}) {
 	const unknown = 200 * time.Millisecond
-	if !canAskUnacknowledged {
+	if !canQuerySendQueue {
 		d = min(d, unknown)
 	}
 	until := time.Now().Add(d)
@@ -323,14 +324,14 @@ func (c *Conn) close(e *ending) {
 		return
 	}
 	code, text := e.Reason.Code(), e.Text
-	if c.muxed && e.heard { // it has ended the stream; the session ends because it is not needed any more
+	if c.multiplexed && e.fromPeer { // it has ended the stream; the session ends because it is not needed any more
 		code, text = Done.Code(), ""
 	}
 	end := func() {
 		closeSession(c.dialed.sess, code, text, e.abrupt)
-		c.dialed.gone.open()
+		c.dialed.sessionClosed.open()
 	}
-	if e.engine { // yamux may wait for room
+	if e.byEngine { // yamux may wait for room
 		go end()
 	} else {
 		end()

@@ -24,42 +24,42 @@ import (
 // heartbeats, Hellos and the peer's Close are dealt with underneath, by
 // the calls of Read that the application makes anyway.
 type Conn struct {
-	state    state
-	stream   net.Conn
-	framed   *framed              // nil: bytes as they are
-	dialed   *dialed              // nil: accepted here
-	readLock sync.Mutex           // held while reading from the stream
-	muxed    bool                 // it is one of several streams of its session
-	bits     atomic.Uint32        // see parked.go
-	srv      *Server              // nil: no server's
-	ctx      *handlerContext      // nil: it has no handler
-	rare     atomic.Pointer[rare] // nil: it has nothing of that
+	state       state
+	stream      net.Conn
+	framed      *framed               // nil: bytes as they are
+	dialed      *dialed               // nil: accepted here
+	readLock    sync.Mutex            // held while reading from the stream
+	multiplexed bool                  // it is one of several streams of its session
+	bits        atomic.Uint32         // see parked.go
+	srv         *Server               // nil: no server's
+	ctx         *handlerContext       // nil: it has no handler
+	extra       atomic.Pointer[extra] // nil: it has nothing of that
 
 	// deadlines is held to set one of the stream's: the application's calls stop when
 	// the connection ends, since from then on the closing sets them.
 	deadlines sync.Mutex
 }
 
-// A rare is what few connections have.
-type rare struct {
+// A extra is what few connections have.
+type extra struct {
 	pacer       *pacer                       // nil: the peer may be as slow as it likes
 	addrs       atomic.Pointer[[2]net.Addr]  // of a NewConn's stream, once they are known
 	beforeClose atomic.Pointer[func(*Error)] // nil: none
 	value       atomic.Pointer[any]          // SetValue's
 }
 
-// getRare makes c's rare, if it has none.
-func (c *Conn) getRare() *rare {
-	r := c.rare.Load()
+// ensureExtra makes c's rare, if it has none.
+func (c *Conn) ensureExtra() *extra {
+	r := c.extra.Load()
 	if r == nil {
-		c.rare.CompareAndSwap(nil, new(rare))
-		r = c.rare.Load()
+		c.extra.CompareAndSwap(nil, new(extra))
+		r = c.extra.Load()
 	}
 	return r
 }
 
 func (c *Conn) pacer() *pacer {
-	if r := c.rare.Load(); r != nil {
+	if r := c.extra.Load(); r != nil {
 		return r.pacer
 	}
 	return nil
@@ -80,11 +80,11 @@ func NewConn(conn net.Conn, cfg *Config) *Conn {
 // newConn puts conn under a policy that has an opening phase already.
 func newConn(conn net.Conn, cfg *Config, policy *connPolicy, srv *Server) *Conn {
 	c := &Conn{stream: conn, srv: srv}
-	c.bits.Store(foreign | unserved)
+	c.bits.Store(wrapped | noHandler)
 	c.state.cfg, c.state.owner = cfg, c
-	c.state.judgeBy(policy)
+	c.state.usePolicy(policy)
 	c.begin()
-	c.enter()
+	c.register()
 	c.state.announceThen(func() {})
 	return c
 }
@@ -92,7 +92,7 @@ func newConn(conn net.Conn, cfg *Config, policy *connPolicy, srv *Server) *Conn 
 // begin grants the lease. False: the connection's session has ended.
 func (c *Conn) begin() bool {
 	if p := newPacer(c); p != nil {
-		c.getRare().pacer = p
+		c.ensureExtra().pacer = p
 	}
 	if !c.state.begin() {
 		return false
@@ -113,7 +113,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return 0, e
 	}
 	n, err := c.stream.Read(p)
-	return c.took(n, err)
+	return c.afterRead(n, err)
 }
 
 // readOnce is Read with one call of read, which may be that of a [transport.Pollable].
@@ -129,14 +129,14 @@ func (c *Conn) readOnce(p []byte, read func([]byte) (int, error)) (int, error) {
 	}
 	n, err := read(p)
 	if err == transport.ErrWouldBlock {
-		c.took(n, nil) // TLS may have both
+		c.afterRead(n, nil) // TLS may have both
 		return n, err
 	}
-	return c.took(n, err)
+	return c.afterRead(n, err)
 }
 
-// took takes note of what was read from a stream without a codec.
-func (c *Conn) took(n int, err error) (int, error) {
+// afterRead takes note of what was read from a stream without a codec.
+func (c *Conn) afterRead(n int, err error) (int, error) {
 	if n > 0 {
 		c.state.addIn(n)
 		if c.state.cfg.Evidence <= codec.Bytes {
@@ -179,7 +179,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 func (c *Conn) awaitReason(err error) error {
 	const moment = 100 * time.Millisecond
 	e, ok := errors.AsType[*Error](err)
-	if !ok || e.Initiator != Peer || !e.Reason.observed() || c.End() == nil && !c.reads() {
+	if !ok || e.Initiator != Peer || !e.Reason.observed() || c.End() == nil && !c.isReading() {
 		return err
 	}
 	timer := time.NewTimer(moment)
@@ -208,33 +208,33 @@ func (c *Conn) readError(err error) error {
 	if err == io.EOF {
 		c.bits.Or(peerEnded)
 	}
-	e := c.found(err)
+	e := c.classify(err)
 	switch {
 	case c.End() != nil:
 		return c.End()
 	case e == nil:
 		return err
 	case c.exchangingHellos():
-		return &c.state.note(heard(e)).Error
+		return &c.state.setPending(endingFrom(e)).Error
 	}
 	return c.state.fail(e)
 }
 
 // writeError is the same for writing. What has come before can still be read.
 func (c *Conn) writeError(err error) error {
-	e := c.found(err)
+	e := c.classify(err)
 	switch {
 	case c.End() != nil:
 		return c.End()
 	case e == nil:
 		return err
 	}
-	return &c.state.note(heard(e)).Error
+	return &c.state.setPending(endingFrom(e)).Error
 }
 
-// found is how a connection that has not ended ends by an error of the stream; nil: it
+// classify is how a connection that has not ended ends by an error of the stream; nil: it
 // does not.
-func (c *Conn) found(err error) *Error {
+func (c *Conn) classify(err error) *Error {
 	var closed *transport.CloseError
 	switch {
 	case err == io.EOF:
@@ -245,11 +245,11 @@ func (c *Conn) found(err error) *Error {
 		case c.framed.in.whole.Load():
 			e.Reason = Done
 		}
-		c.state.note(ending{Error: e})
+		c.state.setPending(ending{Error: e})
 		return nil
 	case errors.As(err, &closed) && (closed.Origin != transport.Local || closed.HasCode): // not just a half
 		return explain(err)
-	case c.gaveUp(err):
+	case c.kernelGaveUp(err):
 		return &Error{Reason: Silent, Err: err}
 	case timedOut(err): // the application's own deadline
 		return nil
@@ -269,11 +269,11 @@ func (c *Conn) Renew() bool {
 
 // SetValue keeps a value of the application's with the connection, for message-driven
 // handlers: see [Server].Data.
-func (c *Conn) SetValue(v any) { c.getRare().value.Store(&v) }
+func (c *Conn) SetValue(v any) { c.ensureExtra().value.Store(&v) }
 
 // Value is what SetValue has kept, or nil.
 func (c *Conn) Value() any {
-	if r := c.rare.Load(); r != nil {
+	if r := c.extra.Load(); r != nil {
 		if v := r.value.Load(); v != nil {
 			return *v
 		}
@@ -353,7 +353,7 @@ func (c *Conn) Close() error {
 // CloseWith is Close for a reason of the application's. The peer is told, with a few
 // words if text isn't empty, where codec or transport can.
 func (c *Conn) CloseWith(r Reason, text string) error {
-	if !c.state.endTold(ending{Error: Error{Reason: r, Text: text}, abrupt: r.abrupt()}) {
+	if !c.state.endAfterHook(ending{Error: Error{Reason: r, Text: text}, abrupt: r.abrupt()}) {
 		c.state.finish() // the caller may be who is waited for
 	}
 	c.awaitClosed()
@@ -363,7 +363,7 @@ func (c *Conn) CloseWith(r Reason, text string) error {
 func (c *Conn) awaitClosed() {
 	c.state.awaitClosed()
 	if c.dialed != nil {
-		<-c.dialed.gone.c
+		<-c.dialed.sessionClosed.c
 	}
 }
 
@@ -397,10 +397,10 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 // addrs is the session's where the connection is one. A stream that was given to
 // NewConn is asked once: its answer may take long.
 func (c *Conn) addrs() (local, remote net.Addr) {
-	if c.own() {
+	if !c.isWrapped() {
 		return c.stream.LocalAddr(), c.stream.RemoteAddr()
 	}
-	r := c.getRare()
+	r := c.ensureExtra()
 	a := r.addrs.Load()
 	if a == nil {
 		a = &[2]net.Addr{c.stream.LocalAddr(), c.stream.RemoteAddr()}
@@ -411,17 +411,17 @@ func (c *Conn) addrs() (local, remote net.Addr) {
 
 // tcpSocket is made when it is asked, which is seldom.
 func (c *Conn) tcpSocket() *tcpSocket {
-	if c.muxed {
+	if c.multiplexed {
 		return nil
 	}
 	s := tcpSocketOf(c.stream)
 	if s != nil {
-		s.dialed, s.idle, s.writing = c.dialed != nil, !c.reads(), c.writes()
+		s.dialed, s.noReader, s.writing = c.dialed != nil, !c.isReading(), c.isWriting()
 	}
 	return s
 }
 
-func (c *Conn) wire() any { return c.stream }
+func (c *Conn) transportConn() any { return c.stream }
 
 func (c *Conn) session() transport.Session {
 	if c.dialed == nil {
@@ -430,34 +430,34 @@ func (c *Conn) session() transport.Session {
 	return c.dialed.sess
 }
 
-func (c *Conn) judgedBy(p Policy) (sample time.Duration) {
+func (c *Conn) preparePolicy(p Policy) (sample time.Duration) {
 	evidence := c.state.cfg.Evidence
 	switch {
-	case c.muxed && c.dialed != nil && evidence == codec.Acks:
-		return sampleEvery(c.dialed.sess, p)
-	case c.muxed:
-	case evidence == codec.Acks, evidence == 0 && !c.own():
-		c.watchAcks(p)
+	case c.multiplexed && c.dialed != nil && evidence == codec.Acks:
+		return sampleInterval(c.dialed.sess, p)
+	case c.multiplexed:
+	case evidence == codec.Acks, evidence == 0 && c.isWrapped():
+		c.enableAcks(p)
 	}
 	return 0
 }
 
 func (c *Conn) lastHeard() (ago time.Duration, sure, ok bool) {
 	switch {
-	case c.bits.Load()&acksCount != 0:
-		return c.acked()
-	case c.muxed && c.state.cfg.Evidence == codec.Acks && c.dialed != nil:
+	case c.bits.Load()&acksAreEvidence != 0:
+		return c.lastAcked()
+	case c.multiplexed && c.state.cfg.Evidence == codec.Acks && c.dialed != nil:
 		return 0, false, c.state.sample(c.dialed.sess, true)
-	case c.muxed && c.state.cfg.Evidence == codec.Acks: // the session's stack is the stream's
+	case c.multiplexed && c.state.cfg.Evidence == codec.Acks: // the session's stack is the stream's
 		return c.state.parent.silence(), false, true
 	}
 	return c.tcpSocket().lastHeard(c.state.cfg.Evidence, c.state.in.Load() > 0)
 }
 
-// reads reports whether somebody is reading, or nobody needs to any more.
-func (c *Conn) reads() bool {
+// isReading reports whether somebody is reading, or nobody needs to any more.
+func (c *Conn) isReading() bool {
 	if c.srv != nil && c.srv.Data != nil {
-		return c.bits.Load()&handling == 0
+		return c.bits.Load()&inData == 0
 	}
 	if c.bits.Load()&waitingToRead != 0 || !c.readLock.TryLock() {
 		return true
@@ -466,10 +466,10 @@ func (c *Conn) reads() bool {
 	return c.framed != nil && c.framed.in.over != nil
 }
 
-// writes reports whether somebody is writing. Without a codec it isn't known.
-func (c *Conn) writes() bool { return c.framed == nil || c.framed.out.writing.Load() }
+// isWriting reports whether somebody is writing. Without a codec it isn't known.
+func (c *Conn) isWriting() bool { return c.framed == nil || c.framed.out.writing.Load() }
 
-func (c *Conn) ledger() *ledger {
+func (c *Conn) counters() *counters {
 	switch {
 	case c.srv == nil:
 		return nil
@@ -482,7 +482,7 @@ func (c *Conn) ledger() *ledger {
 // probe asks the peer for a sign of life. Only a peer whose window is full is worth
 // another try.
 func (c *Conn) probe() bool {
-	if c.muxed && c.dialed != nil && c.state.cfg.Evidence == codec.Acks {
+	if c.multiplexed && c.dialed != nil && c.state.cfg.Evidence == codec.Acks {
 		c.state.sample(c.dialed.sess, true)
 	}
 	return c.framed == nil || c.ping() || !c.framed.out.blocked.Load()
@@ -501,7 +501,7 @@ func (c *Conn) ping() bool {
 // until its time is up, since an EOF in the middle of an answer would look like its
 // end; one that was never heard is not waited for.
 func (c *Conn) drain() {
-	if !c.askToFinish() {
+	if !c.sendGoAway() {
 		c.state.end(ending{Error: Error{Reason: Draining}})
 	}
 }
@@ -514,8 +514,8 @@ func (c *Conn) retryAfter() time.Duration {
 	return c.srv.RetryAfter
 }
 
-// askToFinish reports false if there is nothing to wait for.
-func (c *Conn) askToFinish() bool {
+// sendGoAway reports false if there is nothing to wait for.
+func (c *Conn) sendGoAway() bool {
 	if c.state.in.Load() == 0 {
 		return false
 	}

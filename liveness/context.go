@@ -11,29 +11,29 @@ import (
 type handlerContext struct {
 	context.Context // has its values, and does not end
 	state           *state
-	made            atomic.Pointer[madeContext] // nil: nobody has asked
+	inner           atomic.Pointer[innerContext] // nil: nobody has asked
 }
 
-type madeContext struct {
+type innerContext struct {
 	context.Context
 	cancel context.CancelCauseFunc
 }
 
-// handled gives c a context if its server has a handler that takes one.
-func (c *Conn) handled(ctx context.Context) {
+// initContext gives c a context if its server has a handler that takes one.
+func (c *Conn) initContext(ctx context.Context) {
 	if c.srv.Handler != nil {
 		c.ctx = &handlerContext{Context: ctx, state: &c.state}
 	}
 }
 
-func (h *handlerContext) get() *madeContext {
-	m := h.made.Load()
+func (h *handlerContext) get() *innerContext {
+	m := h.inner.Load()
 	if m == nil {
 		ctx, cancel := context.WithCancelCause(h.Context)
-		m = &madeContext{ctx, cancel}
-		if !h.made.CompareAndSwap(nil, m) {
+		m = &innerContext{ctx, cancel}
+		if !h.inner.CompareAndSwap(nil, m) {
 			cancel(nil)
-			m = h.made.Load()
+			m = h.inner.Load()
 		}
 	}
 	if e := h.state.ended.Load(); e != nil {
@@ -44,7 +44,7 @@ func (h *handlerContext) get() *madeContext {
 
 // end is for a state that has ended.
 func (h *handlerContext) end(e *Error) {
-	if m := h.made.Load(); m != nil {
+	if m := h.inner.Load(); m != nil {
 		m.cancel(e)
 	}
 }
@@ -53,7 +53,7 @@ func (h *handlerContext) Done() <-chan struct{} { return h.get().Done() }
 func (h *handlerContext) Value(key any) any     { return h.get().Value(key) }
 
 func (h *handlerContext) Err() error {
-	if h.made.Load() == nil && h.state.ended.Load() == nil {
+	if h.inner.Load() == nil && h.state.ended.Load() == nil {
 		return nil
 	}
 	return h.get().Err()

@@ -7,23 +7,23 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// glimpse is how much is read at first from a stream that can't be waited for without
+// firstRead is how much is read at first from a stream that can't be waited for without
 // a buffer.
-const glimpse = 512
+const firstRead = 512
 
 // WriteTo writes to w what the peer sends until the peer has ended its data, which is
 // no error. While nothing comes it holds no buffer, or 512 bytes where the stream can't
 // be waited for without one. Between two plain TCP connections the bytes stay in the
 // kernel, on Linux; they count all the same, for both if w is a Conn.
 func (c *Conn) WriteTo(w io.Writer) (total int64, err error) {
-	p := &piecewise{conn: c, w: w}
+	p := &copier{conn: c, w: w}
 	if tcp := c.plain(); tcp != nil {
 		p.lazy = newLazyReader(tcp)
 	}
 	p.waiter, _ = transport.As[transport.Waiter](c.stream)
 	p.poll, _ = transport.As[transport.Pollable](c.stream)
 	if p.waiter == nil && p.lazy == nil {
-		p.small = make([]byte, glimpse)
+		p.small = make([]byte, firstRead)
 	}
 	p.splice = c.splicer(w)
 	for err == nil {
@@ -37,8 +37,8 @@ func (c *Conn) WriteTo(w io.Writer) (total int64, err error) {
 	return total, err
 }
 
-// piecewise copies a connection's data.
-type piecewise struct {
+// copier copies a connection's data.
+type copier struct {
 	conn   *Conn
 	w      io.Writer
 	lazy   *lazyReader        // nil: the connection isn't plain TCP
@@ -46,11 +46,11 @@ type piecewise struct {
 	poll   transport.Pollable // likewise
 	small  []byte             // nil: there is a waiter
 	splice *splicer           // nil: there is more in between than the kernel
-	much   bool               // the last read filled its buffer
+	filled bool               // the last read filled its buffer
 }
 
 // next copies what has come, or waits for it. There may be nothing for w in it.
-func (p *piecewise) next() (written int64, err error) {
+func (p *copier) next() (written int64, err error) {
 	c := p.conn
 	if p.lazy != nil {
 		return p.nextPlain()
@@ -61,7 +61,7 @@ func (p *piecewise) next() (written int64, err error) {
 		c.bits.And(^uint32(waitingToRead))
 	}
 	n := 0
-	if p.waiter == nil && !p.much {
+	if p.waiter == nil && !p.filled {
 		if n, err = c.readOnce(p.small, c.stream.Read); n < len(p.small) || err != nil {
 			return p.write(p.small[:n], err)
 		}
@@ -72,23 +72,23 @@ func (p *piecewise) next() (written int64, err error) {
 	switch copy(b, p.small[:n]); {
 	case n == 0:
 		n, err = c.readOnce(b, c.stream.Read)
-		p.much = n == len(b)
+		p.filled = n == len(b)
 	case p.poll != nil:
 		var more int
 		if more, err = c.readOnce(b[n:], p.poll.TryRead); err == transport.ErrWouldBlock {
 			err = nil
 		}
 		n += more
-		p.much = n == len(b)
+		p.filled = n == len(b)
 	default:
-		p.much = true
+		p.filled = true
 	}
 	return p.write(b[:n], err)
 }
 
 // nextPlain is next for a plain TCP connection.
-func (p *piecewise) nextPlain() (int64, error) {
-	if p.much && p.splice != nil {
+func (p *copier) nextPlain() (int64, error) {
+	if p.filled && p.splice != nil {
 		if n := p.splice.queued(); n >= chunk {
 			return p.splice.copy(n)
 		}
@@ -98,7 +98,7 @@ func (p *piecewise) nextPlain() (int64, error) {
 		return 0, err
 	}
 	defer dataBuffers.Put(b)
-	p.much = n == len(*b)
+	p.filled = n == len(*b)
 	return p.write((*b)[:n], err)
 }
 
@@ -110,12 +110,12 @@ func (c *Conn) readLazily(r *lazyReader) (b *[]byte, n int, err error) {
 		return nil, 0, e
 	}
 	b, n, err = r.read()
-	n, err = c.took(n, err)
+	n, err = c.afterRead(n, err)
 	return b, n, err
 }
 
 // write writes b, after which reading failed with err.
-func (p *piecewise) write(b []byte, err error) (int64, error) {
+func (p *copier) write(b []byte, err error) (int64, error) {
 	if len(b) == 0 {
 		return 0, err
 	}
@@ -175,7 +175,7 @@ func (s *splicer) copy(n int) (int64, error) {
 		return 0, e
 	}
 	moved, err := s.out.ReadFrom(&io.LimitedReader{R: s.in, N: int64(n)})
-	s.from.took(int(moved), nil)
+	s.from.afterRead(int(moved), nil)
 	if s.to != nil {
 		s.to.state.addOut(int(moved))
 		if err != nil {

@@ -14,20 +14,20 @@ type Counts struct {
 	Claimed  map[Reason]uint64 // for the reason that the peer named, which it may choose freely
 }
 
-// ledger keeps counts. Its lock makes each reading consistent.
-type ledger struct {
+// counters keeps counts. Its lock makes each reading consistent.
+type counters struct {
 	mu     sync.Mutex
 	counts Counts
 }
 
-func (l *ledger) opened() {
+func (l *counters) opened() {
 	l.mu.Lock()
 	l.counts.Accepted++
 	l.counts.Live++
 	l.mu.Unlock()
 }
 
-func (l *ledger) closed(e *Error) {
+func (l *counters) closed(e *Error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	by := &l.counts.Closed
@@ -41,7 +41,7 @@ func (l *ledger) closed(e *Error) {
 	(*by)[e.Reason]++
 }
 
-func (l *ledger) read() Counts {
+func (l *counters) read() Counts {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := l.counts

@@ -33,20 +33,20 @@ type Engine struct {
 
 	epochs
 
-	turns     sync.Pool     // of *turn
-	districts atomic.Uint32 // that were given to processors
+	ranges    sync.Pool     // of *turn
+	nextRange atomic.Uint32 // that were given to processors
 
 	running atomic.Bool
 	mu      sync.Mutex    // held to start or stop the clock
-	kicks   chan struct{} // have the clock look up
+	wakeups chan struct{} // have the clock look up
 	asleep  atomic.Int64  // the tick that the clock has fallen asleep for; 0: it hasn't
 
 	// Owned by the clock's goroutine:
-	woke   time.Duration // when it last woke
-	due    time.Duration // when it is to wake next
-	swept  int           // the shard at which to go on
-	asking []*Lease      // that are to be probed
-	stall  stall         // the latest
+	woke      time.Duration // when it last woke
+	due       time.Duration // when it is to wake next
+	nextShard int           // the shard at which to go on
+	toProbe   []*Lease      // that are to be probed
+	stall     stall         // the latest
 
 	expiries pool
 	probes   pool
@@ -145,22 +145,22 @@ func (e *Engine) grant(l *Lease, s subject) {
 // itself, as a rule, and grants from them in turn: to write what another processor
 // has written last costs as much as all the rest of a grant.
 func (e *Engine) pick() *shard {
-	t, _ := e.turns.Get().(*turn) // a pool keeps apart what processors put
+	t, _ := e.ranges.Get().(*shardRange) // a pool keeps apart what processors put
 	if t == nil {
-		t = &turn{first: e.districts.Add(1) * shardsEach}
+		t = &shardRange{first: e.nextRange.Add(1) * shardsEach}
 	}
 	t.next = (t.next + 1) % shardsEach
 	s := &e.shards[(t.first+t.next)%uint32(len(e.shards))]
-	e.turns.Put(t)
+	e.ranges.Put(t)
 	return s
 }
 
 // shardsEach is how many shards there are for each processor.
 const shardsEach = 4
 
-// A turn is a processor's: it grants from shardsEach shards, the first of which
+// A shardRange is a processor's: it grants from shardsEach shards, the first of which
 // has a number.
-type turn struct{ first, next uint32 }
+type shardRange struct{ first, next uint32 }
 
 func (e *Engine) init() {
 	e.step = e.tick()
@@ -174,7 +174,7 @@ func (e *Engine) init() {
 		e.shards[i].engine = e
 		e.shards[i].seed = rand.Uint64()
 	}
-	e.letOut(0)
+	e.publishEpoch(0)
 }
 
 // tick is the engine's tick, whether set or not.
@@ -253,7 +253,7 @@ func (s *shard) live() int64 {
 
 // grant dates l and files it for its first judgement.
 func (s *shard) grant(l *Lease) {
-	l.granted = s.moment()
+	l.granted = s.uniqueNow()
 	v := l.subject.Policy().Judge(l.evidence(l.granted, 0, 0))
 	s.mu.Lock()
 	s.wheel.skip(int64(l.granted / s.engine.step))
@@ -261,13 +261,13 @@ func (s *shard) grant(l *Lease) {
 	sooner := s.wheel.next < s.engine.asleep.Load()
 	s.mu.Unlock()
 	if sooner {
-		s.engine.kick()
+		s.engine.wakeClock()
 	}
 }
 
-// moment is now, but never the same twice, so that the seeds of a shard's
+// uniqueNow is now, but never the same twice, so that the seeds of a shard's
 // leases differ.
-func (s *shard) moment() time.Duration {
+func (s *shard) uniqueNow() time.Duration {
 	for {
 		last := s.last.Load()
 		now := max(int64(s.engine.now()), last+1)
@@ -289,6 +289,6 @@ func (s *shard) forget(l *Lease) {
 	s.mu.Unlock()
 	s.ended.Add(1)
 	if s.live() == 0 && s.engine.idle() {
-		s.engine.kick()
+		s.engine.wakeClock()
 	}
 }

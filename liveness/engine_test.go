@@ -63,7 +63,7 @@ func bubble(t *testing.T, f func(t *testing.T, e *Engine)) {
 func calm() *Engine {
 	e := new(Engine)
 	e.once.Do(e.init)
-	e.calmDown()
+	e.switchToFine()
 	return e
 }
 

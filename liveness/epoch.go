@@ -20,12 +20,12 @@ type epochs struct {
 	ends  [ringSize]atomic.Int64 // when each of the latest ended, or will; Never: not known yet
 	epoch atomic.Uint32          // the current one
 
-	asked   atomic.Int32 // renewals that have read the clock in this epoch
-	crowded atomic.Bool  // they were too many
+	renewals   atomic.Int32 // renewals that have read the clock in this epoch
+	wantCoarse atomic.Bool  // they were too many
 
-	opening  sync.Mutex    // held to open an epoch when it is calm, and to change between the two ways
-	calm     bool          // written by the clock only, with the lock held
-	promised time.Duration // when the current epoch ends, when it is calm
+	epochMu  sync.Mutex    // held to open an epoch when it is calm, and to change between the two ways
+	fine     bool          // written by the clock only, with the lock held
+	epochEnd time.Duration // when the current epoch ends, when it is calm
 
 	ticks int // since a crowd gathered; owned by the clock
 }
@@ -42,13 +42,13 @@ const (
 
 	// crowd is how many renewals in one epoch end a calm: where so many messages
 	// come in a tick, the tick's own cost is nothing.
-	crowd = 64
+	coarseAt = 64
 
 	// calmAfter is for how many ticks it is taken for granted that a crowd stays.
-	calmAfter = 100
+	coarseTicks = 100
 )
 
-var _ [ringSize - horizon - nearSlots - horizon/calmAfter - 1]struct{}
+var _ [ringSize - horizon - nearSlots - horizon/coarseTicks - 1]struct{}
 
 // endOf is a time at or after everything that was stamped with epoch, and not
 // after now: its recorded end, or now if that is still to come.
@@ -67,84 +67,84 @@ func (e *Engine) nextEpoch() time.Duration {
 	// The new epoch is out before its beginning is read from the clock: whoever
 	// stamped a lease with the old one did so before that moment.
 	epoch := e.epoch.Load()
-	e.letOut(epoch + 1)
+	e.publishEpoch(epoch + 1)
 	now := e.now()
-	e.ends[epoch%ringSize].Store(int64(max(now, e.promised)))
+	e.ends[epoch%ringSize].Store(int64(max(now, e.epochEnd)))
 	e.epoch.Store(epoch + 1)
 	return now
 }
 
-// letOut gives the stamp of an epoch to all shards.
-func (e *Engine) letOut(epoch uint32) {
+// publishEpoch gives the stamp of an epoch to all shards.
+func (e *Engine) publishEpoch(epoch uint32) {
 	e.ends[epoch%ringSize].Store(int64(Never))
 	for i := range e.shards {
 		e.shards[i].stamp.Store(epoch<<stateBits | renewed)
 	}
 }
 
-// tire has a crowd calm down after a while: if there still is one, it gathers
+// countCoarseTick has a crowd calm down after a while: if there still is one, it gathers
 // again in the next tick. To find out otherwise, renewals would have to count.
-func (e *Engine) tire() {
-	if e.ticks++; e.ticks >= calmAfter {
-		e.calmDown()
+func (e *Engine) countCoarseTick() {
+	if e.ticks++; e.ticks >= coarseTicks {
+		e.switchToFine()
 	}
 }
 
-// calmDown leaves the epochs to those who renew.
-func (e *Engine) calmDown() {
-	e.opening.Lock()
-	defer e.opening.Unlock()
+// switchToFine leaves the epochs to those who renew.
+func (e *Engine) switchToFine() {
+	e.epochMu.Lock()
+	defer e.epochMu.Unlock()
 	for i := range e.shards {
 		e.shards[i].stamp.Store(unknown)
 	}
 	// Whoever has seen the last stamp did so before now.
-	e.promise(e.epoch.Load(), e.now())
-	e.crowded.Store(false)
-	e.calm = true
+	e.openEpoch(e.epoch.Load(), e.now())
+	e.wantCoarse.Store(false)
+	e.fine = true
 }
 
-// gather has the clock open the epochs again, and opens the first. The one
+// switchToCoarse has the clock open the epochs again, and opens the first. The one
 // before ends when it was to end: there may be renewals that have read the
 // clock, and relied on it.
-func (e *Engine) gather() (now time.Duration) {
-	e.opening.Lock()
-	defer e.opening.Unlock()
-	e.calm, e.ticks = false, 0
+func (e *Engine) switchToCoarse() (now time.Duration) {
+	e.epochMu.Lock()
+	defer e.epochMu.Unlock()
+	e.fine, e.ticks = false, 0
 	return e.nextEpoch()
 }
 
-// promise opens an epoch that ends a tick after now. The lock is held.
-func (e *Engine) promise(epoch uint32, now time.Duration) {
-	e.promised = now + e.step
-	e.ends[epoch%ringSize].Store(int64(e.promised))
+// openEpoch opens an epoch that ends a tick after now. The lock is held.
+func (e *Engine) openEpoch(epoch uint32, now time.Duration) {
+	e.epochEnd = now + e.step
+	e.ends[epoch%ringSize].Store(int64(e.epochEnd))
 	e.epoch.Store(epoch)
-	e.asked.Store(0)
+	e.renewals.Store(0)
 }
 
-// ask is the stamp for a renewal by now: of the current epoch, if that is not
+// currentStamp is the stamp for a renewal by now: of the current epoch, if that is not
 // over, or of one that it opens. That epoch ends after the call, though perhaps
 // before the return, of one that is held up.
-func (s *shard) ask() (stamp uint32) {
+func (s *shard) currentStamp() (stamp uint32) {
 	e := s.engine
 	epoch := e.epoch.Load()
 	end := time.Duration(e.ends[epoch%ringSize].Load())
 	now := e.now()
 	// The end is this epoch's for sure if the epoch is still the same.
 	if end == Never || now > end || e.epoch.Load() != epoch {
-		e.opening.Lock()
-		defer e.opening.Unlock()
-		if !e.calm {
+		e.epochMu.Lock()
+		defer e.epochMu.Unlock()
+		if !e.fine {
 			return s.stamp.Load() // the clock has let it out
 		}
 		epoch = e.epoch.Load()
-		if now > e.promised {
+		if now > e.epochEnd {
 			epoch++
-			e.promise(epoch, now)
+			e.openEpoch(epoch, now)
 		}
 	}
-	if e.asked.Add(1) == crowd {
-		e.crowded.Store(true)
-		e.kick()
+	if e.renewals.Add(1) == coarseAt {
+		e.wantCoarse.Store(true)
+		e.wakeClock()
 	}
 	return epoch<<stateBits | renewed
 }

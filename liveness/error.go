@@ -62,7 +62,7 @@ func (e *Error) Error() string {
 	case e.Text != "":
 		s += ": " + e.Text
 	default:
-		s += beneathIt(e.Err)
+		s += detail(e.Err)
 	}
 	return s
 }
@@ -71,10 +71,10 @@ func (e *Error) Error() string {
 // any, so such ends are counted apart.
 func (e *Error) Claimed() bool { return e.Initiator == Peer && !e.Reason.observed() }
 
-// beneathIt is what an underlying error adds to the reason. A transport's
+// detail is what an underlying error adds to the reason. A transport's
 // CloseError says who ended it, which has been said, so only what the library or
 // the kernel told it counts.
-func beneathIt(err error) string {
+func detail(err error) string {
 	if closed, ok := errors.AsType[*transport.CloseError](err); ok {
 		err = closed.Err
 	}

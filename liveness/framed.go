@@ -22,7 +22,7 @@ type framed struct {
 
 func newFramed(c *Conn, coder codec.Coder, maxBeats int32) *framed {
 	f := &framed{coder: coder}
-	f.in = reader{conn: c, framed: f, allowed: allowance{rate: maxBeats}}
+	f.in = reader{conn: c, framed: f, beatLimit: rateLimit{rate: maxBeats}}
 	f.out = writer{conn: c, framed: f}
 	return f
 }
@@ -38,16 +38,16 @@ func (c *Conn) peerRetryAfter() time.Duration {
 
 // dialed is what a Conn holds beyond its stream if this end dialled it.
 type dialed struct {
-	sess    transport.Session // ends with the connection
-	beat    *beater           // nil: it does not beat
-	implied bool              // the policy is what follows from the beats, which are to be answered
-	hello   bool              // Hellos are being exchanged: the state has not begun; set by Dial only
+	sess          transport.Session // ends with the connection
+	beat          *beater           // nil: it does not beat
+	defaultPolicy bool              // the policy is what follows from the beats, which are to be answered
+	exchanging    bool              // Hellos are being exchanged: the state has not begun; set by Dial only
 
 	// noPing is until when, on the engine's clock, no Ping could be sent: within a line,
 	// or after CloseWrite. 0: it could all the time.
-	noPing atomic.Int64
+	pingSince atomic.Int64
 
-	gone latch // opened when the session is closed
+	sessionClosed latch // opened when the session is closed
 
 	mu      sync.Mutex
 	streams map[*Conn]struct{} // beside the one that is the Conn's
@@ -86,17 +86,17 @@ func (c *Conn) endStreams(e *ending) {
 	}
 }
 
-// stillNoPing stands for now in noPing.
-const stillNoPing = int64(1<<63 - 1)
+// cannotPing stands for now in noPing.
+const cannotPing = int64(1<<63 - 1)
 
 // pingPossible takes note of whether a Ping can be sent.
 func (c *Conn) pingPossible(can bool) {
 	switch {
 	case c.dialed == nil:
 	case !can:
-		c.dialed.noPing.Store(stillNoPing)
-	case c.dialed.noPing.Load() == stillNoPing:
-		c.dialed.noPing.Store(int64(c.state.cfg.engine().time()))
+		c.dialed.pingSince.Store(cannotPing)
+	case c.dialed.pingSince.Load() == cannotPing:
+		c.dialed.pingSince.Store(int64(c.state.cfg.engine().time()))
 	}
 }
 
@@ -107,16 +107,16 @@ func (c *Conn) pingable() (since time.Duration, limited bool) {
 	if c.dialed == nil {
 		return 0, false
 	}
-	if c.mayHoldAnswer() && !c.reads() {
+	if c.mayHoldAnswer() && !c.isReading() {
 		return 0, true
 	}
-	if !c.dialed.implied {
+	if !c.dialed.defaultPolicy {
 		return 0, false
 	}
-	switch until := c.dialed.noPing.Load(); until {
+	switch until := c.dialed.pingSince.Load(); until {
 	case 0:
 		return 0, false
-	case stillNoPing:
+	case cannotPing:
 		return 0, true
 	default:
 		return c.state.cfg.engine().time() - time.Duration(until), true
@@ -125,7 +125,7 @@ func (c *Conn) pingable() (since time.Duration, limited bool) {
 
 // mayHoldAnswer reports whether an answer may lie unread in a place that can't be asked.
 func (c *Conn) mayHoldAnswer() bool {
-	if c.muxed {
+	if c.multiplexed {
 		return true
 	}
 	s := c.tcpSocket()
@@ -134,7 +134,7 @@ func (c *Conn) mayHoldAnswer() bool {
 }
 
 // exchangingHellos reports whether the connection is still being dialled.
-func (c *Conn) exchangingHellos() bool { return c.dialed != nil && c.dialed.hello }
+func (c *Conn) exchangingHellos() bool { return c.dialed != nil && c.dialed.exchanging }
 
 // sentBeat tells the beater that data, or a beat, has been sent.
 func (c *Conn) sentBeat(beat bool) {

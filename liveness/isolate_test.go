@@ -218,16 +218,16 @@ func TestRule14SilentPeersOfYamuxOverTLSEndTogether(t *testing.T) {
 	})
 }
 
-// A foreign connection is one whose address takes long to tell: until it is closed,
+// A wrapped connection is one whose address takes long to tell: until it is closed,
 // as that of a PROXY protocol's does whose header has not come.
-type foreign struct {
+type wrapped struct {
 	net.Conn
 	closed chan struct{}
 	once   sync.Once
 }
 
-func (f *foreign) RemoteAddr() net.Addr { <-f.closed; return f.Conn.RemoteAddr() }
-func (f *foreign) Close() error         { f.once.Do(func() { close(f.closed) }); return f.Conn.Close() }
+func (f *wrapped) RemoteAddr() net.Addr { <-f.closed; return f.Conn.RemoteAddr() }
+func (f *wrapped) Close() error         { f.once.Do(func() { close(f.closed) }); return f.Conn.Close() }
 
 // foreigners is a listener whose connections are foreign.
 type foreigners struct{ closed chan struct{} }
@@ -242,7 +242,7 @@ func (f foreigners) Accept() (net.Conn, error) {
 	case <-time.After(ms):
 	}
 	_, conn := net.Pipe()
-	return &foreign{Conn: conn, closed: make(chan struct{})}, nil
+	return &wrapped{Conn: conn, closed: make(chan struct{})}, nil
 }
 
 // What takes long is neither waited for by Accept, nor keeps its lease from running,

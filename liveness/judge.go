@@ -15,7 +15,7 @@ func (e *Engine) judge(l *Lease, now time.Duration) time.Duration {
 			return Never
 		case renewed:
 			over := newer(e.epoch.Load(), w>>stateBits)
-			e.hear(l, w>>stateBits)
+			e.applyRenewal(l, w>>stateBits)
 			if !over {
 				break // a renewal from now on finds this stamp, and leaves it as it is
 			}
@@ -40,13 +40,13 @@ func (e *Engine) judge(l *Lease, now time.Duration) time.Duration {
 				probing := probes(p, ev, v.At)
 				until := e.stall.grace(suspect{
 					age: ev.Age, silence: ev.Silence(), timeout: v.At - ev.Heard, granted: l.granted,
-					doubt: doubt || l.lay || probing, deferred: int(l.deferred),
+					doubt: doubt || l.readLate || probing, deferred: int(l.deferred),
 				})
 				switch {
 				case until > 0 && !ifHeard.Dead:
 					l.deferred++
 					if l.probes == 0 && probing {
-						e.probe(l)
+						e.scheduleProbe(l)
 					}
 					return until
 				case until > 0: // a deadline that no evidence moves has passed as well
@@ -56,7 +56,7 @@ func (e *Engine) judge(l *Lease, now time.Duration) time.Duration {
 			if w != quiet {
 				// A renewal by now would have left no trace. One from here on does.
 				if l.word.CompareAndSwap(w, quiet) {
-					e.hear(l, w>>stateBits)
+					e.applyRenewal(l, w>>stateBits)
 				}
 				continue
 			}
@@ -66,7 +66,7 @@ func (e *Engine) judge(l *Lease, now time.Duration) time.Duration {
 			e.expire(l, ev, v)
 			return Never
 		case v.Probe:
-			e.probe(l)
+			e.scheduleProbe(l)
 		}
 		return v.At
 	}
@@ -78,11 +78,11 @@ func (e *Engine) judge(l *Lease, now time.Duration) time.Duration {
 // is more recent by the time since.
 func (l *Lease) query() (heard, doubt bool) {
 	ago, sure, ok := l.subject.Heard()
-	at, known := l.moment(ago), time.Duration(l.heard.Load())
+	at, known := l.timeOf(ago), time.Duration(l.heard.Load())
 	switch heard = ok && at > known; {
 	case !heard:
 	case at-known > imprecision:
-		l.hear(at)
+		l.setHeard(at)
 	default: // the same again
 		l.heard.Store(int64(at))
 	}
@@ -93,53 +93,53 @@ func (l *Lease) query() (heard, doubt bool) {
 // kernel's jiffies, as long as they may be, and what it takes to ask.
 const imprecision = 25 * time.Millisecond
 
-// hear dates what l was renewed for, by the stamp of an epoch. What was read just after
+// applyRenewal dates what l was renewed for, by the stamp of an epoch. What was read just after
 // a stall may have arrived during it, and lain unread: the subject may know.
-func (e *Engine) hear(l *Lease, epoch uint32) {
+func (e *Engine) applyRenewal(l *Lease, epoch uint32) {
 	at, lay := e.endOf(epoch), false
 	if e.stall.covers(at) {
 		if ago, ok := l.subject.Arrived(); ok {
-			if came := l.moment(ago); came < at {
+			if came := l.timeOf(ago); came < at {
 				at, lay = came, true
 			}
 		}
 	}
-	l.hear(at)
-	l.lay = l.lay || lay
+	l.setHeard(at)
+	l.readLate = l.readLate || lay
 }
 
-// moment is the time of something that came so long ago. What came before the grant
+// timeOf is the time of something that came so long ago. What came before the grant
 // came at the grant.
-func (l *Lease) moment(ago time.Duration) time.Duration {
+func (l *Lease) timeOf(ago time.Duration) time.Duration {
 	return max(l.granted+1, l.shard.engine.now()-ago)
 }
 
-// hear moves the time at which the peer was last heard forward.
-func (l *Lease) hear(at time.Duration) {
+// setHeard moves the time at which the peer was last heard forward.
+func (l *Lease) setHeard(at time.Duration) {
 	if at > time.Duration(l.heard.Load()) {
 		l.heard.Store(int64(at))
-		l.probes, l.deferred, l.lay = 0, 0, false
+		l.probes, l.deferred, l.readLate = 0, 0, false
 	}
 }
 
-// probe has the peer asked for a sign of life, as soon as the lease is filed again.
-func (e *Engine) probe(l *Lease) {
+// scheduleProbe has the peer asked for a sign of life, as soon as the lease is filed again.
+func (e *Engine) scheduleProbe(l *Lease) {
 	l.probes = min(l.probes, 254) + 1
-	e.asking = append(e.asking, l)
+	e.toProbe = append(e.toProbe, l)
 }
 
-// askAll has those asked who are to be.
-func (e *Engine) askAll() {
-	for _, l := range e.asking {
+// sendProbes has those asked who are to be.
+func (e *Engine) sendProbes() {
+	for _, l := range e.toProbe {
 		e.probes.run(task{lease: l})
 	}
-	clear(e.asking)
-	e.asking = e.asking[:0]
+	clear(e.toProbe)
+	e.toProbe = e.toProbe[:0]
 }
 
-// unprobed takes note that a probe could not be sent. (Of a lease that is being
+// probeFailed takes note that a probe could not be sent. (Of a lease that is being
 // judged again already it is not noted.)
-func (s *shard) unprobed(l *Lease) {
+func (s *shard) probeFailed(l *Lease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if l.link != nil && l.probes > 0 {

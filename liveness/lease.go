@@ -16,10 +16,10 @@ type Lease struct {
 
 	// The rest belongs to whoever holds the shard's lock while the lease is
 	// filed, and to the clock while it is detached for judgement.
-	probes   uint8 // sent since heard
-	deferred uint8 // judgements put off because of our own stalls, since heard
-	lay      bool  // what it was heard by had lain unread during one
-	again    bool  // its policy has changed meanwhile; guarded by the shard's lock
+	probes        uint8 // sent since heard
+	deferred      uint8 // judgements put off because of our own stalls, since heard
+	readLate      bool  // what it was heard by had lain unread during one
+	policyChanged bool  // its policy has changed meanwhile; guarded by the shard's lock
 
 	shard *shard
 	next  *Lease  // in the wheel's list
@@ -66,7 +66,7 @@ func renew(l *Lease) bool {
 func (l *Lease) renewSlowly() bool {
 	stamp := l.shard.stamp.Load()
 	if stamp == unknown {
-		stamp = l.shard.ask()
+		stamp = l.shard.currentStamp()
 	}
 	return l.renewTo(stamp)
 }
@@ -121,12 +121,12 @@ func (l *Lease) rejudge() {
 		s.wheel.remove(l)
 		s.file(l, s.engine.now()-l.granted)
 	} else {
-		l.again = true // it is being judged, or has ended
+		l.policyChanged = true // it is being judged, or has ended
 	}
 	sooner := s.wheel.next < s.engine.asleep.Load()
 	s.mu.Unlock()
 	if sooner {
-		s.engine.kick()
+		s.engine.wakeClock()
 	}
 }
 

@@ -9,10 +9,10 @@ import (
 // peer's end. They are no sessions any more, and the server waits for them when it
 // ends.
 type lingers struct {
-	mu    sync.Mutex
-	conns map[*Conn]struct{}
-	cut   bool // nobody is waited for any longer
-	all   sync.WaitGroup
+	mu     sync.Mutex
+	conns  map[*Conn]struct{}
+	forced bool // nobody is waited for any longer
+	all    sync.WaitGroup
 }
 
 func (l *lingers) add(c *Conn) {
@@ -23,7 +23,7 @@ func (l *lingers) add(c *Conn) {
 	}
 	l.conns[c] = struct{}{}
 	l.all.Add(1)
-	if l.cut {
+	if l.forced {
 		c.stream.Close()
 	}
 }
@@ -46,7 +46,7 @@ func (l *lingers) wait(d time.Duration) {
 func (l *lingers) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.cut = true
+	l.forced = true
 	for c := range l.conns {
 		c.stream.Close()
 	}

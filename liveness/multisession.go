@@ -20,17 +20,17 @@ type multiSession struct {
 	state state
 	ctx   context.Context // has its handlers' values, and does not end
 
-	mu    sync.Mutex
-	conns map[*Conn]struct{}
-	left  time.Duration // when a stream ended last, on the engine's clock; 0: none has
-	full  func() bool   // stops looking for the session's end while no more streams are accepted; nil: they are
-	holds int           // its state, accepting, closing, and each stream; without any the server is done with it
+	mu            sync.Mutex
+	conns         map[*Conn]struct{}
+	lastStreamEnd time.Duration // when a stream ended last, on the engine's clock; 0: none has
+	stopWatching  func() bool   // stops looking for the session's end while no more streams are accepted; nil: they are
+	refs          int           // its state, accepting, closing, and each stream; without any the server is done with it
 }
 
 func newMultiSession(ctx context.Context, s *Server, sess transport.Session) *multiSession {
-	x := &multiSession{srv: s, sess: sess, ctx: ctx, conns: make(map[*Conn]struct{}), holds: 2}
+	x := &multiSession{srv: s, sess: sess, ctx: ctx, conns: make(map[*Conn]struct{}), refs: 2}
 	x.state.cfg, x.state.owner = &s.Config, x
-	x.state.judgeBy(s.sessionPolicy.Load())
+	x.state.usePolicy(s.sessionPolicy.Load())
 	return x
 }
 
@@ -47,10 +47,10 @@ func (x *multiSession) start() {
 // An acceptor is a session as whoever wakes it sees it.
 type acceptor multiSession
 
-func (a *acceptor) Wake() { go (*multiSession)(a).accept(passed) }
+func (a *acceptor) Wake() { go (*multiSession)(a).accept(cancelled) }
 
-// passed is a context that waits for nothing.
-var passed = func() context.Context {
+// cancelled is a context that waits for nothing.
+var cancelled = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
@@ -63,12 +63,12 @@ func (x *multiSession) accept(ctx context.Context) {
 		switch {
 		case err == nil:
 			x.serve(stream)
-		case ctx == passed && errors.Is(err, context.Canceled) && x.sess.Context().Err() == nil:
+		case ctx == cancelled && errors.Is(err, context.Canceled) && x.sess.Context().Err() == nil:
 			x.start()
 			return
 		default:
-			x.broken(err)
-			x.release()
+			x.transportEnded(err)
+			x.dropRef()
 			return
 		}
 	}
@@ -82,15 +82,15 @@ func (x *multiSession) hasRoom() bool {
 	if len(x.conns) < x.srv.maxStreams() {
 		return true
 	}
-	x.full = context.AfterFunc(x.sess.Context(), func() { x.broken(nil) })
+	x.stopWatching = context.AfterFunc(x.sess.Context(), func() { x.transportEnded(nil) })
 	return false
 }
 
-// release lets go of one of the holds.
-func (x *multiSession) release() {
+// dropRef lets go of one of the holds.
+func (x *multiSession) dropRef() {
 	x.mu.Lock()
-	x.holds--
-	last := x.holds == 0
+	x.refs--
+	last := x.refs == 0
 	x.mu.Unlock()
 	if last {
 		x.srv.remove(&x.state)
@@ -100,10 +100,10 @@ func (x *multiSession) release() {
 // serve begins to serve a stream.
 func (x *multiSession) serve(stream transport.Stream) {
 	c := x.srv.newConn(stream)
-	c.muxed = true
+	c.multiplexed = true
 	c.state.parent = &x.state
 	if p := x.srv.streamPolicy.Load(); p != nil {
-		c.state.judgeBy(p)
+		c.state.usePolicy(p)
 	}
 	if !c.serve(x.ctx) {
 		stream.Close()
@@ -114,7 +114,7 @@ func (x *multiSession) serve(stream transport.Stream) {
 func (x *multiSession) addConn(c *Conn) {
 	x.mu.Lock()
 	x.conns[c] = struct{}{}
-	x.holds++
+	x.refs++
 	refused := x.state.phase.Load() != open
 	x.mu.Unlock()
 	if !refused {
@@ -129,12 +129,12 @@ func (x *multiSession) addConn(c *Conn) {
 
 // removeConn is for a connection that has ended, and is served no more.
 func (x *multiSession) removeConn(c *Conn) {
-	defer x.release()
+	defer x.dropRef()
 	x.mu.Lock()
 	delete(x.conns, c)
-	x.left = x.srv.engine().time()
-	wasFull := x.full
-	x.full = nil
+	x.lastStreamEnd = x.srv.engine().time()
+	wasFull := x.stopWatching
+	x.stopWatching = nil
 	x.mu.Unlock()
 	if wasFull != nil {
 		wasFull()
@@ -142,15 +142,15 @@ func (x *multiSession) removeConn(c *Conn) {
 	}
 }
 
-// broken is the session's own end, seen by accepting.
-func (x *multiSession) broken(err error) {
+// transportEnded is the session's own end, seen by accepting.
+func (x *multiSession) transportEnded(err error) {
 	if cause := context.Cause(x.sess.Context()); cause != nil {
 		err = cause
 	}
 	// An EOF that a transport found beneath is the peer's end, and not an orderly one.
 	_, explained := errors.AsType[*transport.CloseError](err)
 	if explained || !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
-		x.state.note(heard(explain(err)))
+		x.state.setPending(endingFrom(explain(err)))
 	}
 	x.state.finish()
 }
@@ -172,11 +172,11 @@ func (x *multiSession) list() []*Conn {
 func (x *multiSession) drain() {
 	x.mu.Lock() // no stream enters from here on
 	x.state.reach(draining)
-	last := x.left
+	last := x.lastStreamEnd
 	x.mu.Unlock()
 	busy := last != 0 && x.srv.engine().time()-last < lingerWhole.time
 	for _, c := range x.list() {
-		busy = c.askToFinish() || busy
+		busy = c.sendGoAway() || busy
 	}
 	if !busy {
 		x.state.end(ending{Error: Error{Reason: Draining}})
@@ -187,11 +187,11 @@ func (x *multiSession) addrs() (local, remote net.Addr) {
 	return x.sess.LocalAddr(), x.sess.RemoteAddr()
 }
 
-func (x *multiSession) judgedBy(p Policy) (sample time.Duration) {
+func (x *multiSession) preparePolicy(p Policy) (sample time.Duration) {
 	if x.srv.Evidence != codec.Acks {
 		return 0
 	}
-	return sampleEvery(x.sess, p)
+	return sampleInterval(x.sess, p)
 }
 
 // tcpSocket is that of the connection which carries all the streams, if it is TCP.
@@ -211,9 +211,9 @@ func (x *multiSession) lastHeard() (ago time.Duration, sure, ok bool) {
 }
 
 func (x *multiSession) session() transport.Session { return x.sess }
-func (x *multiSession) wire() any                  { return x.sess }
+func (x *multiSession) transportConn() any         { return x.sess }
 
-func (x *multiSession) ledger() *ledger { return &x.srv.sessionCounts }
+func (x *multiSession) counters() *counters { return &x.srv.sessionCounts }
 
 func (x *multiSession) pingable() (time.Duration, bool) { return 0, false } // it judges by what the client does by itself
 
@@ -238,20 +238,20 @@ func (x *multiSession) probe() bool {
 	return true
 }
 
-// shut ends the session, and its streams with it: the transport tells the peer the
+// teardown ends the session, and its streams with it: the transport tells the peer the
 // reason for all of them. That may wait for the peer, for as long as the transport lets
 // it: the server waits for it, and whoever ends the session does not.
-func (x *multiSession) shut(e *ending) {
+func (x *multiSession) teardown(e *ending) {
 	for _, c := range x.list() {
 		c.state.end(e.ofStream())
 	}
 	x.mu.Lock()
-	x.holds++
+	x.refs++
 	x.mu.Unlock()
 	go func() {
-		defer x.release()
+		defer x.dropRef()
 		closeSession(x.sess, e.Reason.Code(), e.Text, e.abrupt)
 	}()
 }
 
-func (x *multiSession) released() { x.release() }
+func (x *multiSession) released() { x.dropRef() }

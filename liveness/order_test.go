@@ -77,20 +77,20 @@ func (m *meeting) wait() {
 
 // clocks are ways in which epochs follow each other, in a hurry.
 var clocks = map[string]func(e *Engine){
-	"crowd": func(e *Engine) { e.turn() },
+	"crowd": func(e *Engine) { e.runTick() },
 	"calm": func(e *Engine) {
-		if !e.calm {
-			e.calmDown()
+		if !e.fine {
+			e.switchToFine()
 		}
-		e.turn()
+		e.runTick()
 	},
 	"now this, now that": func(e *Engine) {
-		if e.calm {
-			e.crowded.Store(true)
+		if e.fine {
+			e.wantCoarse.Store(true)
 		} else {
-			e.calmDown()
+			e.switchToFine()
 		}
-		e.turn()
+		e.runTick()
 	},
 }
 
@@ -373,12 +373,12 @@ func TestRule1AnEpochThatEndsDuringAJudgementLosesNoRenewal(t *testing.T) {
 			lo.Renew() // opens the next
 			return 0, false
 		}
-		e.stall = stall{behind: 1, resumed: e.now(), length: sec} // so that the witness is asked
+		e.stall = stall{affectedFrom: 1, resumed: e.now(), length: sec} // so that the witness is asked
 		e.judge(l, e.now())
 		w.arrived, e.stall.length = nil, 0
 		for w.expired.Load() == nil {
 			time.Sleep(e.sleep())
-			e.turn()
+			e.runTick()
 			synctest.Wait()
 		}
 		if early := last.Add(sec).Sub(time.Unix(0, w.at.Load())); early > 0 {
@@ -407,7 +407,7 @@ func TestRule7ARenewalDuringTheTestimonyCounts(t *testing.T) {
 		}
 		time.Sleep(1005 * ms)
 		l.Renew()
-		e.stall = stall{behind: 1, resumed: e.now(), length: sec}
+		e.stall = stall{affectedFrom: 1, resumed: e.now(), length: sec}
 		e.judge(l, e.now())
 		synctest.Wait()
 		if !renewed || w.expired.Load() != nil {

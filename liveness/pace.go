@@ -29,8 +29,8 @@ type pacer struct {
 }
 
 const (
-	leastPaced = 1 << 10 // bytes: fewer are no measure of a pace
-	mostPiece  = 16 << 10
+	minPaced = 1 << 10 // bytes: fewer are no measure of a pace
+	maxPiece = 16 << 10
 
 	// samplesPerWindow is how often the peer's progress is looked at. A stall that
 	// the engine's clock doesn't notice is shorter than half of the time between.
@@ -79,12 +79,12 @@ func (p *pacer) window() (d time.Duration, least int64) {
 		if policy == nil {
 			continue
 		}
-		if d, ok := patience(policy.Policy); ok {
+		if d, ok := silenceTimeout(policy.Policy); ok {
 			pace := float64(p.conn.state.cfg.MinPace)
-			if bytes := pace * d.Seconds(); bytes >= leastPaced {
+			if bytes := pace * d.Seconds(); bytes >= minPaced {
 				return d, int64(min(bytes, math.MaxInt32))
 			}
-			return time.Duration(leastPaced / pace * float64(time.Second)), leastPaced
+			return time.Duration(minPaced / pace * float64(time.Second)), minPaced
 		}
 	}
 	return Never, math.MaxInt32
@@ -97,7 +97,7 @@ func (p *pacer) write(b []byte) (n int, err error) {
 	defer p.waiting.Store(0)
 	_, least := p.window()
 	for {
-		piece := b[n:][:min(len(b)-n, mostPiece, int(least))]
+		piece := b[n:][:min(len(b)-n, maxPiece, int(least))]
 		p.piece.Store(int64(len(piece)))
 		p.waiting.Store(int64(len(b) - n))
 		k, err := p.conn.stream.Write(piece)
@@ -169,7 +169,7 @@ func (c *Config) checkPace(ps ...Policy) error {
 		if p == nil {
 			continue
 		}
-		if _, ok := patience(p); ok {
+		if _, ok := silenceTimeout(p); ok {
 			return nil
 		}
 	}

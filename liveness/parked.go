@@ -12,8 +12,8 @@ import (
 // message-driven. Where the stream is pollable it is parked between the messages:
 // no goroutine of it runs, and it holds no buffer.
 
-// parks reports whether c is to be served without a goroutine.
-func (s *Server) parks(c *Conn) bool {
+// canPark reports whether c is to be served without a goroutine.
+func (s *Server) canPark(c *Conn) bool {
 	if s.Data == nil {
 		return false
 	}
@@ -21,19 +21,19 @@ func (s *Server) parks(c *Conn) bool {
 	return ok
 }
 
-// The bits of a Conn. Of feeding and hasEnded, whoever sets the one or clears the other
+// The bits of a Conn. Of active and hasEnded, whoever sets the one or clears the other
 // last takes the connection off the list of its server or session.
 const (
-	parkable      = 1 << iota // without a goroutine of its own, from its grant to its end
-	feeding                   // a goroutine is at it
-	hasEnded                  // and that was reported
-	peerEnded                 // EOF was read
-	renewedByApp              // see Renew
-	acksCount                 // what the peer's kernel acknowledges is evidence
-	handling                  // Data has been called
-	waitingToRead             // WriteTo waits for input, without the read lock
-	foreign                   // the stream was given to NewConn or NewListener
-	unserved                  // no server's handler has it: it leaves its list at its end
+	parkable        = 1 << iota // without a goroutine of its own, from its grant to its end
+	active                      // a goroutine is at it
+	hasEnded                    // and that was reported
+	peerEnded                   // EOF was read
+	renewedByApp                // see Renew
+	acksAreEvidence             // what the peer's kernel acknowledges is evidence
+	inData                      // Data has been called
+	waitingToRead               // WriteTo waits for input, without the read lock
+	wrapped                     // the stream was given to NewConn or NewListener
+	noHandler                   // no server's handler has it: it leaves its list at its end
 )
 
 func (c *Conn) isParked() bool { return c.bits.Load()&parkable != 0 }
@@ -55,13 +55,13 @@ func (c *Conn) container() container {
 	return nil
 }
 
-func (c *Conn) enter() {
+func (c *Conn) register() {
 	if l := c.container(); l != nil {
 		l.addConn(c)
 	}
 }
 
-func (c *Conn) leave() {
+func (c *Conn) unregister() {
 	if c.isParked() && c.srv.OnClose != nil {
 		go func() { // it may be the engine that ended the connection
 			defer c.removed()
@@ -86,10 +86,10 @@ func (c *Conn) openParked() {
 			c.park()
 		} else {
 			c.Close()
-			c.pause()
+			c.deactivate()
 		}
 	}()
-	defer c.rescue()
+	defer c.recoverPanic()
 	opened = c.opened()
 }
 
@@ -99,7 +99,7 @@ func (c *Conn) opened() bool {
 		return true
 	}
 	if err := c.srv.OnOpen(c); err != nil {
-		c.failed(err)
+		c.dataFailed(err)
 		return false
 	}
 	return true
@@ -108,17 +108,17 @@ func (c *Conn) opened() bool {
 // park lets go of a connection that has nothing to read until it has, or until
 // it ends.
 func (c *Conn) park() {
-	if c.pause() {
+	if c.deactivate() {
 		p, _ := transport.As[transport.Pollable](c.stream)
 		p.WakeOnRead((*parkedConn)(c))
 	}
 }
 
-// pause reports false if the connection has ended: then there is nothing left
+// deactivate reports false if the connection has ended: then there is nothing left
 // to do with it.
-func (c *Conn) pause() bool {
-	if c.bits.And(^uint32(feeding))&hasEnded != 0 {
-		c.leave()
+func (c *Conn) deactivate() bool {
+	if c.bits.And(^uint32(active))&hasEnded != 0 {
+		c.unregister()
 		return false
 	}
 	return true
@@ -126,11 +126,11 @@ func (c *Conn) pause() bool {
 
 // released is the other way to the end of a parked connection.
 func (c *Conn) released() {
-	if c.bits.Load()&unserved != 0 {
-		c.leave()
+	if c.bits.Load()&noHandler != 0 {
+		c.unregister()
 	}
-	if c.isParked() && c.bits.Or(hasEnded)&feeding == 0 {
-		c.leave()
+	if c.isParked() && c.bits.Or(hasEnded)&active == 0 {
+		c.unregister()
 	}
 }
 
@@ -138,7 +138,7 @@ func (c *Conn) released() {
 type parkedConn Conn
 
 func (p *parkedConn) Wake() {
-	if p.bits.Or(feeding)&hasEnded == 0 {
+	if p.bits.Or(active)&hasEnded == 0 {
 		go (*Conn)(p).serveParked()
 	}
 }
@@ -151,28 +151,28 @@ func (c *Conn) serveParked() {
 			c.park()
 		} else {
 			c.Close()
-			c.pause()
+			c.deactivate()
 		}
 	}()
-	more = c.feedAll()
+	more = c.deliverAll()
 }
 
-// feedAll reports false if the connection is to be closed.
-func (c *Conn) feedAll() (more bool) {
-	defer c.rescue()
+// deliverAll reports false if the connection is to be closed.
+func (c *Conn) deliverAll() (more bool) {
+	defer c.recoverPanic()
 	p, _ := transport.As[transport.Pollable](c.stream)
 	b := dataBuffers.Get().(*[]byte)
 	defer dataBuffers.Put(b)
 	for {
-		if fed, err := c.feedPiece(*b, p.TryRead); !fed || err != nil {
+		if fed, err := c.deliver(*b, p.TryRead); !fed || err != nil {
 			return fed && err == transport.ErrWouldBlock
 		}
 	}
 }
 
-// feedWaiting feeds a connection from a goroutine of its own, which holds no
+// deliverBlocking feeds a connection from a goroutine of its own, which holds no
 // buffer while it waits, if the stream has a way to wait without.
-func (c *Conn) feedWaiting() {
+func (c *Conn) deliverBlocking() {
 	w, ok := transport.As[transport.Waiter](c.stream)
 	var b *[]byte
 	for {
@@ -182,7 +182,7 @@ func (c *Conn) feedWaiting() {
 		if b == nil {
 			b = dataBuffers.Get().(*[]byte)
 		}
-		fed, err := c.feedPiece(*b, c.stream.Read)
+		fed, err := c.deliver(*b, c.stream.Read)
 		if ok || !fed || err != nil {
 			dataBuffers.Put(b)
 			b = nil
@@ -209,24 +209,24 @@ func (c *Conn) ready() bool {
 	return c.framed.in.ready()
 }
 
-// feedPiece reads once, and hands what it got to Data. It reports false if Data
+// deliver reads once, and hands what it got to Data. It reports false if Data
 // has failed: whatever its error, that is the end. Err is reading's.
-func (c *Conn) feedPiece(b []byte, read func([]byte) (int, error)) (fed bool, err error) {
+func (c *Conn) deliver(b []byte, read func([]byte) (int, error)) (fed bool, err error) {
 	n, err := c.readOnce(b, read)
 	if n > 0 {
-		c.bits.Or(handling)
+		c.bits.Or(inData)
 		err := c.srv.Data(c, b[:n])
-		c.bits.And(^uint32(handling))
+		c.bits.And(^uint32(inData))
 		if err != nil {
-			c.failed(err)
+			c.dataFailed(err)
 			return false, nil
 		}
 	}
 	return true, err
 }
 
-// failed takes note of Data's error, unless it is one that came from here.
-func (c *Conn) failed(err error) {
+// dataFailed takes note of Data's error, unless it is one that came from here.
+func (c *Conn) dataFailed(err error) {
 	var known *Error
 	if errors.As(err, &known) {
 		return

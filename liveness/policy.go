@@ -240,11 +240,11 @@ func (p *connPolicy) Deadline(e Evidence) time.Duration {
 
 func (p *connPolicy) String() string { return describe(p.Policy) }
 
-// patience is how long a peer may stay silent before p gives it up for its
+// silenceTimeout is how long a peer may stay silent before p gives it up for its
 // silence, and false if p never does.
-func patience(p Policy) (time.Duration, bool) {
+func silenceTimeout(p Policy) (time.Duration, bool) {
 	const heard = time.Nanosecond
-	p = latest(p)
+	p = withMaxJitter(p)
 	at := deadlineOf(p, Evidence{Age: heard, Heard: heard})
 	if at == Never {
 		return 0, false
@@ -252,23 +252,23 @@ func patience(p Policy) (time.Duration, bool) {
 	return at - heard, !ifHeardNow(p, Evidence{Age: at, Heard: heard}).Dead
 }
 
-// bears is the longest silence that a peer may keep under p, whatever for.
-func bears(p Policy) time.Duration {
+// longestSilence is the longest silence that a peer may keep under p, whatever for.
+func longestSilence(p Policy) time.Duration {
 	const heard = time.Nanosecond
-	return deadlineOf(latest(p), Evidence{Age: heard, Heard: heard})
+	return deadlineOf(withMaxJitter(p), Evidence{Age: heard, Heard: heard})
 }
 
-// latest is p as a lease has it that has drawn the most of all jitter.
-func latest(p Policy) Policy {
+// withMaxJitter is p as a lease has it that has drawn the most of all jitter.
+func withMaxJitter(p Policy) Policy {
 	switch p := p.(type) {
 	case maxAge:
 		return maxAge{age: after(p.age, max(0, p.jitter-1))}
 	case *connPolicy:
-		return &connPolicy{latest(p.Policy), p.opening, p.sample}
+		return &connPolicy{withMaxJitter(p.Policy), p.opening, p.sample}
 	case *earliest:
 		list := make([]Policy, len(p.policies))
 		for i, q := range p.policies {
-			list[i] = latest(q)
+			list[i] = withMaxJitter(q)
 		}
 		return &earliest{list}
 	}

@@ -120,7 +120,7 @@ func TestPatience(t *testing.T) {
 		{Earliest(Sliding(4*sec), MaxAge(4*sec, time.Minute)), 4 * sec, true}, // but for one lease in very many
 	}
 	for _, tt := range tests {
-		got, ok := patience(tt.policy)
+		got, ok := silenceTimeout(tt.policy)
 		if ok != tt.ok || ok && got != tt.want {
 			t.Errorf("patience(%v) = %v, %v; want %v, %v", tt.policy, got, ok, tt.want, tt.ok)
 		}
@@ -138,7 +138,7 @@ func TestBears(t *testing.T) {
 		{MaxAge(sec, time.Minute), 61*sec - 1},
 		{Earliest(Sliding(4*sec), MaxAge(sec, time.Minute)), 4 * sec},
 	} {
-		if got := bears(test.policy); got < test.want || got > test.want+1 {
+		if got := longestSilence(test.policy); got < test.want || got > test.want+1 {
 			t.Errorf("bears(%v) = %v", test.policy, got)
 		}
 	}

@@ -10,10 +10,10 @@ import (
 // block in others' code, so it never happens on the clock's goroutine.
 const (
 	// mostWorkers keeps a mass failure from pushing everything else aside.
-	mostWorkers = 32
+	maxWorkers = 32
 
 	// mostBlocked is how many more there may be, in the place of those that block.
-	mostBlocked = 10_000
+	maxBlocked = 10_000
 
 	// blockedCheck is the interval of looking for them: a task that is found under way
 	// twice blocks. (Where this process gets no processor, the looking is late as well.)
@@ -59,7 +59,7 @@ func (p *pool) run(t task) {
 // start starts up to n workers, or has check find out why there can be no more. The
 // lock is held.
 func (p *pool) start(n int) {
-	for ; n > 0 && len(p.workers) < mostWorkers; n-- {
+	for ; n > 0 && len(p.workers) < maxWorkers; n-- {
 		w := new(worker)
 		p.add(w)
 		go p.work(w)
@@ -82,7 +82,7 @@ func (p *pool) check() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for w := range p.workers {
-		if w.seen && p.blocked < mostBlocked {
+		if w.seen && p.blocked < maxBlocked {
 			w.blocked = true
 			p.blocked++
 			delete(p.workers, w)
@@ -93,8 +93,8 @@ func (p *pool) check() {
 	p.start(len(p.tasks) - p.first)
 }
 
-// stuck is how many workers block.
-func (p *pool) stuck() int64 {
+// blockedCount is how many workers block.
+func (p *pool) blockedCount() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return int64(p.blocked)
@@ -118,7 +118,7 @@ func (p *pool) next(w *worker) (task, bool) {
 	defer p.mu.Unlock()
 	if w.blocked {
 		p.blocked--
-		if len(p.workers) >= mostWorkers {
+		if len(p.workers) >= maxWorkers {
 			return task{}, false
 		}
 		p.add(w)
@@ -144,7 +144,7 @@ func (t task) do() {
 	if !t.expired {
 		if w := l.word.Load() & stateMask; w == quiet || w == renewed {
 			if !l.subject.Probe() {
-				l.shard.unprobed(l)
+				l.shard.probeFailed(l)
 			}
 		}
 		return

@@ -17,22 +17,22 @@ import (
 // the buffer that the application reads into, so an idle connection holds none. Its
 // methods are called with the Conn's read lock held.
 type reader struct {
-	conn    *Conn
-	framed  *framed
-	rest    *leftover   // read into a buffer of our own, since the application's was too small
-	allowed allowance   // the beats that the peer may send
-	over    *readEnd    // what ends all further reading; nil: nothing yet
-	whole   atomic.Bool // the peer's data, by its own word
-	beats   *latch      // opened when readBeats has ended; nil: it never began
+	conn      *Conn
+	framed    *framed
+	rest      *leftover   // read into a buffer of our own, since the application's was too small
+	beatLimit rateLimit   // the beats that the peer may send
+	over      *readEnd    // what ends all further reading; nil: nothing yet
+	whole     atomic.Bool // the peer's data, by its own word
+	beats     *latch      // opened when readBeats has ended; nil: it never began
 }
 
-// smallest is the shortest buffer that is worth reading into directly.
-const smallest = 64
+// minRead is the shortest buffer that is worth reading into directly.
+const minRead = 64
 
 // A leftover is what is left of a read into buf.
 type leftover struct {
 	pending []byte
-	buf     [smallest]byte
+	buf     [minRead]byte
 }
 
 // A readEnd is the error that ends all further reading.
@@ -60,7 +60,7 @@ func (r *reader) readOnce(p []byte, read func([]byte) (int, error)) (n int, err 
 		return 0, r.over.err
 	case r.conn.End() != nil:
 		return 0, r.conn.End()
-	case len(p) < smallest:
+	case len(p) < minRead:
 		own := new(leftover)
 		if n, err = r.fill(own.buf[:], read); n > 0 {
 			own.pending = own.buf[:n]
@@ -96,11 +96,11 @@ func (r *reader) fill(p []byte, read func([]byte) (int, error)) (n int, err erro
 		defer r.conn.yield(k)
 		var broken error
 		n, seen, broken = r.framed.coder.Decode(p, k)
-		if e := r.hear(seen); e != nil {
+		if e := r.handleControl(seen); e != nil {
 			return n, r.stop(e)
 		}
 		if broken != nil {
-			return n, r.stop(r.breach(broken))
+			return n, r.stop(r.protocolError(broken))
 		}
 	}
 	switch {
@@ -138,15 +138,15 @@ func (r *reader) after(n int, err error) error {
 // closedByPeer ends the connection as the peer's Close says. The data before it is
 // whole if the peer had done.
 func (r *reader) closedByPeer(f *codec.Close) error {
-	s, e := &r.conn.state, heard(explainClose(f))
+	s, e := &r.conn.state, endingFrom(explainClose(f))
 	var end *ending
 	if r.conn.exchangingHellos() {
-		end = s.note(e)
+		end = s.setPending(e)
 	} else {
 		s.end(e)
 		end = s.ended.Load()
 	}
-	if end.Reason == Done && end.heard {
+	if end.Reason == Done && end.fromPeer {
 		return io.EOF
 	}
 	return &end.Error
@@ -156,7 +156,7 @@ func (r *reader) closedByPeer(f *codec.Close) error {
 func (r *reader) finish(p []byte, n int) (int, error) {
 	rest, broken := r.framed.coder.Finish()
 	if broken != nil {
-		return n, r.stop(r.breach(broken))
+		return n, r.stop(r.protocolError(broken))
 	}
 	err := r.conn.readError(io.EOF)
 	if r.conn.dialed != nil && r.framed.hello.Load() != nil && !r.conn.exchangingHellos() {
@@ -175,8 +175,8 @@ func (r *reader) stop(err error) error {
 	return r.over.err
 }
 
-// breach ends the connection of a peer that broke the codec's rules.
-func (r *reader) breach(broken error) error {
+// protocolError ends the connection of a peer that broke the codec's rules.
+func (r *reader) protocolError(broken error) error {
 	e := explain(broken)
 	if r.conn.exchangingHellos() {
 		return e // there is nothing to end yet
@@ -184,17 +184,17 @@ func (r *reader) breach(broken error) error {
 	return r.conn.state.fail(e)
 }
 
-// hear handles what came between the application's bytes. It returns how the
+// handleControl handles what came between the application's bytes. It returns how the
 // connection has ended if that was too much.
-func (r *reader) hear(seen codec.Seen) error {
+func (r *reader) handleControl(seen codec.Seen) error {
 	c, out := r.conn, &r.framed.out
-	if counts(seen, c.state.cfg.Evidence) {
+	if isEvidence(seen, c.state.cfg.Evidence) {
 		c.state.renew()
 	}
 	if seen.Beats > 0 {
 		c.state.addBeats(seen.Beats)
 		unasked := seen.Beats - out.answered(seen)
-		if !r.allowed.take(unasked, c.state.began, c.state.cfg.engine().time()) && !c.exchangingHellos() {
+		if !r.beatLimit.take(unasked, c.state.began, c.state.cfg.engine().time()) && !c.exchangingHellos() {
 			return c.state.fail(&Error{Reason: TooManyBeats})
 		}
 	}
@@ -209,10 +209,10 @@ func (r *reader) hear(seen codec.Seen) error {
 	return nil
 }
 
-// counts reports whether what came is evidence where kind is what counts. A Hello
+// isEvidence reports whether what came is evidence where kind is what counts. A Hello
 // always is: it comes once, and whoever has sent it needs to beat no sooner than
 // the answer says, which may be later than the opening phase ends.
-func counts(seen codec.Seen, kind codec.Evidence) bool {
+func isEvidence(seen codec.Seen, kind codec.Evidence) bool {
 	switch {
 	case kind <= codec.Bytes || seen.Hello != nil || seen.Beats > 0:
 		return true
@@ -236,16 +236,16 @@ func (r *reader) startBeats() {
 func (r *reader) readBeats() {
 	defer r.beats.open()
 	c := r.conn
-	buf := make([]byte, smallest)
+	buf := make([]byte, minRead)
 	for c.state.ended.Load() == nil {
 		k, err := c.stream.Read(buf[r.framed.coder.Headroom():])
 		if k > 0 {
 			c.state.addIn(k)
 			_, seen, broken := r.framed.coder.Decode(buf, k)
 			switch {
-			case r.hear(seen) != nil:
+			case r.handleControl(seen) != nil:
 			case broken != nil:
-				r.breach(broken)
+				r.protocolError(broken)
 			case seen.Close != nil:
 				c.state.fail(explainClose(seen.Close))
 			}

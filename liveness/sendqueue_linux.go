@@ -2,7 +2,7 @@ package liveness
 
 import "golang.org/x/sys/unix"
 
-const canAskUnacknowledged = true
+const canQuerySendQueue = true
 
 // unacknowledged returns how many bytes the peer has not acknowledged; 0 if the
 // connection is closed.

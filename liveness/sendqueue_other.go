@@ -2,7 +2,7 @@
 
 package liveness
 
-const canAskUnacknowledged = false
+const canQuerySendQueue = false
 
 // unacknowledged returns 1: some may be, for all that is known.
 func unacknowledged(tcpConn) int { return 1 }

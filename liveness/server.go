@@ -69,21 +69,21 @@ type Server struct {
 	RetryAfter time.Duration
 
 	sessionPolicy, streamPolicy atomic.Pointer[connPolicy] // set by Serve; of streams, nil: the session's
-	sessionCounts, streamCounts ledger
+	sessionCounts, streamCounts counters
 	lingers                     lingers
 
-	mu        sync.Mutex
-	sessions  list
-	served    bool
-	draining  bool
-	closed    bool
-	changed   bool // the policy
-	listeners []transport.Listener
-	idle      chan struct{}      // closed when draining and the last session has gone
-	done      chan struct{}      // closed when Serve has returned
-	stop      context.CancelFunc // accepting
-	patient   bool               // Shutdown, and not Drain, says how long the peers may take
-	serving   sync.WaitGroup
+	mu            sync.Mutex
+	sessions      list
+	served        bool
+	draining      bool
+	closed        bool
+	policyChanged bool // the policy
+	listeners     []transport.Listener
+	idle          chan struct{}      // closed when draining and the last session has gone
+	done          chan struct{}      // closed when Serve has returned
+	stop          context.CancelFunc // accepting
+	inShutdown    bool               // Shutdown, and not Drain, says how long the peers may take
+	serving       sync.WaitGroup
 }
 
 const (
@@ -210,7 +210,7 @@ func (s *Server) checkPolicy(listeners []transport.Listener, p Policy) error {
 			return err
 		}
 		i, ok := transport.As[transport.IdleTimeouter](l)
-		if most := bears(p); ok && i.IdleTimeout() > 0 && most >= i.IdleTimeout() {
+		if most := longestSilence(p); ok && i.IdleTimeout() > 0 && most >= i.IdleTimeout() {
 			return fmt.Errorf("liveness: the transport gives up a silent session after %v, before the policy (%v) does: give it more time than %v",
 				i.IdleTimeout(), describe(p), most)
 		}
@@ -282,23 +282,23 @@ func (s *Server) admit(ctx context.Context, sess transport.Session) {
 		return
 	}
 	c := s.newConn(stream)
-	c.state.judgeBy(s.sessionPolicy.Load())
+	c.state.usePolicy(s.sessionPolicy.Load())
 	c.serve(ctx)
 }
 
 // serve grants a server's connection its lease, and has it served by a goroutine of its
 // own, or parked. It waits for nothing of the connection. False: its session has ended.
 func (c *Conn) serve(ctx context.Context) bool {
-	parks := c.srv.parks(c)
+	parks := c.srv.canPark(c)
 	if parks {
-		c.bits.Or(parkable | feeding)
+		c.bits.Or(parkable | active)
 	} else {
-		c.handled(ctx)
+		c.initContext(ctx)
 	}
 	if !c.begin() {
 		return false
 	}
-	c.enter()
+	c.register()
 	switch {
 	case parks && c.srv.OnOpen != nil:
 		go func() {
@@ -311,7 +311,7 @@ func (c *Conn) serve(ctx context.Context) bool {
 		return true
 	}
 	go func() {
-		defer c.leave()
+		defer c.unregister()
 		c.state.announce()
 		c.srv.handle(c)
 	}()
@@ -338,7 +338,7 @@ func (s *Server) hello() codec.Hello {
 		if p == nil {
 			continue
 		}
-		if d, ok := patience(p.Policy); ok && (h.Timeout == 0 || d < h.Timeout) {
+		if d, ok := silenceTimeout(p.Policy); ok && (h.Timeout == 0 || d < h.Timeout) {
 			h.Timeout, h.Beat = d, d/beatsPerTimeout
 		}
 	}
@@ -352,7 +352,7 @@ const beatsPerTimeout = 3
 func (s *Server) handle(c *Conn) {
 	defer c.awaitClosed()
 	defer c.Close()
-	defer c.rescue()
+	defer c.recoverPanic()
 	switch {
 	case c.End() != nil: // it came too late
 	case c.ctx != nil:
@@ -371,30 +371,30 @@ func (c *Conn) serveData() {
 			c.srv.OnClose(c)
 		}
 	}()
-	defer c.rescue()
+	defer c.recoverPanic()
 	if c.opened() {
-		c.feedWaiting()
+		c.deliverBlocking()
 	}
 }
 
-// rescue ends a connection whose handler panics. If it has ended before, no event
+// recoverPanic ends a connection whose handler panics. If it has ended before, no event
 // tells of the panic, so that the log does.
-func (c *Conn) rescue() {
+func (c *Conn) recoverPanic() {
 	if r := recover(); r != nil {
-		err := &panicked{r, debug.Stack()}
+		err := &panicError{r, debug.Stack()}
 		if !c.state.end(ending{Error: Error{Reason: Internal, Err: err}}) {
 			c.state.logFailure(err)
 		}
 	}
 }
 
-// panicked is the error of a handler that panicked.
-type panicked struct {
+// panicError is the error of a handler that panicked.
+type panicError struct {
 	value any
 	stack []byte
 }
 
-func (p *panicked) Error() string {
+func (p *panicError) Error() string {
 	return fmt.Sprintf("the handler panicked: %v\n%s", p.value, p.stack)
 }
 
@@ -405,7 +405,7 @@ func (s *Server) add(st *state) {
 	defer s.mu.Unlock()
 	s.sessions.add(st)
 	s.serving.Add(1)
-	if s.changed { // perhaps since it was granted
+	if s.policyChanged { // perhaps since it was granted
 		st.setPolicy(s.sessionPolicy.Load().Policy)
 	}
 }
@@ -425,7 +425,7 @@ func (s *Server) SetPolicy(p Policy) error {
 		return err
 	}
 	s.sessionPolicy.Store(s.policy(p))
-	s.changed = true
+	s.policyChanged = true
 	all := s.sessions.all()
 	s.mu.Unlock()
 	for _, st := range all {
@@ -493,7 +493,7 @@ func (s *Server) awaitIdle(until time.Time) {
 	case <-timer.C:
 	}
 	s.mu.Lock()
-	patient := s.patient
+	patient := s.inShutdown
 	s.mu.Unlock()
 	if patient {
 		<-s.idle // Shutdown ends the sessions if they take too long
@@ -506,7 +506,7 @@ func (s *Server) awaitIdle(until time.Time) {
 // error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
-	s.patient = true
+	s.inShutdown = true
 	served, stop := s.served, s.stop
 	if !served {
 		s.closed = true // Serve, if it comes, ends at once
@@ -558,7 +558,7 @@ func (s *Server) endAll() {
 	s.mu.Lock()
 	left := s.sessions.all()
 	s.mu.Unlock()
-	each(left, func(st *state) { st.endTold(ending{Error: Error{Reason: Draining}}) })
+	each(left, func(st *state) { st.endAfterHook(ending{Error: Error{Reason: Draining}}) })
 }
 
 // each runs f on each session, several at a time, since sending a frame may take a
@@ -566,7 +566,7 @@ func (s *Server) endAll() {
 func each(list []*state, f func(*state)) {
 	var wg sync.WaitGroup
 	next := make(chan *state)
-	for range min(mostWorkers, len(list)) {
+	for range min(maxWorkers, len(list)) {
 		wg.Go(func() {
 			for st := range next {
 				f(st)

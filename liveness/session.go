@@ -77,7 +77,7 @@ func (s *Session) TLS() *tls.ConnectionState {
 	if s.in.Load() == 0 { // the handshake may be under way, and would be waited for
 		return nil
 	}
-	for conn := s.owner.wire(); conn != nil; {
+	for conn := s.owner.transportConn(); conn != nil; {
 		if t, ok := conn.(interface{ ConnectionState() tls.ConnectionState }); ok {
 			state := t.ConnectionState()
 			return &state
@@ -100,7 +100,7 @@ func (s *Session) SetPolicy(p Policy) error { return s.state().setPolicy(p) }
 // told, with a few words if text isn't empty, where codec or transport can. It waits
 // neither for the peer nor for what [Conn.BeforeClose] set.
 func (s *Session) CloseWith(r Reason, text string) {
-	s.state().endTold(ending{Error: Error{Reason: r, Text: text}, abrupt: r.abrupt()})
+	s.state().endAfterHook(ending{Error: Error{Reason: r, Text: text}, abrupt: r.abrupt()})
 }
 
 // Done is closed when the session has ended: End says why.
@@ -137,8 +137,8 @@ func (s *Session) stream(ctx context.Context, get func(transport.Session, contex
 		}
 		return nil, err
 	}
-	c := &Conn{stream: stream, muxed: true}
-	c.bits.Store(unserved)
+	c := &Conn{stream: stream, multiplexed: true}
+	c.bits.Store(noHandler)
 	c.state.cfg, c.state.owner, c.state.parent = s.cfg, c, s.state()
 	if x, ok := s.owner.(*multiSession); ok {
 		c.srv = x.srv
@@ -147,7 +147,7 @@ func (s *Session) stream(ctx context.Context, get func(transport.Session, contex
 		stream.Close()
 		return nil, s.End()
 	}
-	c.enter()
+	c.register()
 	c.state.announceThen(func() {})
 	return c, nil
 }

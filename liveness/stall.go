@@ -7,24 +7,24 @@ import "time"
 // from peers with it.
 const stallTicks = 4
 
-// mostDeferred bounds how often a judgement is put off because of our own stalls while a
+// maxDeferred bounds how often a judgement is put off because of our own stalls while a
 // peer stays silent: a process that stalls again and again must still end dead peers.
-const mostDeferred = 3
+const maxDeferred = 3
 
 // A stall is the latest time in which this process did not run, on the engine's clock.
 // Our own stall is not the peer's silence: what came during it may still be unread.
 type stall struct {
-	resumed time.Duration // when it ended
-	length  time.Duration // how long it was; 0: there was none
-	behind  time.Duration // since when what is read may have come during it, or one just before
+	resumed      time.Duration // when it ended
+	length       time.Duration // how long it was; 0: there was none
+	affectedFrom time.Duration // since when what is read may have come during it, or one just before
 }
 
-// note records that the process has not run until now: for certain, and perhaps for
+// record records that the process has not run until now: for certain, and perhaps for
 // length. What is left of an earlier stall's grace adds to what is certain of it.
-func (s *stall) note(now, length, certain time.Duration) {
+func (s *stall) record(now, length, certain time.Duration) {
 	left := max(0, s.resumed+s.length-now)
 	if left == 0 {
-		s.behind = now
+		s.affectedFrom = now
 	}
 	s.resumed, s.length = now, max(length, left+certain)
 }
@@ -32,7 +32,7 @@ func (s *stall) note(now, length, certain time.Duration) {
 // covers reports whether what was read at may have arrived during the stall: it takes
 // as long as the stall was to catch up.
 func (s *stall) covers(at time.Duration) bool {
-	return at >= s.behind && at <= s.resumed+s.length
+	return at >= s.affectedFrom && at <= s.resumed+s.length
 }
 
 // A suspect is a peer whose deadline has passed.
@@ -54,7 +54,7 @@ func (s *stall) grace(x suspect) (until time.Duration) {
 		grace = min(grace, 1)
 	}
 	until = s.resumed + grace - x.granted
-	if s.length == 0 || !x.doubt || until <= x.age || x.deferred >= mostDeferred {
+	if s.length == 0 || !x.doubt || until <= x.age || x.deferred >= maxDeferred {
 		return 0
 	}
 	return until

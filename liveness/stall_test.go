@@ -120,10 +120,10 @@ func TestRule10AStallBeforeASleepCounts(t *testing.T) {
 		e.running.Store(true) // by this test, which is the clock
 		e.wake(e.now())
 		e.watch(&watched{policy: Sliding(time.Minute)})
-		e.turn()
+		e.runTick()
 		time.Sleep(10 * sec)
 		time.Sleep(e.sleep())
-		e.turn()
+		e.runTick()
 		if e.stall.length < 10*sec-DefaultTick {
 			t.Errorf("a stall of %v, want 10 s", e.stall.length)
 		}
@@ -218,7 +218,7 @@ func TestRule10HiccupsOfASleepingClockDoNotAddUp(t *testing.T) {
 					nap += hiccup
 				}
 				time.Sleep(nap)
-				e.turn()
+				e.runTick()
 				synctest.Wait()
 			}
 			late := time.Unix(0, w.at.Load()).Sub(start) - timeout

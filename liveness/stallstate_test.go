@@ -11,11 +11,11 @@ func TestRule10Stall(t *testing.T) {
 	const timeout = 4 * time.Second
 	at := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 	once := func(length float64) (s stall) { // resumed at 100 s
-		s.note(at(100), at(length), at(length))
+		s.record(at(100), at(length), at(length))
 		return s
 	}
 	twice := once(2)
-	twice.note(at(101), at(0.5), at(0.5)) // with a second of grace left
+	twice.record(at(101), at(0.5), at(0.5)) // with a second of grace left
 	for name, test := range map[string]struct {
 		stall stall
 		x     suspect
@@ -28,7 +28,7 @@ func TestRule10Stall(t *testing.T) {
 		"the grace is over":           {once(1), suspect{age: at(101), doubt: true}, 0},
 		"by the grant's clock":        {once(1), suspect{age: at(70), granted: at(30), doubt: true}, at(101)},
 		"one stall adds to another":   {twice, suspect{age: at(101), doubt: true}, at(102.5)},
-		"put off too often":           {once(1), suspect{age: at(100), doubt: true, deferred: mostDeferred}, 0},
+		"put off too often":           {once(1), suspect{age: at(100), doubt: true, deferred: maxDeferred}, 0},
 		"waited for before, and long": {once(1), suspect{age: at(100), doubt: true, deferred: 1, silence: 2 * timeout}, at(100) + 1},
 		"but not while away so long":  {once(5), suspect{age: at(100), doubt: true, deferred: 1, silence: 2 * timeout}, at(102)},
 	} {

@@ -18,16 +18,16 @@ import (
 //
 // Whoever wants to end it calls end. The first caller's reason is the reason.
 type state struct {
-	cfg    *Config
-	policy atomic.Pointer[connPolicy] // nil: the parent's lease answers for this one, too
-	parent *state                     // of a stream: its session
-	owner  owner
-	id     uint64
-	began  time.Duration // on the engine's clock
-	phase  atomic.Uint32
-	before atomic.Int32 // what the Closed event waits for: its Opened event, closing, a session's streams
-	first  atomic.Int32 // whose data ended first, plus 1; of a session, on the latest stream; 0: nobody's has
-	lease  Lease        // granted if there is a policy
+	cfg      *Config
+	policy   atomic.Pointer[connPolicy] // nil: the parent's lease answers for this one, too
+	parent   *state                     // of a stream: its session
+	owner    owner
+	id       uint64
+	began    time.Duration // on the engine's clock
+	phase    atomic.Uint32
+	refs     atomic.Int32 // what the Closed event waits for: its Opened event, closing, a session's streams
+	firstEnd atomic.Int32 // whose data ended first, plus 1; of a session, on the latest stream; 0: nobody's has
+	lease    Lease        // granted if there is a policy
 
 	pending atomic.Pointer[ending]       // the first sign of why it will end
 	ended   atomic.Pointer[ending]       // why it ends; set before anything is closed
@@ -53,15 +53,15 @@ type owner interface {
 	lastHeard() (ago time.Duration, sure, ok bool) // see subject.Heard
 
 	// judgedBy prepares the transport for p, and returns how often it is to be sampled.
-	judgedBy(p Policy) time.Duration
+	preparePolicy(p Policy) time.Duration
 	tcpSocket() *tcpSocket
-	ledger() *ledger                          // nil: nobody counts
+	counters() *counters                      // nil: nobody counts
 	probe() bool                              // asks the peer for a sign of life
 	pingable() (since time.Duration, ok bool) // how long a Ping has been possible again; not ok: it always was
 	drain()                                   // asks the peer to finish
 	session() transport.Session               // nil: there is none
-	wire() any                                // what carries it
-	shut(*ending)                             // closes the stream, or the session
+	transportConn() any                       // what carries it
+	teardown(*ending)                         // closes the stream, or the session
 	released()                                // the end was reported
 }
 
@@ -69,16 +69,16 @@ type owner interface {
 // closing needs.
 type ending struct {
 	Error
-	missed  time.Time // the deadline that the engine found missed; zero: none
-	engine  bool      // the engine waits for closing, and others for the engine
-	session bool      // the session's end, which is this stream's as well
-	abrupt  bool      // the peer isn't waited for
-	heard   bool      // the peer has said so, and waits for no Close frame
-	told    bool      // BeforeClose's function is called for it: it ends so, and not otherwise
+	missed      time.Time // the deadline that the engine found missed; zero: none
+	byEngine    bool      // the engine waits for closing, and others for the engine
+	ofSession   bool      // the session's end, which is this stream's as well
+	abrupt      bool      // the peer isn't waited for
+	fromPeer    bool      // the peer has said so, and waits for no Close frame
+	hookRunning bool      // BeforeClose's function is called for it: it ends so, and not otherwise
 }
 
-// heard is an ending by e, which the transport or the codec has found.
-func heard(e *Error) ending { return ending{Error: *e, heard: e.Initiator == Peer} }
+// endingFrom is an ending by e, which the transport or the codec has found.
+func endingFrom(e *Error) ending { return ending{Error: *e, fromPeer: e.Initiator == Peer} }
 
 // whole reports whether the application's data is complete in this direction.
 func (e *ending) whole() bool { return e.Reason == Done || e.Reason == PeerClosed }
@@ -86,7 +86,7 @@ func (e *ending) whole() bool { return e.Reason == Done || e.Reason == PeerClose
 // ofStream is e as the end of one of the session's streams, which has an age of its
 // own.
 func (e *ending) ofStream() ending {
-	return ending{Error: e.Error, session: true, abrupt: e.abrupt}
+	return ending{Error: e.Error, ofSession: true, abrupt: e.abrupt}
 }
 
 var lastID [2]atomic.Uint64 // by kind
@@ -94,16 +94,16 @@ var lastID [2]atomic.Uint64 // by kind
 // begin grants the lease. It calls nothing of the stream's or the application's: see
 // announce. False: it is a stream, and the end of its session has been reported.
 func (s *state) begin() bool {
-	if s.parent != nil && !s.parent.hold() {
+	if s.parent != nil && !s.parent.addRef() {
 		return false
 	}
-	s.before.Store(2)
+	s.refs.Store(2)
 	s.id = lastID[s.kind()].Add(1)
 	s.began = s.cfg.engine().time()
-	if l := s.owner.ledger(); l != nil {
+	if l := s.owner.counters(); l != nil {
 		l.opened()
 	}
-	if s.judged() {
+	if s.hasLease() {
 		s.cfg.engine().grant(&s.lease, s)
 	}
 	return true
@@ -116,7 +116,7 @@ func (s *state) announce() {
 	if s.cfg.Events != nil {
 		s.cfg.emit(s.event(Opened))
 	}
-	s.settle()
+	s.dropRef()
 }
 
 // announceThen calls announce and next, without waiting for them if they may block.
@@ -132,29 +132,29 @@ func (s *state) announceThen(next func()) {
 	}()
 }
 
-// hold puts the Closed event off until settle is called. False: it was emitted.
-func (s *state) hold() bool {
+// addRef puts the Closed event off until settle is called. False: it was emitted.
+func (s *state) addRef() bool {
 	for {
-		n := s.before.Load()
+		n := s.refs.Load()
 		if n == 0 {
 			return false
 		}
-		if s.before.CompareAndSwap(n, n+1) {
+		if s.refs.CompareAndSwap(n, n+1) {
 			return true
 		}
 	}
 }
 
-// settle reports the end when the last thing that it waited for has happened.
-func (s *state) settle() {
-	if s.before.Add(-1) > 0 {
+// dropRef reports the end when the last thing that it waited for has happened.
+func (s *state) dropRef() {
+	if s.refs.Add(-1) > 0 {
 		return
 	}
 	s.report(s.ended.Load())
 	s.reach(closed)
 	s.owner.released()
 	if s.parent != nil {
-		s.parent.settle()
+		s.parent.dropRef()
 	}
 }
 
@@ -242,15 +242,15 @@ func (s *state) event(what EventKind) Event {
 	if s.parent != nil {
 		e.Session = s.parent.id
 	}
-	if s.judged() {
+	if s.hasLease() {
 		e.Policy = describe(s.policy.Load())
 	}
 	return e
 }
 
-// judgeBy sets the policy.
-func (s *state) judgeBy(p *connPolicy) {
-	if sample := s.owner.judgedBy(p.Policy); sample != p.sample {
+// usePolicy sets the policy.
+func (s *state) usePolicy(p *connPolicy) {
+	if sample := s.owner.preparePolicy(p.Policy); sample != p.sample {
 		p = &connPolicy{p.Policy, p.opening, sample}
 	}
 	s.policy.Store(p)
@@ -265,7 +265,7 @@ func (s *state) setPolicy(p Policy) error {
 	if err := s.cfg.checkAcks(p); err != nil {
 		return err
 	}
-	s.judgeBy(&connPolicy{Policy: p, opening: was.opening})
+	s.usePolicy(&connPolicy{Policy: p, opening: was.opening})
 	s.lease.rejudge()
 	return nil
 }
@@ -276,7 +276,7 @@ func describe(p Policy) string { return fmt.Sprint(p) }
 // deadline is when the state ends if the peer is not heard again; zero if it does not.
 func (s *state) deadline() (first time.Time) {
 	for ; s != nil; s = s.parent {
-		if !s.judged() {
+		if !s.hasLease() {
 			continue
 		}
 		if d := s.lease.Deadline(); first.IsZero() || !d.IsZero() && d.Before(first) {
@@ -294,13 +294,13 @@ func (s *state) endError() *Error {
 	return nil
 }
 
-// judged reports whether the state has a lease of its own.
-func (s *state) judged() bool { return s.policy.Load() != nil }
+// hasLease reports whether the state has a lease of its own.
+func (s *state) hasLease() bool { return s.policy.Load() != nil }
 
 // renew records evidence: for this state, and for the session that carries it.
 func (s *state) renew() {
 	for ; s != nil; s = s.parent {
-		if s.judged() {
+		if s.hasLease() {
 			s.lease.Renew()
 		}
 	}
@@ -335,7 +335,7 @@ func (s *state) setRTT(rtt time.Duration) {
 // silence is how long the peer has not been heard.
 func (s *state) silence() time.Duration {
 	switch {
-	case s.judged():
+	case s.hasLease():
 		return s.lease.Silence()
 	case s.parent != nil:
 		return min(s.parent.silence(), s.age())
@@ -346,16 +346,16 @@ func (s *state) silence() time.Duration {
 // dataEnded records whose data has ended, and returns whose ended first: of a normal
 // end that is the initiator.
 func (s *state) dataEnded(by Initiator) (first Initiator) {
-	if s.first.CompareAndSwap(0, int32(by)+1) && s.parent != nil {
-		s.parent.first.Store(int32(by) + 1)
+	if s.firstEnd.CompareAndSwap(0, int32(by)+1) && s.parent != nil {
+		s.parent.firstEnd.Store(int32(by) + 1)
 	}
-	return Initiator(s.first.Load() - 1)
+	return Initiator(s.firstEnd.Load() - 1)
 }
 
-// note keeps the first sign of why this will end, for the moment when its owner
+// setPending keeps the first sign of why this will end, for the moment when its owner
 // closes it; but what the peer says of it stands above what was observed before. It
 // returns the sign that is kept.
-func (s *state) note(e ending) *ending {
+func (s *state) setPending(e ending) *ending {
 	e.Age, e.Silence = s.age(), s.silence()
 	for {
 		was := s.pending.Load()
@@ -380,7 +380,7 @@ func (s *state) finish() bool {
 // fail ends the state for what the transport or the codec said, and returns how it
 // ended.
 func (s *state) fail(e *Error) *Error {
-	s.end(heard(e))
+	s.end(endingFrom(e))
 	return &s.ended.Load().Error
 }
 
@@ -389,10 +389,10 @@ func (s *state) end(e ending) bool {
 	if s.ended.Load() != nil {
 		return false
 	}
-	if p := s.pending.Load(); p != nil && p.told {
+	if p := s.pending.Load(); p != nil && p.hookRunning {
 		e = *p
 	}
-	if e.missed.IsZero() || e.session { // otherwise the engine gave the figures with its verdict
+	if e.missed.IsZero() || e.ofSession { // otherwise the engine gave the figures with its verdict
 		e.Age, e.Silence = s.age(), s.silence()
 	}
 	if e.Reason == Done {
@@ -402,7 +402,7 @@ func (s *state) end(e ending) bool {
 		return false
 	}
 	s.reach(closing)
-	if s.judged() {
+	if s.hasLease() {
 		s.lease.Release()
 	}
 	if s.rtt.Load() == 0 {
@@ -410,13 +410,13 @@ func (s *state) end(e ending) bool {
 			s.rtt.Store(int64(rtt))
 		}
 	}
-	s.owner.shut(&e)
-	s.settle()
+	s.owner.teardown(&e)
+	s.dropRef()
 	return true
 }
 
 func (s *state) report(e *ending) {
-	if l := s.owner.ledger(); l != nil {
+	if l := s.owner.counters(); l != nil {
 		l.closed(&e.Error)
 	}
 	if s.cfg.Events == nil {
@@ -427,7 +427,7 @@ func (s *state) report(e *ending) {
 	}
 	ev := s.event(Closed)
 	ev.End = &e.Error
-	if !e.missed.IsZero() && !e.session {
+	if !e.missed.IsZero() && !e.ofSession {
 		ev.Late = time.Since(e.missed)
 	}
 	s.cfg.emit(ev)
@@ -461,17 +461,17 @@ func (s *state) Expire(x expiry) {
 		// It has said why, or has reset the connection, and its silence since is
 		// nothing new. (An EOF alone may be half an end.)
 		e := *p
-		e.abrupt, e.engine = true, true
+		e.abrupt, e.byEngine = true, true
 		s.end(e)
 		return
 	}
 	// Heard last, it may have taken a little more since.
-	if x.Reason == Silent && s.owner.tcpSocket().tookNothing(x.Silence/2) {
+	if x.Reason == Silent && s.owner.tcpSocket().zeroWindowFor(x.Silence/2) {
 		x.Reason = TooSlow
 	}
-	s.endTold(ending{
+	s.endAfterHook(ending{
 		Error:  Error{Reason: x.Reason, Age: x.Age, Silence: x.Silence, Late: x.Late},
-		missed: x.Deadline, engine: true, abrupt: x.Reason.abrupt(),
+		missed: x.Deadline, byEngine: true, abrupt: x.Reason.abrupt(),
 	})
 }
 

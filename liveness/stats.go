@@ -27,7 +27,7 @@ func (e *Engine) Stats() Stats {
 	s := Stats{
 		Live:    e.live(),
 		Stalls:  e.stats.stalls.Load(),
-		Blocked: e.expiries.stuck() + e.probes.stuck(),
+		Blocked: e.expiries.blockedCount() + e.probes.blockedCount(),
 		LateMax: time.Duration(e.stats.lateMax.Load()),
 	}
 	for i := range e.shards {

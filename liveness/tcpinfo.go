@@ -13,12 +13,12 @@ import (
 // acknowledgement last arrived, even if the program has not read it. The nil socket
 // knows nothing.
 type tcpSocket struct {
-	raw     syscall.RawConn
-	shared  bool // the connection carries more than what is judged
-	tls     bool // a handshake comes before the data
-	dialed  bool // the peer was dialled: what it sends is mostly an answer
-	idle    bool // no one is reading from it
-	writing bool // someone may be writing to it
+	raw      syscall.RawConn
+	shared   bool // the connection carries more than what is judged
+	tls      bool // a handshake comes before the data
+	dialed   bool // the peer was dialled: what it sends is mostly an answer
+	noReader bool // no one is reading from it
+	writing  bool // someone may be writing to it
 }
 
 // tcpInfo is what the kernel says. Durations are too short by the precision of its
@@ -31,9 +31,9 @@ type tcpInfo struct {
 	received  bool // data has arrived at all: until then sinceData is the connection's age
 	unsent    bool // data to be sent waits for room in the peer's window
 
-	waiting    bool // for an acknowledgement that the kernel asked for, more than once
-	windowShut bool // data waits, and the peer has no room for it
-	seldomAsks bool // the peer has no room, and this kernel asks whether it has ever more seldom
+	unanswered       bool // for an acknowledgement that the kernel asked for, more than once
+	zeroWindow       bool // data waits, and the peer has no room for it
+	slowWindowProbes bool // the peer has no room, and this kernel asks whether it has ever more seldom
 }
 
 // tcpSocketOf finds the TCP connection beneath conn, through the NetConn methods
@@ -89,7 +89,7 @@ func (s *tcpSocket) lastHeard(kind codec.Evidence, begun bool) (ago time.Duratio
 	unread, full := s.unread()
 	switch {
 	case !unread:
-	case full && s.idle && (s.dialed || !stuck):
+	case full && s.noReader && (s.dialed || !stuck):
 		return 0, false, true // who doesn't read can't judge
 	case kind > codec.Bytes && stuck:
 		return 0, false, false // it may be anything, and will not be read
@@ -121,18 +121,18 @@ func (s *tcpSocket) lastAcked(begun bool) (ago time.Duration, sure, ok bool) {
 		if unread, _ := s.unread(); !unread {
 			return 0, false, false
 		}
-		return i.sinceAck, i.waiting, true
-	case i.seldomAsks && !i.waiting: // it may have been asked just now
+		return i.sinceAck, i.unanswered, true
+	case i.slowWindowProbes && !i.unanswered: // it may have been asked just now
 		return 0, true, true
 	}
-	return i.sinceAck, i.waiting, true
+	return i.sinceAck, i.unanswered, true
 }
 
-// tookNothing reports whether an accepted peer has had no room for d for what waits to be
+// zeroWindowFor reports whether an accepted peer has had no room for d for what waits to be
 // sent to it: a window that is shut has been so since data was last sent.
-func (s *tcpSocket) tookNothing(d time.Duration) bool {
+func (s *tcpSocket) zeroWindowFor(d time.Duration) bool {
 	i, ok := s.info()
-	return ok && !s.dialed && i.windowShut && !i.waiting && i.sinceSent >= d
+	return ok && !s.dialed && i.zeroWindow && !i.unanswered && i.sinceSent >= d
 }
 
 // lastData returns how long ago data last arrived, whatever it was. Of a shared

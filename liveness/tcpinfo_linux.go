@@ -31,10 +31,10 @@ func (s *tcpSocket) info() (i tcpInfo, ok bool) {
 			rtt:        time.Duration(info.Rtt) * time.Microsecond,
 			received:   info.Bytes_received > 0,
 			unsent:     info.Notsent_bytes > 0,
-			waiting:    info.Probes > 1 || info.Retransmits > 1,
-			windowShut: info.Notsent_bytes > 0 && info.Unacked == 0,
+			unanswered: info.Probes > 1 || info.Retransmits > 1,
+			zeroWindow: info.Notsent_bytes > 0 && info.Unacked == 0,
 		}
-		i.seldomAsks = i.windowShut && !limitsBackoff(int(fd)) // keepalive rests while data is queued
+		i.slowWindowProbes = i.zeroWindow && !limitsBackoff(int(fd)) // keepalive rests while data is queued
 		ok = true
 	})
 	return i, ok && err == nil

@@ -26,11 +26,11 @@ type writer struct {
 
 	queue      atomic.Uint32            // the control frames to be sent, beside the coder's own
 	blocked    atomic.Bool              // the peer took nothing when last tried
-	ping       atomic.Pointer[question] // the latest Ping, until it is answered
+	ping       atomic.Pointer[sentPing] // the latest Ping, until it is answered
 	unanswered atomic.Int32             // Pings
 
-	limited  bool       // a control frame has a deadline of its own for now; guarded by the Conn's deadlines
-	deadline *time.Time // for writing, as the application set it; nil: none; likewise
+	overridden bool       // a control frame has a deadline of its own for now; guarded by the Conn's deadlines
+	deadline   *time.Time // for writing, as the application set it; nil: none; likewise
 }
 
 // Control frames in the queue.
@@ -39,8 +39,8 @@ const (
 	goAwayFrame
 )
 
-// A question is a Ping that was sent.
-type question struct {
+// A sentPing is a Ping that was sent.
+type sentPing struct {
 	seq uint32
 	at  time.Time
 }
@@ -203,7 +203,7 @@ func (w *writer) appendPending(b []byte) []byte {
 }
 
 func (w *writer) appendPing(b []byte) []byte {
-	if w.ended && w.conn.dialed != nil && w.conn.dialed.noPing.Load() == stillNoPing {
+	if w.ended && w.conn.dialed != nil && w.conn.dialed.pingSince.Load() == cannotPing {
 		return b
 	}
 	b, ok := w.framed.coder.AppendPing(b, w.seq+1)
@@ -212,7 +212,7 @@ func (w *writer) appendPing(b []byte) []byte {
 		w.seq++
 		w.queue.And(^uint32(pingFrame))
 		w.unanswered.Add(1)
-		w.ping.Store(&question{w.seq, time.Now()})
+		w.ping.Store(&sentPing{w.seq, time.Now()})
 		w.conn.sentBeat(true)
 	}
 	return b
@@ -263,18 +263,18 @@ var errStopped = errors.New("liveness: the connection is closing")
 // flush sends the rest of a frame and the control frames that wait, within d. It
 // returns how many bytes of control frames there were.
 func (w *writer) flush(d time.Duration) (n int, err error) {
-	return notLate(d, func(until time.Time) (int, error) {
-		if !w.limit(until) {
+	return retryIfStalled(d, func(until time.Time) (int, error) {
+		if !w.overrideDeadline(until) {
 			return 0, errStopped
 		}
-		defer w.unlimit()
+		defer w.restoreDeadline()
 		return w.sendAll(w.appendPending)
 	})
 }
 
-// notLate calls send with a deadline d from now, and again if that passed because
+// retryIfStalled calls send with a deadline d from now, and again if that passed because
 // this process did not run: nobody else would send a Hello that is left over.
-func notLate(d time.Duration, send func(until time.Time) (int, error)) (n int, err error) {
+func retryIfStalled(d time.Duration, send func(until time.Time) (int, error)) (n int, err error) {
 	for range 5 {
 		until := time.Now().Add(d)
 		var k int
@@ -310,24 +310,24 @@ func (w *writer) sendAll(add func([]byte) []byte) (n int, err error) {
 	return len(frames), err
 }
 
-// limit sets a deadline for writing over the application's. It returns false if the
+// overrideDeadline sets a deadline for writing over the application's. It returns false if the
 // connection is closing.
-func (w *writer) limit(until time.Time) bool {
+func (w *writer) overrideDeadline(until time.Time) bool {
 	w.conn.deadlines.Lock()
 	defer w.conn.deadlines.Unlock()
 	if w.conn.End() != nil {
 		return false
 	}
-	w.limited = true
+	w.overridden = true
 	w.conn.stream.SetWriteDeadline(until)
 	return true
 }
 
-// unlimit gives the application's deadline back.
-func (w *writer) unlimit() {
+// restoreDeadline gives the application's deadline back.
+func (w *writer) restoreDeadline() {
 	w.conn.deadlines.Lock()
 	defer w.conn.deadlines.Unlock()
-	w.limited = false
+	w.overridden = false
 	if w.conn.End() == nil {
 		w.applyDeadline()
 	}
@@ -352,7 +352,7 @@ func (w *writer) setDeadline(t time.Time) error {
 	if !t.IsZero() {
 		w.deadline = &t
 	}
-	if w.limited {
+	if w.overridden {
 		return nil // takes effect when the control frame is sent
 	}
 	return w.conn.stream.SetWriteDeadline(t)

@@ -21,7 +21,7 @@ func TestRule10TheClockSleepsHalfTheWay(t *testing.T) {
 			e.watch(w)
 			wakes := 0
 			for ; ; wakes++ {
-				e.turn()
+				e.runTick()
 				synctest.Wait()
 				if w.expired.Load() != nil {
 					break
@@ -66,14 +66,14 @@ func TestACrowdGathersAndCalmsDown(t *testing.T) {
 		}
 		isCalm := func() bool {
 			synctest.Wait()
-			e.opening.Lock()
-			defer e.opening.Unlock()
-			return e.calm
+			e.epochMu.Lock()
+			defer e.epochMu.Unlock()
+			return e.fine
 		}
 		if isCalm() {
 			t.Error("calm at first")
 		}
-		if time.Sleep((calmAfter + 1) * DefaultTick); !isCalm() {
+		if time.Sleep((coarseTicks + 1) * DefaultTick); !isCalm() {
 			t.Error("not calm though nobody was heard")
 		}
 		for range 500 {
@@ -83,7 +83,7 @@ func TestACrowdGathersAndCalmsDown(t *testing.T) {
 			}
 		}
 		calm := 0
-		for range 5 * calmAfter {
+		for range 5 * coarseTicks {
 			for _, l := range leases {
 				l.Renew()
 			}
@@ -92,9 +92,9 @@ func TestACrowdGathersAndCalmsDown(t *testing.T) {
 			}
 		}
 		if calm < 4 || calm > 6 {
-			t.Errorf("calm in %d of %d ticks of a crowd, want one now and again", calm, 5*calmAfter)
+			t.Errorf("calm in %d of %d ticks of a crowd, want one now and again", calm, 5*coarseTicks)
 		}
-		if time.Sleep((calmAfter + 2) * DefaultTick); !isCalm() {
+		if time.Sleep((coarseTicks + 2) * DefaultTick); !isCalm() {
 			t.Error("not calm after the crowd has gone")
 		}
 		for _, l := range leases {
@@ -113,7 +113,7 @@ func TestRule1WhoAsksGetsAnEpochThatIsNotOver(t *testing.T) {
 		wg.Go(func() {
 			for e.now() < start+200*ms {
 				before := e.now()
-				stamp := e.shards[i].ask()
+				stamp := e.shards[i].currentStamp()
 				if stamp&stateMask != renewed {
 					t.Error("no stamp of a renewal")
 				}
