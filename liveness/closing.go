@@ -8,38 +8,35 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// What [Conn.BeforeClose] set is called first. Then a Conn is closed in this order:
+// A Conn is closed in this order, after the function that [Conn.BeforeClose] set:
 //
-//  1. The reason is stored, and the handler's context ends: whoever is woken by what
-//     follows finds it.
+//  1. The reason is stored and the handler's context ends, so that calls which return
+//     because of the next steps return the reason.
 //  2. The application's blocked calls return.
-//  3. A Close frame is sent, behind the rest of a frame that was begun.
-//  4. This direction ends. A peer that isn't waited for is reset instead; so is one that
-//     would take EOF for the end of whole data, once all that was sent has arrived.
-//  5. The books are changed and the event is emitted; Close returns.
-//  6. What the peer still sends is read and dropped until it ends its direction too.
-//     A kernel that closes a socket with unread input resets the connection, and
-//     drops what was on its way to the peer.
-//  7. The stream is closed, and its session with it if it has no other stream.
+//  3. The rest of a partly sent frame and a Close frame are sent.
+//  4. The write side is closed (FIN). The connection is reset instead if it ends abruptly;
+//     or if the peer would take EOF for the end of complete data, once all that was sent is
+//     acknowledged.
+//  5. The end is counted, the Closed event is emitted, and Close returns.
+//  6. The linger: input is read and dropped until the peer closes its side. A kernel that
+//     closes a socket with unread input sends RST, and the peer loses what it has not read.
+//  7. The stream is closed, and its session if it has no other stream.
 //
-// None of this waits for the peer but the linger, a goroutine that does 4, 6 and 7, and
-// 3 if the peer's window had no room for it. One of several streams of a session needs
-// no 6.
+// Only the linger waits for the peer. It is a goroutine that does 4, 6 and 7, and 3 if the
+// peer's window was full. A stream of several needs no 6.
 
-// A lingerLimit bounds how long a peer is waited for, and how much of its input is
-// dropped meanwhile.
+// A lingerLimit bounds the linger: in time, and in bytes of input that are dropped.
 type lingerLimit struct {
 	time  time.Duration
 	bytes int64
 }
 
 var (
-	// What was written before an end of the application's own is to arrive, however
-	// slowly the peer reads.
+	// After an end by the application: what it wrote should arrive, also at a slow reader.
 	lingerWhole = lingerLimit{30 * time.Second, 16 << 20}
-	// A deadline has passed, or the peer broke a rule.
+	// After a missed deadline or a protocol error.
 	lingerShort = lingerLimit{time.Second, 1 << 20}
-	// A dialled connection's Close waits for it.
+	// Of a dialled connection, whose Close waits for the linger.
 	lingerDialed = lingerLimit{5 * time.Second, 16 << 20}
 )
 
@@ -53,7 +50,7 @@ func (c *Conn) lingerLimit(e *ending) lingerLimit {
 	return lingerWhole
 }
 
-// teardown does steps 1 to 3, and 4 and 7 where nothing is waited for.
+// teardown does steps 1 to 3, and without a linger 4 and 7.
 func (c *Conn) teardown(e *ending) {
 	if c.dialed != nil {
 		c.dialed.beat.stop()
@@ -65,7 +62,7 @@ func (c *Conn) teardown(e *ending) {
 	switch {
 	case c.isWrapped():
 		c.teardownWrapped(e)
-	case e.ofSession: // closing it ends its streams, and tells the peer the reason for all of them
+	case e.ofSession: // the session's CONNECTION_CLOSE or GoAway carries the reason
 	default:
 		c.interrupt()
 		c.endStreams(e)
@@ -74,20 +71,20 @@ func (c *Conn) teardown(e *ending) {
 	}
 }
 
-// beforeCloseTime bounds what [Conn.BeforeClose] has done.
+// beforeCloseTime bounds the function that [Conn.BeforeClose] set.
 const beforeCloseTime = time.Second
 
-// BeforeClose has f called once before this end closes the connection because a deadline
-// has passed, CloseWith was called, or the server shuts down: say, to send the close frame
-// of the application's own protocol. Until f returns, for a second at most, the connection
-// can be used as ever; f may close it itself, which doesn't change the reason. f is not
+// BeforeClose sets a function that is called once, before this end closes the connection
+// because a deadline has passed, CloseWith was called, or the server shuts down: say, to
+// send the close frame of the application's own protocol. The connection can be read and
+// written until f returns, for a second at most. If f closes it, the reason stays. f is not
 // called if the application calls Close, if the peer has ended the connection, was never
-// heard or is [Silent], and for a stream whose session ends. A later call replaces f.
+// heard or is [Silent], or for a stream whose session ends. A later call replaces f.
 func (c *Conn) BeforeClose(f func(*Error)) { c.ensureExtra().beforeClose.Store(&f) }
 
-// endAfterHook is end, but first lets the application tell the peer, if it wants to: then it
-// returns before the state has ended. False: an earlier call has it do so now, and the
-// state ends after that.
+// endAfterHook ends the state after the function that BeforeClose set. If there is one, it
+// runs on another goroutine, and endAfterHook returns at once. It returns false if the
+// function is running already for an earlier end.
 func (s *state) endAfterHook(e ending) bool {
 	f := s.beforeClose(&e)
 	if f == nil {
@@ -132,13 +129,13 @@ func (s *state) beforeClose(e *ending) *func(*Error) {
 func (c *Conn) isWrapped() bool { return c.bits.Load()&wrapped != 0 }
 
 func (c *Conn) teardownWrapped(e *ending) {
-	cut := c.truncates(e)
+	truncated := c.truncates(e)
 	switch {
-	case e.abrupt, cut && acknowledged(c.stream):
+	case e.abrupt, truncated && acknowledged(c.stream):
 		c.closeWrapped(e, func() { reset(c.stream) })
-	case cut:
+	case truncated:
 		c.interrupt()
-		go func() { // others wait to be ended
+		go func() { // the caller must not wait for the peer
 			awaitAcknowledged(c.stream, lingerShort.time, nil)
 			reset(c.stream)
 		}()
@@ -147,8 +144,8 @@ func (c *Conn) teardownWrapped(e *ending) {
 	}
 }
 
-// closeWrapped has TLS wait on a goroutine of its own for a peer that does not read,
-// where others wait to be ended.
+// closeWrapped calls end. On a worker of the engine it does so on a new goroutine, since a
+// close of TLS waits for a peer that does not read.
 func (c *Conn) closeWrapped(e *ending, end func()) {
 	if e.byEngine {
 		go end()
@@ -157,18 +154,18 @@ func (c *Conn) closeWrapped(e *ending, end func()) {
 	}
 }
 
-// truncates reports whether an EOF would pass for the end of data that e cuts off. A peer
-// that said nothing, and was told nothing, waits for none, unless it is for a service to
-// speak first.
+// truncates reports whether the peer would take EOF for the end of complete data although e
+// truncates it. It is false if nothing was sent in either direction, unless the upstream
+// failed: the peer may wait for a service that speaks first.
 func (c *Conn) truncates(e *ending) bool {
 	return e.Initiator == Local && !e.whole() && !e.Reason.observed() &&
 		(c.state.in.Load() > 0 || c.state.out.Load() > 0 || e.Reason == UpstreamFailed)
 }
 
-// past is a deadline that has passed under any clock.
+// past is a deadline that makes blocked calls return.
 var past = time.Unix(1, 0)
 
-// interrupt has the application's blocked calls return.
+// interrupt makes the application's blocked calls return.
 func (c *Conn) interrupt() {
 	c.deadlines.Lock()
 	defer c.deadlines.Unlock()
@@ -176,10 +173,9 @@ func (c *Conn) interrupt() {
 	c.stream.SetWriteDeadline(past)
 }
 
-// sendClose sends the rest of a frame and a Close frame, within d. It reports
-// whether the peer gets to know the reason by that, and whether nothing is left that
-// should be sent. A peer that was never heard may be in the middle of a handshake,
-// which is not waited for.
+// sendClose sends the rest of a frame and a Close frame, within d. It reports whether a
+// Close frame was sent, and whether nothing is left to be sent. It sends nothing to a peer
+// that was never heard: a TLS handshake may be under way, which would block the write.
 func (c *Conn) sendClose(e *ending, d time.Duration) (sent, flushed bool) {
 	if c.framed == nil || e.fromPeer || c.state.in.Load() == 0 {
 		return false, true
@@ -188,7 +184,7 @@ func (c *Conn) sendClose(e *ending, d time.Duration) (sent, flushed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if d <= controlTime && (w.rest != nil || w.blocked.Load()) {
-		return false, false // the peer takes nothing: the linger waits for it, or it is reset
+		return false, false // the window is full: the linger sends it, or the peer is reset
 	}
 	_, err := retryIfStalled(d, func(until time.Time) (int, error) {
 		c.stream.SetWriteDeadline(until)
@@ -200,8 +196,7 @@ func (c *Conn) sendClose(e *ending, d time.Duration) (sent, flushed bool) {
 	return sent && err == nil, err == nil
 }
 
-// endWrite ends this direction, and the stream with it where the peer isn't waited
-// for.
+// endWrite does step 4, and 7 if no linger is needed.
 func (c *Conn) endWrite(e *ending, sent, flushed bool) {
 	s := c.stream.(transport.Stream)
 	switch {
@@ -210,7 +205,7 @@ func (c *Conn) endWrite(e *ending, sent, flushed bool) {
 		case sent || flushed && e.whole() || e.fromPeer:
 			c.close(e)
 		case flushed || e.abrupt:
-			s.Reset(e.Reason.Code()) // which tells the reason
+			s.Reset(e.Reason.Code()) // the code carries the reason
 			c.close(e)
 		default:
 			c.inBackground(func() { c.linger(e, false, false) })
@@ -225,8 +220,8 @@ func (c *Conn) endWrite(e *ending, sent, flushed bool) {
 		}
 		s.Reset(e.Reason.Code())
 		c.close(e)
-	case flushed && (c.bits.Load()&peerEnded != 0 || c.state.out.Load() == 0): // nothing comes, or nothing can be lost
-		if e.byEngine { // TLS may wait for room
+	case flushed && (c.bits.Load()&peerEnded != 0 || c.state.out.Load() == 0): // no input will follow, or no output can be lost
+		if e.byEngine { // a close of TLS may block
 			c.inBackground(func() { c.close(e) })
 		} else {
 			c.close(e)
@@ -236,7 +231,7 @@ func (c *Conn) endWrite(e *ending, sent, flushed bool) {
 	}
 }
 
-// inBackground has a goroutine do what may wait for the peer. The server waits for it.
+// inBackground runs do on a goroutine, for which the server waits when it shuts down.
 func (c *Conn) inBackground(do func()) {
 	if c.srv != nil {
 		c.srv.lingers.add(c)
@@ -249,8 +244,8 @@ func (c *Conn) inBackground(do func()) {
 	}()
 }
 
-// linger does steps 4, 6 and 7, and first 3 unless that is done. It reads all the time:
-// the peer may be waiting for that before it reads what this end has to send.
+// linger does steps 4, 6 and 7, and first 3 if that is not done. It reads while it writes:
+// the peer may read only after its own writes have gone through.
 func (c *Conn) linger(e *ending, sent, flushed bool) {
 	limit := c.lingerLimit(e)
 	if beats := c.awaitRead(); beats != nil {
@@ -268,12 +263,12 @@ func (c *Conn) linger(e *ending, sent, flushed bool) {
 		sent, flushed = c.sendClose(e, limit.time)
 	}
 	switch {
-	case !flushed: // an end within a frame would be the peer's protocol error
+	case !flushed: // FIN within a frame would be a protocol error
 		c.stream.(transport.Stream).Reset(e.Reason.Code())
 	case !sent && !c.multiplexed && c.truncates(e):
 		awaitAcknowledged(c.stream, limit.time, failed)
 		c.stream.(transport.Stream).Reset(e.Reason.Code())
-	case c.multiplexed && c.dialed == nil: // what was written arrives as long as the session lives
+	case c.multiplexed && c.dialed == nil: // the session delivers what was written
 		c.stream.Close()
 	case closeWrite(c.stream) != nil:
 		c.stream.Close()
@@ -282,8 +277,8 @@ func (c *Conn) linger(e *ending, sent, flushed bool) {
 	c.close(e)
 }
 
-// awaitRead waits until the application's read has returned, which was interrupted: later
-// ones don't reach the stream. It returns the latch of the reader of beats, if there is one.
+// awaitRead waits until the application's interrupted read has returned; later reads don't
+// touch the stream. It returns the latch that readBeats opens at its end; nil: there is none.
 func (c *Conn) awaitRead() *latch {
 	c.readLock.Lock()
 	defer c.readLock.Unlock()
@@ -293,8 +288,8 @@ func (c *Conn) awaitRead() *latch {
 	return c.framed.in.beats
 }
 
-// awaitAcknowledged waits until the peer's system has acknowledged all that was sent, or
-// failed is closed, for d at most. Where the system can't be asked it waits a moment.
+// awaitAcknowledged waits until the peer's kernel has acknowledged all that was sent, or
+// failed is closed, for d at most. Where the send queue can't be queried, it waits 0.2 s.
 func awaitAcknowledged(conn net.Conn, d time.Duration, failed <-chan struct{}) {
 	const unknown = 200 * time.Millisecond
 	if !canQuerySendQueue {
@@ -310,36 +305,36 @@ func awaitAcknowledged(conn net.Conn, d time.Duration, failed <-chan struct{}) {
 	}
 }
 
-// acknowledged reports whether the peer's system has acknowledged all that was sent, so
-// that a reset drops nothing. Only TCP has a queue that a reset drops.
+// acknowledged reports whether the peer's kernel has acknowledged all that was sent, so that
+// a reset loses nothing. It is true for everything but TCP.
 func acknowledged(conn net.Conn) bool {
 	tcp, _ := unwrapTCP(conn)
 	return tcp == nil || unacknowledged(tcp) == 0
 }
 
-// close closes the stream, and the session if it is this stream's alone.
+// close closes the stream, and the session of a dialled connection.
 func (c *Conn) close(e *ending) {
 	c.stream.Close()
 	if c.dialed == nil {
 		return
 	}
 	code, text := e.Reason.Code(), e.Text
-	if c.multiplexed && e.fromPeer { // it has ended the stream; the session ends because it is not needed any more
+	if c.multiplexed && e.fromPeer { // the peer ended the stream, and this end the session
 		code, text = Done.Code(), ""
 	}
 	end := func() {
 		closeSession(c.dialed.sess, code, text, e.abrupt)
 		c.dialed.sessionClosed.open()
 	}
-	if e.byEngine { // yamux may wait for room
+	if e.byEngine { // a close of yamux may block
 		go end()
 	} else {
 		end()
 	}
 }
 
-// closeSession closes a session. The send queue of the TCP connection beneath one that is
-// closed abruptly is dropped: the kernel would go on sending it for minutes.
+// closeSession closes sess. If abrupt, it drops the send queue of the TCP connection that
+// carries it, which the kernel would retransmit for minutes.
 func closeSession(sess transport.Session, code uint64, text string, abrupt bool) {
 	if tcp, _ := unwrapTCP(sess); abrupt && tcp != nil {
 		tcp.SetLinger(0)
@@ -347,11 +342,11 @@ func closeSession(sess transport.Session, code uint64, text string, abrupt bool)
 	sess.Close(code, text)
 }
 
-// reset closes conn such that its send queue is dropped, if it is TCP.
+// reset closes conn. If it is TCP, its send queue is dropped.
 func reset(conn net.Conn) {
 	if tcp, _ := unwrapTCP(conn); tcp != nil {
 		tcp.SetLinger(0)
-		tcp.Close() // first: closing TLS above it would want to send
+		tcp.Close() // first, since TLS sends an alert when it is closed
 	}
 	conn.Close()
 }

@@ -10,30 +10,30 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// A state is that of one session or stream, from its grant to its one end. It only
-// moves forward:
+// A state is the state of one session or stream, from the grant of its lease to its end.
+// Its phase only moves forward:
 //
 //	open ───► draining ───► closing ───► closed
 //	  └──────────────────────►┘
 //
-// Whoever wants to end it calls end. The first caller's reason is the reason.
+// Only end leads to closing. If it is called more than once, the first reason counts.
 type state struct {
 	cfg      *Config
-	policy   atomic.Pointer[connPolicy] // nil: the parent's lease answers for this one, too
-	parent   *state                     // of a stream: its session
+	policy   atomic.Pointer[connPolicy] // nil: judged only through its session's lease
+	parent   *state                     // a stream's session; nil for a session
 	owner    owner
 	id       uint64
 	began    time.Duration // on the engine's clock
 	phase    atomic.Uint32
-	refs     atomic.Int32 // what the Closed event waits for: its Opened event, closing, a session's streams
-	firstEnd atomic.Int32 // whose data ended first, plus 1; of a session, on the latest stream; 0: nobody's has
-	lease    Lease        // granted if there is a policy
+	refs     atomic.Int32 // the Closed event is due at 0; held by the Opened event, closing, and each stream
+	firstEnd atomic.Int32 // 1 + the Initiator whose data ended first; 0: none yet; of a session: on its latest stream
+	lease    Lease        // granted only if there is a policy
 
-	pending atomic.Pointer[ending]       // the first sign of why it will end
-	ended   atomic.Pointer[ending]       // why it ends; set before anything is closed
-	signals atomic.Pointer[phaseSignals] // made for those who wait for a phase
+	pending atomic.Pointer[ending]       // the error to end with, if nothing ends it before
+	ended   atomic.Pointer[ending]       // how it ended; set before anything is closed
+	signals atomic.Pointer[phaseSignals] // made on first use
 
-	next, prev *state // in its server's list
+	next, prev *state // links of the server's list
 
 	beats, in, out atomic.Int64
 	rtt            atomic.Int64
@@ -42,57 +42,56 @@ type state struct {
 // The phases of a state.
 const (
 	open     = uint32(iota)
-	draining // one end is going away, and lets the other finish
-	closing  // a reason stands; the application's calls fail
-	closed   // this end has sent all that it had to send, and the end was reported
+	draining // one end is going away and lets the other finish
+	closing  // the reason is stored; Read and Write fail
+	closed   // everything was sent, and the Closed event was emitted
 )
 
-// An owner is what has a state: a Conn, or a session of several streams.
+// An owner has a state. It is a Conn or a multiSession.
 type owner interface {
 	addrs() (local, remote net.Addr)
 	lastHeard() (ago time.Duration, sure, ok bool) // see subject.Heard
 
-	// judgedBy prepares the transport for p, and returns how often it is to be sampled.
+	// preparePolicy sets the transport up for p. It returns the interval at which to
+	// sample the transport for answers; 0: never.
 	preparePolicy(p Policy) time.Duration
 	tcpSocket() *tcpSocket
-	counters() *counters                      // nil: nobody counts
-	probe() bool                              // asks the peer for a sign of life
-	pingable() (since time.Duration, ok bool) // how long a Ping has been possible again; not ok: it always was
+	counters() *counters                      // nil: not counted
+	probe() bool                              // see subject.Probe
+	pingable() (since time.Duration, ok bool) // how long a ping has been possible again; not ok: always was
 	drain()                                   // asks the peer to finish
-	session() transport.Session               // nil: there is none
-	transportConn() any                       // what carries it
-	teardown(*ending)                         // closes the stream, or the session
-	released()                                // the end was reported
+	session() transport.Session               // nil: none
+	transportConn() any                       // the stream or session of the transport
+	teardown(*ending)                         // closes the stream or the session
+	released()                                // called after the Closed event
 }
 
-// An ending is how a state ends: what the application is told of it, and what only
-// closing needs.
+// An ending is an Error, with what only closing needs to know.
 type ending struct {
 	Error
-	missed      time.Time // the deadline that the engine found missed; zero: none
-	byEngine    bool      // the engine waits for closing, and others for the engine
-	ofSession   bool      // the session's end, which is this stream's as well
-	abrupt      bool      // the peer isn't waited for
-	fromPeer    bool      // the peer has said so, and waits for no Close frame
-	hookRunning bool      // BeforeClose's function is called for it: it ends so, and not otherwise
+	missed      time.Time // the deadline that has passed; zero: none
+	byEngine    bool      // a worker of the engine runs the teardown, which must not block
+	ofSession   bool      // a stream ends because its session does
+	abrupt      bool      // no linger: the peer is not waited for
+	fromPeer    bool      // the peer closed; it needs no Close frame
+	hookRunning bool      // BeforeClose's function was called; no other reason replaces this one
 }
 
-// endingFrom is an ending by e, which the transport or the codec has found.
+// endingFrom returns the ending for an error of the transport or the codec.
 func endingFrom(e *Error) ending { return ending{Error: *e, fromPeer: e.Initiator == Peer} }
 
-// whole reports whether the application's data is complete in this direction.
+// whole reports whether this end's data is complete.
 func (e *ending) whole() bool { return e.Reason == Done || e.Reason == PeerClosed }
 
-// ofStream is e as the end of one of the session's streams, which has an age of its
-// own.
+// ofStream converts a session's ending to that of one of its streams.
 func (e *ending) ofStream() ending {
 	return ending{Error: e.Error, ofSession: true, abrupt: e.abrupt}
 }
 
 var lastID [2]atomic.Uint64 // by kind
 
-// begin grants the lease. It calls nothing of the stream's or the application's: see
-// announce. False: it is a stream, and the end of its session has been reported.
+// begin grants the lease. It returns false for a stream whose session has been reported
+// closed. It calls no method of the stream and no callback: see announce.
 func (s *state) begin() bool {
 	if s.parent != nil && !s.parent.addRef() {
 		return false
@@ -109,9 +108,8 @@ func (s *state) begin() bool {
 	return true
 }
 
-// announce emits the Opened event, and the Closed event if that has become due. The
-// stream's addresses and Events may block, so it is called on a goroutine of the
-// connection's own.
+// announce emits the Opened event, and the Closed event if that is due already. It may
+// block in RemoteAddr or in Events, so it runs on the connection's own goroutine.
 func (s *state) announce() {
 	if s.cfg.Events != nil {
 		s.cfg.emit(s.event(Opened))
@@ -119,7 +117,7 @@ func (s *state) announce() {
 	s.dropRef()
 }
 
-// announceThen calls announce and next, without waiting for them if they may block.
+// announceThen calls announce, then next. It does not wait for them if they may block.
 func (s *state) announceThen(next func()) {
 	if s.cfg.Events == nil {
 		s.announce()
@@ -132,7 +130,8 @@ func (s *state) announceThen(next func()) {
 	}()
 }
 
-// addRef puts the Closed event off until settle is called. False: it was emitted.
+// addRef delays the Closed event until dropRef is called. It returns false if that event
+// was emitted already.
 func (s *state) addRef() bool {
 	for {
 		n := s.refs.Load()
@@ -145,7 +144,7 @@ func (s *state) addRef() bool {
 	}
 }
 
-// dropRef reports the end when the last thing that it waited for has happened.
+// dropRef emits the Closed event when it drops the last reference.
 func (s *state) dropRef() {
 	if s.refs.Add(-1) > 0 {
 		return
@@ -158,7 +157,6 @@ func (s *state) dropRef() {
 	}
 }
 
-// kind is a stream's if it has a session.
 func (s *state) kind() Kind {
 	if s.parent != nil {
 		return KindStream
@@ -166,10 +164,10 @@ func (s *state) kind() Kind {
 	return KindSession
 }
 
-// age is how long ago it began.
+// age returns the time since begin.
 func (s *state) age() time.Duration { return s.cfg.engine().time() - s.began }
 
-// reach moves on to phase p, unless it is further already.
+// reach moves the phase forward to p, never back.
 func (s *state) reach(p uint32) {
 	for {
 		was := s.phase.Load()
@@ -180,13 +178,13 @@ func (s *state) reach(p uint32) {
 			break
 		}
 	}
-	// Whoever waits stores the signals before it looks at the phase.
+	// signal stores the channels before it reads the phase, so one of the two sees the other.
 	if w := s.signals.Load(); w != nil {
 		w.reached(p)
 	}
 }
 
-// phaseSignals are made only when somebody waits for a phase.
+// phaseSignals are the channels behind Draining and Done.
 type phaseSignals struct{ draining, closed latch }
 
 // A latch is a channel that is closed once.
@@ -199,7 +197,7 @@ func newLatch() *latch { return &latch{c: make(chan struct{})} }
 
 func (l *latch) open() { l.once.Do(func() { close(l.c) }) }
 
-// reached opens the latches of phase p and of those before.
+// reached opens the latches of phase p and of the phases before it.
 func (w *phaseSignals) reached(p uint32) {
 	if p >= draining {
 		w.draining.open()
@@ -209,7 +207,7 @@ func (w *phaseSignals) reached(p uint32) {
 	}
 }
 
-// signal returns the signals, of which those that are due are open.
+// signal returns the signals, and makes them on first use.
 func (s *state) signal() *phaseSignals {
 	w := s.signals.Load()
 	if w == nil {
@@ -222,7 +220,6 @@ func (s *state) signal() *phaseSignals {
 	return w
 }
 
-// awaitClosed waits for the last phase.
 func (s *state) awaitClosed() {
 	if s.phase.Load() < closed {
 		<-s.signal().closed.c
@@ -248,7 +245,7 @@ func (s *state) event(what EventKind) Event {
 	return e
 }
 
-// usePolicy sets the policy.
+// usePolicy stores the policy and prepares the transport for it.
 func (s *state) usePolicy(p *connPolicy) {
 	if sample := s.owner.preparePolicy(p.Policy); sample != p.sample {
 		p = &connPolicy{p.Policy, p.opening, sample}
@@ -256,7 +253,7 @@ func (s *state) usePolicy(p *connPolicy) {
 	s.policy.Store(p)
 }
 
-// setPolicy changes the policy of a state that has one.
+// setPolicy changes the policy. It fails for a state that has none.
 func (s *state) setPolicy(p Policy) error {
 	was := s.policy.Load()
 	if p == nil || was == nil {
@@ -273,7 +270,8 @@ func (s *state) setPolicy(p Policy) error {
 // describe is a policy's name.
 func describe(p Policy) string { return fmt.Sprint(p) }
 
-// deadline is when the state ends if the peer is not heard again; zero if it does not.
+// deadline returns when the state ends if the peer is not heard again, its session's
+// deadline included; zero: never.
 func (s *state) deadline() (first time.Time) {
 	for ; s != nil; s = s.parent {
 		if !s.hasLease() {
@@ -286,7 +284,7 @@ func (s *state) deadline() (first time.Time) {
 	return first
 }
 
-// endError is why the state ended, or nil.
+// endError returns why the state ended; nil if it is open.
 func (s *state) endError() *Error {
 	if e := s.ended.Load(); e != nil {
 		return &e.Error
@@ -294,10 +292,10 @@ func (s *state) endError() *Error {
 	return nil
 }
 
-// hasLease reports whether the state has a lease of its own.
+// hasLease reports whether the state is judged by itself, not only through its session.
 func (s *state) hasLease() bool { return s.policy.Load() != nil }
 
-// renew records evidence: for this state, and for the session that carries it.
+// renew renews the lease of this state and of its session.
 func (s *state) renew() {
 	for ; s != nil; s = s.parent {
 		if s.hasLease() {
@@ -306,7 +304,7 @@ func (s *state) renew() {
 	}
 }
 
-// addIn, addOut and addBeats count, for this state and the session that carries it.
+// addIn, addOut and addBeats count for this state and its session.
 
 func (s *state) addIn(n int) {
 	for ; s != nil; s = s.parent {
@@ -332,7 +330,7 @@ func (s *state) setRTT(rtt time.Duration) {
 	}
 }
 
-// silence is how long the peer has not been heard.
+// silence returns the time since the peer was last heard.
 func (s *state) silence() time.Duration {
 	switch {
 	case s.hasLease():
@@ -343,8 +341,8 @@ func (s *state) silence() time.Duration {
 	return 0
 }
 
-// dataEnded records whose data has ended, and returns whose ended first: of a normal
-// end that is the initiator.
+// dataEnded records that one end's data has ended, and returns whose ended first: the
+// initiator of a normal end.
 func (s *state) dataEnded(by Initiator) (first Initiator) {
 	if s.firstEnd.CompareAndSwap(0, int32(by)+1) && s.parent != nil {
 		s.parent.firstEnd.Store(int32(by) + 1)
@@ -352,9 +350,9 @@ func (s *state) dataEnded(by Initiator) (first Initiator) {
 	return Initiator(s.firstEnd.Load() - 1)
 }
 
-// setPending keeps the first sign of why this will end, for the moment when its owner
-// closes it; but what the peer says of it stands above what was observed before. It
-// returns the sign that is kept.
+// setPending stores e as the pending error, with which finish ends the state. The first one
+// stays, except that a reason which the peer names replaces one that was only observed. It
+// returns the one that is stored.
 func (s *state) setPending(e ending) *ending {
 	e.Age, e.Silence = s.age(), s.silence()
 	for {
@@ -368,7 +366,7 @@ func (s *state) setPending(e ending) *ending {
 	}
 }
 
-// finish ends the state for the pending reason, or because its owner has done.
+// finish ends the state with the pending error, or for [Done] if there is none.
 func (s *state) finish() bool {
 	e := ending{Error: Error{Reason: Done}}
 	if p := s.pending.Load(); p != nil {
@@ -377,14 +375,15 @@ func (s *state) finish() bool {
 	return s.end(e)
 }
 
-// fail ends the state for what the transport or the codec said, and returns how it
-// ended.
+// fail ends the state for an error of the transport or the codec. It returns how the state
+// ended, which may be an earlier error.
 func (s *state) fail(e *Error) *Error {
 	s.end(endingFrom(e))
 	return &s.ended.Load().Error
 }
 
-// end ends the state, unless it has ended already. It does not wait for the peer.
+// end ends the state. It returns false if the state has ended before. It does not wait for
+// the peer.
 func (s *state) end(e ending) bool {
 	if s.ended.Load() != nil {
 		return false
@@ -392,7 +391,7 @@ func (s *state) end(e ending) bool {
 	if p := s.pending.Load(); p != nil && p.hookRunning {
 		e = *p
 	}
-	if e.missed.IsZero() || e.ofSession { // otherwise the engine gave the figures with its verdict
+	if e.missed.IsZero() || e.ofSession { // else they are the verdict's
 		e.Age, e.Silence = s.age(), s.silence()
 	}
 	if e.Reason == Done {
@@ -415,6 +414,7 @@ func (s *state) end(e ending) bool {
 	return true
 }
 
+// report counts the end and emits the Closed event.
 func (s *state) report(e *ending) {
 	if l := s.owner.counters(); l != nil {
 		l.closed(&e.Error)
@@ -445,8 +445,8 @@ func (s *state) Heard() (ago time.Duration, sure, ok bool) {
 	return ago, sure, ok
 }
 
-// Arrived does not date what the application has heard: the kernel knows only of the
-// connection.
+// Arrived has no answer once the application has called Renew: what it saw may not have
+// come over this connection.
 func (s *state) Arrived() (time.Duration, bool) {
 	if c, ok := s.owner.(*Conn); ok && c.bits.Load()&renewedByApp != 0 {
 		return 0, false
@@ -458,14 +458,14 @@ func (s *state) Probe() bool { return s.owner.probe() }
 
 func (s *state) Expire(x expiry) {
 	if p := s.pending.Load(); x.Reason == Silent && p != nil && p.Initiator == Peer && p.Reason != PeerClosed {
-		// It has said why, or has reset the connection, and its silence since is
-		// nothing new. (An EOF alone may be half an end.)
+		// It was closed or reset by the peer; silence is only the consequence. (An EOF
+		// may be a half-close.)
 		e := *p
 		e.abrupt, e.byEngine = true, true
 		s.end(e)
 		return
 	}
-	// Heard last, it may have taken a little more since.
+	// Half of it: the peer may have read a little since it was last heard.
 	if x.Reason == Silent && s.owner.tcpSocket().zeroWindowFor(x.Silence/2) {
 		x.Reason = TooSlow
 	}
@@ -475,8 +475,7 @@ func (s *state) Expire(x expiry) {
 	})
 }
 
-// A list is of the states of a server's sessions. It lies in them: there may be a
-// great many.
+// A list is an intrusive list of a server's sessions.
 type list struct {
 	first *state
 	n     int
