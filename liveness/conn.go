@@ -14,41 +14,39 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// Conn is a connection under a policy: an ordinary, blocking net.Conn that is
-// closed when its deadline has passed. What the peer sends renews its lease as
-// it is read. Its own deadlines are the application's, and mean what they mean
-// everywhere. Once it has ended, Read and Write return the [*Error] that says
-// why.
+// Conn is a connection under a policy: an ordinary, blocking net.Conn that this package
+// closes when the policy's deadline has passed. What is read from the peer renews the
+// lease. SetDeadline and its like belong to the application, and don't affect the policy.
+// Once the connection has ended, Read and Write return the [*Error] that says why.
 //
-// On a stream with a codec, Read and Write carry the application's data;
-// heartbeats, Hellos and the peer's Close are dealt with underneath, by
-// the calls of Read that the application makes anyway.
+// With a codec, Read and Write carry the application's data. The application's calls of
+// Read also process heartbeats, Hellos and the peer's Close.
 type Conn struct {
 	state       state
 	stream      net.Conn
 	framed      *framed               // nil: bytes as they are
 	dialed      *dialed               // nil: accepted here
 	readLock    sync.Mutex            // held while reading from the stream
-	multiplexed bool                  // it is one of several streams of its session
+	multiplexed bool                  // one of several streams of its session
 	bits        atomic.Uint32         // see parked.go
-	srv         *Server               // nil: no server's
-	ctx         *handlerContext       // nil: it has no handler
-	extra       atomic.Pointer[extra] // nil: it has nothing of that
+	srv         *Server               // nil: no server accepted it
+	ctx         *handlerContext       // nil: no Handler
+	extra       atomic.Pointer[extra] // made on first use
 
-	// deadlines is held to set one of the stream's: the application's calls stop when
-	// the connection ends, since from then on the closing sets them.
+	// deadlines guards the stream's deadlines. Once the connection has ended, only the
+	// closing sets them, not the application.
 	deadlines sync.Mutex
 }
 
-// A extra is what few connections have.
+// extra holds what few connections need.
 type extra struct {
-	pacer       *pacer                       // nil: the peer may be as slow as it likes
-	addrs       atomic.Pointer[[2]net.Addr]  // of a NewConn's stream, once they are known
+	pacer       *pacer                       // nil: no MinPace
+	addrs       atomic.Pointer[[2]net.Addr]  // cached addresses of a wrapped connection
 	beforeClose atomic.Pointer[func(*Error)] // nil: none
 	value       atomic.Pointer[any]          // SetValue's
 }
 
-// ensureExtra makes c's rare, if it has none.
+// ensureExtra returns c's extra, and makes it on first use.
 func (c *Conn) ensureExtra() *extra {
 	r := c.extra.Load()
 	if r == nil {
@@ -65,8 +63,8 @@ func (c *Conn) pacer() *pacer {
 	return nil
 }
 
-// NewConn puts conn under cfg's policy, from now. It panics if cfg has none.
-// Closing the result closes conn.
+// NewConn puts conn under cfg's policy, from now on. It panics if cfg has no policy, or one
+// that does not fit its Evidence or MinPace. Closing the result closes conn.
 func NewConn(conn net.Conn, cfg *Config) *Conn {
 	if cfg == nil || cfg.Policy == nil {
 		panic("liveness: NewConn without a policy")
@@ -77,7 +75,7 @@ func NewConn(conn net.Conn, cfg *Config) *Conn {
 	return newConn(conn, cfg, cfg.policy(cfg.Policy), nil)
 }
 
-// newConn puts conn under a policy that has an opening phase already.
+// newConn puts conn under policy, which includes the opening phase.
 func newConn(conn net.Conn, cfg *Config, policy *connPolicy, srv *Server) *Conn {
 	c := &Conn{stream: conn, srv: srv}
 	c.bits.Store(wrapped | noHandler)
@@ -89,7 +87,7 @@ func newConn(conn net.Conn, cfg *Config, policy *connPolicy, srv *Server) *Conn 
 	return c
 }
 
-// begin grants the lease. False: the connection's session has ended.
+// begin grants the lease. It returns false if the connection's session has ended.
 func (c *Conn) begin() bool {
 	if p := newPacer(c); p != nil {
 		c.ensureExtra().pacer = p
@@ -101,8 +99,8 @@ func (c *Conn) begin() bool {
 	return true
 }
 
-// Read reads what the peer sent. It is io.EOF when the peer has ended its
-// data, and an [*Error] when the connection has ended.
+// Read reads what the peer sent. It returns io.EOF when the peer has ended its data, and an
+// [*Error] when the connection has ended.
 func (c *Conn) Read(p []byte) (int, error) {
 	c.readLock.Lock()
 	defer c.readLock.Unlock()
@@ -116,8 +114,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return c.afterRead(n, err)
 }
 
-// readOnce is Read with one call of read, which may be that of a [transport.Pollable].
-// There may be nothing in it for the application: then n is 0.
+// readOnce is Read with a single call of read, which may be TryRead of a
+// [transport.Pollable]. It returns 0 if that brought no data for the application.
 func (c *Conn) readOnce(p []byte, read func([]byte) (int, error)) (int, error) {
 	c.readLock.Lock()
 	defer c.readLock.Unlock()
@@ -129,13 +127,14 @@ func (c *Conn) readOnce(p []byte, read func([]byte) (int, error)) (int, error) {
 	}
 	n, err := read(p)
 	if err == transport.ErrWouldBlock {
-		c.afterRead(n, nil) // TLS may have both
+		c.afterRead(n, nil) // TLS may return data with it
 		return n, err
 	}
 	return c.afterRead(n, err)
 }
 
-// afterRead takes note of what was read from a stream without a codec.
+// afterRead counts n bytes that were read without a codec, renews the lease, and converts
+// err.
 func (c *Conn) afterRead(n int, err error) (int, error) {
 	if n > 0 {
 		c.state.addIn(n)
@@ -150,18 +149,19 @@ func (c *Conn) afterRead(n int, err error) (int, error) {
 	return n, err
 }
 
-// fairShare is after how many bytes of input a connection lets others run. A flood of
-// tiny frames would use up the time slice of every goroutine that reads one.
+// fairShare is how many bytes a connection reads before it yields the processor. Many
+// floods of tiny frames would otherwise each use up a whole time slice.
 const fairShare = 4 << 10
 
-// yield lets others run if the latest n bytes of input have used up a share.
+// yield yields the processor if the latest n bytes of input have crossed a multiple of
+// fairShare.
 func (c *Conn) yield(n int) {
 	if total := c.state.in.Load(); total/fairShare != (total-int64(n))/fairShare {
 		runtime.Gosched()
 	}
 }
 
-// Write sends p to the peer. It never counts as a sign of the peer's life.
+// Write sends p to the peer. It doesn't renew the lease.
 func (c *Conn) Write(p []byte) (int, error) {
 	if c.framed != nil {
 		n, err := c.framed.out.write(p)
@@ -174,8 +174,8 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// awaitReason returns the end that a Read under way finds in a moment, in place of what a
-// Write saw of it: over QUIC the Close frame and the end of the peer's reading come at once.
+// awaitReason returns a Write's error, or instead the reason that a pending Read finds within
+// 0.1 s: over QUIC, STOP_SENDING may overtake the Close frame that carries the reason.
 func (c *Conn) awaitReason(err error) error {
 	const moment = 100 * time.Millisecond
 	e, ok := errors.AsType[*Error](err)
@@ -202,8 +202,8 @@ func (c *Conn) send(b []byte) (int, error) {
 	return n, err
 }
 
-// readError is what an error of reading from the stream means to the application.
-// Where nothing more can be read, it ends the connection.
+// readError converts an error of reading from the stream to the one that the application
+// gets. It ends the connection if nothing more can be read.
 func (c *Conn) readError(err error) error {
 	if err == io.EOF {
 		c.bits.Or(peerEnded)
@@ -220,7 +220,8 @@ func (c *Conn) readError(err error) error {
 	return c.state.fail(e)
 }
 
-// writeError is the same for writing. What has come before can still be read.
+// writeError does the same for writing. It does not end the connection, since what has
+// arrived can still be read.
 func (c *Conn) writeError(err error) error {
 	e := c.classify(err)
 	switch {
@@ -232,35 +233,34 @@ func (c *Conn) writeError(err error) error {
 	return &c.state.setPending(endingFrom(e)).Error
 }
 
-// classify is how a connection that has not ended ends by an error of the stream; nil: it
-// does not.
+// classify returns how an error of the stream ends the connection; nil: it does not.
 func (c *Conn) classify(err error) *Error {
 	var closed *transport.CloseError
 	switch {
 	case err == io.EOF:
 		e := Error{Reason: PeerClosed, Initiator: Peer}
 		switch {
-		case c.framed == nil || !c.framed.coder.CanClose(): // nothing but EOF ends data
+		case c.framed == nil || !c.framed.coder.CanClose(): // EOF is the normal end of data
 			e.Initiator = c.state.dataEnded(Peer)
 		case c.framed.in.whole.Load():
 			e.Reason = Done
 		}
 		c.state.setPending(ending{Error: e})
 		return nil
-	case errors.As(err, &closed) && (closed.Origin != transport.Local || closed.HasCode): // not just a half
+	case errors.As(err, &closed) && (closed.Origin != transport.Local || closed.HasCode): // not our half-close
 		return explain(err)
 	case c.kernelGaveUp(err):
 		return &Error{Reason: Silent, Err: err}
-	case timedOut(err): // the application's own deadline
+	case timedOut(err): // the application's deadline
 		return nil
-	case errors.Is(err, net.ErrClosed): // a half that the application closed
+	case errors.Is(err, net.ErrClosed): // the application's half-close
 		return nil
 	}
 	return explain(err)
 }
 
-// Renew records a sign of the peer's life that the application has seen by
-// itself. It reports whether the connection is live.
+// Renew renews the lease for evidence that the application has seen itself. It returns
+// false if the connection has ended.
 func (c *Conn) Renew() bool {
 	c.bits.Or(renewedByApp)
 	c.state.renew()
@@ -271,7 +271,7 @@ func (c *Conn) Renew() bool {
 // handlers: see [Server].Data.
 func (c *Conn) SetValue(v any) { c.ensureExtra().value.Store(&v) }
 
-// Value is what SetValue has kept, or nil.
+// Value returns what SetValue has kept, or nil.
 func (c *Conn) Value() any {
 	if r := c.extra.Load(); r != nil {
 		if v := r.value.Load(); v != nil {
@@ -281,11 +281,11 @@ func (c *Conn) Value() any {
 	return nil
 }
 
-// ID is the number by which events know the session, or the stream of one of several.
+// ID returns the ID that events give the session, or the stream if it is one of several.
 func (c *Conn) ID() uint64 { return c.state.id }
 
-// SessionID is, of one of several streams, the number by which events know its session;
-// 0: the connection is the session.
+// SessionID returns the ID of the session of a stream that is one of several; 0: the
+// connection is the session.
 func (c *Conn) SessionID() uint64 {
 	if c.state.parent == nil {
 		return 0
@@ -293,22 +293,22 @@ func (c *Conn) SessionID() uint64 {
 	return c.state.parent.id
 }
 
-// End is why the connection ended, or nil while it lives.
+// End returns why the connection ended; nil while it is open.
 func (c *Conn) End() *Error { return c.state.endError() }
 
-// Draining is closed when either end is going away: the other one is to finish what is
-// under way, and begin nothing new. Reading and writing go on. It is closed, too, once
-// the connection has ended.
+// Draining returns a channel that is closed when either end is going away: the other one
+// should finish what is under way and begin nothing new. Reading and writing go on. The
+// channel is also closed once the connection has ended.
 func (c *Conn) Draining() <-chan struct{} { return c.state.signal().draining.c }
 
-// Done is closed when the connection has ended: End says why.
+// Done returns a channel that is closed when the connection has ended; End says why.
 func (c *Conn) Done() <-chan struct{} { return c.state.signal().closed.c }
 
-// Deadline is when the connection is closed if the peer is not heard again;
-// the zero time if nothing ever closes it.
+// Deadline returns when the policy closes the connection if the peer is not heard again;
+// zero: never.
 func (c *Conn) Deadline() time.Time { return c.state.deadline() }
 
-// PeerHello is what the peer stated of itself, or nil.
+// PeerHello returns the peer's Hello; nil if none has come.
 func (c *Conn) PeerHello() *codec.Hello {
 	if c.framed == nil {
 		return nil
@@ -316,16 +316,16 @@ func (c *Conn) PeerHello() *codec.Hello {
 	return c.framed.hello.Load()
 }
 
-// NetConn is the connection beneath. What is read from it directly is not
-// evidence, except to the kernel, which is asked before a TCP connection is
-// judged dead.
+// NetConn returns the underlying connection. Reading from it directly does not renew the
+// lease; but before a TCP connection expires on Linux, TCP_INFO is read, which sees that
+// input.
 func (c *Conn) NetConn() net.Conn { return c.stream }
 
 func (c *Conn) LocalAddr() net.Addr  { return c.stream.LocalAddr() }
 func (c *Conn) RemoteAddr() net.Addr { return c.stream.RemoteAddr() }
 
-// CloseWrite ends this direction: the peer reads EOF. Where the codec has a frame
-// for that, heartbeats go on.
+// CloseWrite ends this direction: the peer reads EOF. If the codec has a frame for that,
+// heartbeats go on. It fails if the underlying connection has no CloseWrite.
 func (c *Conn) CloseWrite() error {
 	if c.framed != nil {
 		return c.framed.out.closeWrite()
@@ -341,17 +341,17 @@ func closeWrite(conn net.Conn) error {
 	return &net.OpError{Op: "close", Net: conn.RemoteAddr().Network(), Addr: conn.RemoteAddr(), Err: errors.ErrUnsupported}
 }
 
-// Close ends the connection. The reason is done, unless the peer had ended it
-// before. What was written still arrives: a server's connection is waited for in the
-// background, a dialled one by Close, for 5 s at most.
+// Close ends the connection, for [Done] unless the peer ended it before. What was written
+// still arrives: in the background for a server's connection; a dialled connection's Close
+// waits for it, 5 s at most.
 func (c *Conn) Close() error {
 	c.state.finish()
 	c.awaitClosed()
 	return nil
 }
 
-// CloseWith is Close for a reason of the application's. The peer is told, with a few
-// words if text isn't empty, where codec or transport can.
+// CloseWith is Close for another reason. It sends the reason and text to the peer if the
+// codec or the transport can.
 func (c *Conn) CloseWith(r Reason, text string) error {
 	if !c.state.endAfterHook(ending{Error: Error{Reason: r, Text: text}, abrupt: r.abrupt()}) {
 		c.state.finish() // the caller may be who is waited for
@@ -394,8 +394,8 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 
 // A Conn owns its state.
 
-// addrs is the session's where the connection is one. A stream that was given to
-// NewConn is asked once: its answer may take long.
+// addrs caches the addresses of a wrapped connection: the first call may wait, say for the
+// header of the PROXY protocol.
 func (c *Conn) addrs() (local, remote net.Addr) {
 	if !c.isWrapped() {
 		return c.stream.LocalAddr(), c.stream.RemoteAddr()
@@ -409,7 +409,7 @@ func (c *Conn) addrs() (local, remote net.Addr) {
 	return a[0], a[1]
 }
 
-// tcpSocket is made when it is asked, which is seldom.
+// tcpSocket makes a new one each time, to save memory: it is seldom needed.
 func (c *Conn) tcpSocket() *tcpSocket {
 	if c.multiplexed {
 		return nil
@@ -448,13 +448,13 @@ func (c *Conn) lastHeard() (ago time.Duration, sure, ok bool) {
 		return c.lastAcked()
 	case c.multiplexed && c.state.cfg.Evidence == codec.Acks && c.dialed != nil:
 		return 0, false, c.state.sample(c.dialed.sess, true)
-	case c.multiplexed && c.state.cfg.Evidence == codec.Acks: // the session's stack is the stream's
+	case c.multiplexed && c.state.cfg.Evidence == codec.Acks: // one stack answers for the session's streams
 		return c.state.parent.silence(), false, true
 	}
 	return c.tcpSocket().lastHeard(c.state.cfg.Evidence, c.state.in.Load() > 0)
 }
 
-// isReading reports whether somebody is reading, or nobody needs to any more.
+// isReading reports whether a Read is pending, or none is needed any more.
 func (c *Conn) isReading() bool {
 	if c.srv != nil && c.srv.Data != nil {
 		return c.bits.Load()&inData == 0
@@ -466,7 +466,7 @@ func (c *Conn) isReading() bool {
 	return c.framed != nil && c.framed.in.over != nil
 }
 
-// isWriting reports whether somebody is writing. Without a codec it isn't known.
+// isWriting reports whether a Write may be pending. Without a codec that isn't known.
 func (c *Conn) isWriting() bool { return c.framed == nil || c.framed.out.writing.Load() }
 
 func (c *Conn) counters() *counters {
@@ -479,8 +479,8 @@ func (c *Conn) counters() *counters {
 	return &c.srv.sessionCounts
 }
 
-// probe asks the peer for a sign of life. Only a peer whose window is full is worth
-// another try.
+// probe pings the peer, and samples its stack. It returns false, so that it is called
+// again, only if the peer's window is full.
 func (c *Conn) probe() bool {
 	if c.multiplexed && c.dialed != nil && c.state.cfg.Evidence == codec.Acks {
 		c.state.sample(c.dialed.sess, true)
@@ -488,8 +488,8 @@ func (c *Conn) probe() bool {
 	return c.framed == nil || c.ping() || !c.framed.out.blocked.Load()
 }
 
-// ping sends a beat. False: it can't be sent now, or the codec has none. A peer that
-// was never heard may be in the middle of a handshake, which is not waited for.
+// ping sends a Ping. It returns false if none can be sent now, or the codec has none. It
+// sends nothing to a peer that was never heard: see sendClose.
 func (c *Conn) ping() bool {
 	if c.framed == nil || c.dialed == nil && c.state.in.Load() == 0 {
 		return false
@@ -497,16 +497,15 @@ func (c *Conn) ping() bool {
 	return c.framed.out.sendPing()
 }
 
-// drain asks the peer to finish. One whose codec has no frame for that is left alone
-// until its time is up, since an EOF in the middle of an answer would look like its
-// end; one that was never heard is not waited for.
+// drain asks the peer to finish. A connection whose codec has no GoAway stays open until
+// the drain's time is over; one whose peer was never heard is ended at once.
 func (c *Conn) drain() {
 	if !c.sendGoAway() {
 		c.state.end(ending{Error: Error{Reason: Draining}})
 	}
 }
 
-// retryAfter is when the peer may connect again.
+// retryAfter returns how long the peer should wait before it connects again; 0: not set.
 func (c *Conn) retryAfter() time.Duration {
 	if c.srv == nil {
 		return 0
@@ -514,7 +513,8 @@ func (c *Conn) retryAfter() time.Duration {
 	return c.srv.RetryAfter
 }
 
-// sendGoAway reports false if there is nothing to wait for.
+// sendGoAway asks the peer to finish, if the codec can. It returns false if the peer was
+// never heard.
 func (c *Conn) sendGoAway() bool {
 	if c.state.in.Load() == 0 {
 		return false

@@ -11,11 +11,11 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// framed is what a Conn holds beyond its stream if it has a codec.
+// framed is the part of a Conn that has a codec.
 type framed struct {
 	coder codec.Coder
-	hello atomic.Pointer[codec.Hello] // the peer's
-	retry atomic.Int64                // when the peer, which is going away, wants to be dialled again
+	hello atomic.Pointer[codec.Hello] // the peer's; nil: not come yet
+	retry atomic.Int64                // the RetryAfter of the peer's GoAway
 	in    reader
 	out   writer
 }
@@ -27,8 +27,8 @@ func newFramed(c *Conn, coder codec.Coder, maxBeats int32) *framed {
 	return f
 }
 
-// peerRetryAfter is how long the peer, which is going away, asked to wait before it is
-// dialled again; 0: it did not.
+// peerRetryAfter returns how long to wait before dialling again, as the peer's GoAway says;
+// 0: it says nothing.
 func (c *Conn) peerRetryAfter() time.Duration {
 	if c.framed == nil {
 		return 0
@@ -36,24 +36,24 @@ func (c *Conn) peerRetryAfter() time.Duration {
 	return time.Duration(c.framed.retry.Load())
 }
 
-// dialed is what a Conn holds beyond its stream if this end dialled it.
+// dialed is the part of a Conn that this end dialled.
 type dialed struct {
 	sess          transport.Session // ends with the connection
-	beat          *beater           // nil: it does not beat
-	defaultPolicy bool              // the policy is what follows from the beats, which are to be answered
-	exchanging    bool              // Hellos are being exchanged: the state has not begun; set by Dial only
+	beat          *beater           // nil: no beats
+	defaultPolicy bool              // the policy follows from the beats and relies on their answers
+	exchanging    bool              // Dial is waiting for the server's Hello; the state has not begun
 
-	// noPing is until when, on the engine's clock, no Ping could be sent: within a line,
-	// or after CloseWrite. 0: it could all the time.
+	// pingSince is when a Ping became possible again, on the engine's clock, after a time in
+	// which none could be sent: mid-line, or after CloseWrite. 0: it always was possible.
 	pingSince atomic.Int64
 
 	sessionClosed latch // opened when the session is closed
 
 	mu      sync.Mutex
-	streams map[*Conn]struct{} // beside the one that is the Conn's
+	streams map[*Conn]struct{} // the session's, without the Conn's own
 }
 
-// addConn counts a stream among those of the session, and ends it if that is ending.
+// addConn adds a stream to the session, and ends it if the session has ended.
 func (c *Conn) addConn(stream *Conn) {
 	d := c.dialed
 	d.mu.Lock()
@@ -73,7 +73,7 @@ func (c *Conn) removeConn(stream *Conn) {
 	delete(c.dialed.streams, stream)
 }
 
-// endStreams ends the other streams of a dialled session with it.
+// endStreams ends the other streams of a dialled session.
 func (c *Conn) endStreams(e *ending) {
 	if c.dialed == nil {
 		return
@@ -86,10 +86,10 @@ func (c *Conn) endStreams(e *ending) {
 	}
 }
 
-// cannotPing stands for now in noPing.
+// cannotPing is the value of pingSince while no Ping can be sent.
 const cannotPing = int64(1<<63 - 1)
 
-// pingPossible takes note of whether a Ping can be sent.
+// pingPossible records whether a Ping can be sent now.
 func (c *Conn) pingPossible(can bool) {
 	switch {
 	case c.dialed == nil:
@@ -100,9 +100,9 @@ func (c *Conn) pingPossible(can bool) {
 	}
 }
 
-// pingable returns how long a Ping has been possible again after a time in which
-// none could be sent, or its answer not be heard since nobody reads; false: it was all the
-// time, or it does not matter.
+// pingable returns how long a ping has been possible again, after a period in which none
+// could be sent, or in which no Read was pending that would have seen the answer. It returns
+// false if there was no such period, or if the policy does not rely on pings.
 func (c *Conn) pingable() (since time.Duration, limited bool) {
 	if c.dialed == nil {
 		return 0, false
@@ -123,7 +123,7 @@ func (c *Conn) pingable() (since time.Duration, limited bool) {
 	}
 }
 
-// mayHoldAnswer reports whether an answer may lie unread in a place that can't be asked.
+// mayHoldAnswer reports whether a Pong may lie unread where it can't be queried.
 func (c *Conn) mayHoldAnswer() bool {
 	if c.multiplexed {
 		return true
@@ -133,10 +133,10 @@ func (c *Conn) mayHoldAnswer() bool {
 	return s != nil && !known
 }
 
-// exchangingHellos reports whether the connection is still being dialled.
+// exchangingHellos reports whether Dial is still waiting for the server's Hello.
 func (c *Conn) exchangingHellos() bool { return c.dialed != nil && c.dialed.exchanging }
 
-// sentBeat tells the beater that data, or a beat, has been sent.
+// sentBeat reports to the beater that data, or a beat, was sent.
 func (c *Conn) sentBeat(beat bool) {
 	if c.dialed != nil {
 		c.dialed.beat.sent(beat)

@@ -13,23 +13,22 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// A reader takes the application's data out of what the codec frames. It decodes in
-// the buffer that the application reads into, so an idle connection holds none. Its
-// methods are called with the Conn's read lock held.
+// A reader decodes frames. It does so in the buffer that the application reads into, so an
+// idle connection holds no buffer. Its methods are called with the Conn's readLock held.
 type reader struct {
 	conn      *Conn
 	framed    *framed
-	rest      *leftover   // read into a buffer of our own, since the application's was too small
-	beatLimit rateLimit   // the beats that the peer may send
-	over      *readEnd    // what ends all further reading; nil: nothing yet
-	whole     atomic.Bool // the peer's data, by its own word
-	beats     *latch      // opened when readBeats has ended; nil: it never began
+	rest      *leftover   // data that the application's buffer was too small for; nil: none
+	beatLimit rateLimit   // of the peer's beats
+	over      *readEnd    // the result of all further reads; nil: reading goes on
+	whole     atomic.Bool // the codec's frame for the end of data has come
+	beats     *latch      // opened when readBeats has ended; nil: not started
 }
 
-// minRead is the shortest buffer that is worth reading into directly.
+// minRead is the size of the shortest buffer that is read into directly.
 const minRead = 64
 
-// A leftover is what is left of a read into buf.
+// A leftover is what remains of a read into buf.
 type leftover struct {
 	pending []byte
 	buf     [minRead]byte
@@ -50,8 +49,8 @@ func (r *reader) read(p []byte) (int, error) {
 	}
 }
 
-// readOnce reads with one call of read. There may be nothing in it for the
-// application: then n is 0.
+// readOnce reads with a single call of read. It returns 0 if that brought no data for the
+// application.
 func (r *reader) readOnce(p []byte, read func([]byte) (int, error)) (n int, err error) {
 	switch {
 	case r.rest != nil:
@@ -72,7 +71,7 @@ func (r *reader) readOnce(p []byte, read func([]byte) (int, error)) (n int, err 
 	return r.fill(p, read)
 }
 
-// takeRest reads what is left of an earlier read.
+// takeRest reads from the leftover of an earlier read.
 func (r *reader) takeRest(p []byte) int {
 	n := copy(p, r.rest.pending)
 	r.rest.pending = r.rest.pending[n:]
@@ -82,11 +81,11 @@ func (r *reader) takeRest(p []byte) int {
 	return n
 }
 
-// ready reports whether something can be read without the stream.
+// ready reports whether a read returns without reading from the stream.
 func (r *reader) ready() bool { return r.rest != nil || r.over != nil }
 
-// fill reads from the stream once, handles the control frames, and leaves the
-// application's data, n bytes, at the front of p.
+// fill reads from the stream once, handles the control frames, and moves the n bytes of
+// application data to the front of p.
 func (r *reader) fill(p []byte, read func([]byte) (int, error)) (n int, err error) {
 	headroom := r.framed.coder.Headroom()
 	k, err := read(p[headroom:])
@@ -110,7 +109,7 @@ func (r *reader) fill(p []byte, read func([]byte) (int, error)) (n int, err erro
 		r.whole.Store(true)
 		r.conn.state.dataEnded(Peer)
 		r.stop(io.EOF)
-		// A Conn that is being dialled starts it when its state has begun; a parked one closes.
+		// Dial starts it when the state has begun; a parked connection is closed instead.
 		if !r.conn.exchangingHellos() && !r.conn.isParked() {
 			r.startBeats()
 		}
@@ -126,7 +125,8 @@ func (r *reader) fill(p []byte, read func([]byte) (int, error)) (n int, err erro
 	return n, err
 }
 
-// after stops reading with err, which is for the next call if there is data.
+// after stops reading with err. It returns nil, and leaves err to the next call, if n bytes
+// of data come first.
 func (r *reader) after(n int, err error) error {
 	r.stop(err)
 	if n > 0 {
@@ -135,8 +135,8 @@ func (r *reader) after(n int, err error) error {
 	return err
 }
 
-// closedByPeer ends the connection as the peer's Close says. The data before it is
-// whole if the peer had done.
+// closedByPeer ends the connection for the reason in the peer's Close. It returns io.EOF if
+// that is [Done], since the data before it is complete.
 func (r *reader) closedByPeer(f *codec.Close) error {
 	s, e := &r.conn.state, endingFrom(explainClose(f))
 	var end *ending
@@ -152,7 +152,7 @@ func (r *reader) closedByPeer(f *codec.Close) error {
 	return &end.Error
 }
 
-// finish is the end of the stream's input, as opposed to that of the data.
+// finish handles EOF on the stream, as opposed to the codec's end of data.
 func (r *reader) finish(p []byte, n int) (int, error) {
 	rest, broken := r.framed.coder.Finish()
 	if broken != nil {
@@ -160,14 +160,15 @@ func (r *reader) finish(p []byte, n int) (int, error) {
 	}
 	err := r.conn.readError(io.EOF)
 	if r.conn.dialed != nil && r.framed.hello.Load() != nil && !r.conn.exchangingHellos() {
-		// A server that speaks frames ends its data by one: this one was killed.
+		// A server whose codec has a frame for the end of data was killed before it.
 		err = r.conn.state.fail(&Error{Reason: PeerClosed, Initiator: Peer})
 	}
 	r.stop(err)
 	return n + copy(p[n:], rest), nil
 }
 
-// stop makes err the answer to all further reads.
+// stop makes err the result of all further reads, unless there is one. It returns that
+// result.
 func (r *reader) stop(err error) error {
 	if r.over == nil {
 		r.over = &readEnd{err}
@@ -179,13 +180,13 @@ func (r *reader) stop(err error) error {
 func (r *reader) protocolError(broken error) error {
 	e := explain(broken)
 	if r.conn.exchangingHellos() {
-		return e // there is nothing to end yet
+		return e // the state has not begun
 	}
 	return r.conn.state.fail(e)
 }
 
-// handleControl handles what came between the application's bytes. It returns how the
-// connection has ended if that was too much.
+// handleControl handles the control frames of a read: it renews the lease, counts the beats,
+// and sends what they require. It returns an error if the beats came too fast.
 func (r *reader) handleControl(seen codec.Seen) error {
 	c, out := r.conn, &r.framed.out
 	if isEvidence(seen, c.state.cfg.Evidence) {
@@ -193,8 +194,8 @@ func (r *reader) handleControl(seen codec.Seen) error {
 	}
 	if seen.Beats > 0 {
 		c.state.addBeats(seen.Beats)
-		unasked := seen.Beats - out.answered(seen)
-		if !r.beatLimit.take(unasked, c.state.began, c.state.cfg.engine().time()) && !c.exchangingHellos() {
+		unsolicited := seen.Beats - out.answered(seen)
+		if !r.beatLimit.take(unsolicited, c.state.began, c.state.cfg.engine().time()) && !c.exchangingHellos() {
 			return c.state.fail(&Error{Reason: TooManyBeats})
 		}
 	}
@@ -209,9 +210,8 @@ func (r *reader) handleControl(seen codec.Seen) error {
 	return nil
 }
 
-// isEvidence reports whether what came is evidence where kind is what counts. A Hello
-// always is: it comes once, and whoever has sent it needs to beat no sooner than
-// the answer says, which may be later than the opening phase ends.
+// isEvidence reports whether what was decoded is evidence of the given kind. A Hello always
+// is: it comes once, and its sender's first beat may be due only after the opening phase.
 func isEvidence(seen codec.Seen, kind codec.Evidence) bool {
 	switch {
 	case kind <= codec.Bytes || seen.Hello != nil || seen.Beats > 0:
@@ -222,7 +222,7 @@ func isEvidence(seen codec.Seen, kind codec.Evidence) bool {
 	return false
 }
 
-// startBeats starts readBeats.
+// startBeats starts readBeats once.
 func (r *reader) startBeats() {
 	if r.beats == nil {
 		r.beats = newLatch()
@@ -230,9 +230,9 @@ func (r *reader) startBeats() {
 	}
 }
 
-// readBeats reads on after the end of the peer's data, since its beats and its Close
-// may still come. It ends when the connection is closing, or with the stream. It does
-// not hold the read lock: the application's reads have their answer.
+// readBeats reads on after the end of the peer's data, since its beats and its Close may
+// still come. It returns when the connection is closing or the stream fails. It does not
+// hold readLock: the application's reads return io.EOF already.
 func (r *reader) readBeats() {
 	defer r.beats.open()
 	c := r.conn
@@ -254,7 +254,7 @@ func (r *reader) readBeats() {
 		switch {
 		case err == nil:
 		case timedOut(err):
-			c.SetReadDeadline(time.Time{}) // it was for reads that the application no longer makes
+			c.SetReadDeadline(time.Time{}) // the application no longer reads
 		default:
 			c.readError(err)
 			return
@@ -262,8 +262,8 @@ func (r *reader) readBeats() {
 	}
 }
 
-// timedOut reports whether a deadline for reading or writing has passed. The
-// kernel's ETIMEDOUT says Timeout, too, but it is the connection's end.
+// timedOut reports whether err is a passed read or write deadline. ETIMEDOUT is none,
+// although its Timeout method returns true: it ends the connection.
 func timedOut(err error) bool {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return true

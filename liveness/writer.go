@@ -11,42 +11,40 @@ import (
 	"github.com/livenet/livenet/codec"
 )
 
-// A writer frames the application's data. Control frames wait until the write lock
-// is free, and whoever holds it sends them before letting go, so no answer to a Ping
-// waits for the application to write.
+// A writer encodes frames. The holder of the write lock sends the pending control frames
+// before it unlocks, so a Pong never waits for the application's next Write.
 type writer struct {
 	conn   *Conn
 	framed *framed
 
 	mu      sync.Mutex
-	rest    *[]byte     // of frames that a deadline cut short: it is sent before anything else; nil: nothing
+	rest    *[]byte     // of frames that a deadline truncated; sent before anything else; nil: none
 	ended   bool        // CloseWrite was called
-	writing atomic.Bool // the application is
+	writing atomic.Bool // the application's Write is running
 	seq     uint32      // of the latest Ping
 
-	queue      atomic.Uint32            // the control frames to be sent, beside the coder's own
-	blocked    atomic.Bool              // the peer took nothing when last tried
+	queue      atomic.Uint32            // pending control frames, beside the coder's own
+	blocked    atomic.Bool              // the last write failed, since the peer's window was full
 	ping       atomic.Pointer[sentPing] // the latest Ping, until it is answered
-	unanswered atomic.Int32             // Pings
+	unanswered atomic.Int32             // number of Pings
 
-	overridden bool       // a control frame has a deadline of its own for now; guarded by the Conn's deadlines
-	deadline   *time.Time // for writing, as the application set it; nil: none; likewise
+	overridden bool       // a control frame's write deadline is set; guarded by Conn.deadlines
+	deadline   *time.Time // the application's write deadline; nil: none; guarded likewise
 }
 
-// Control frames in the queue.
+// Bits of the queue.
 const (
 	pingFrame = 1 << iota
 	goAwayFrame
 )
 
-// A sentPing is a Ping that was sent.
 type sentPing struct {
 	seq uint32
 	at  time.Time
 }
 
-// chunk is the most data in a frame that we send. A header and the data that follows
-// are copied into one buffer, so that they travel in one packet.
+// chunk is the most data that is sent in one frame. The header and the data are copied into
+// one buffer, so that they travel in one packet.
 const chunk = 16 << 10
 
 var buffers = sync.Pool{New: func() any {
@@ -54,11 +52,11 @@ var buffers = sync.Pool{New: func() any {
 	return &b
 }}
 
-// How long a control frame may take that the peer's window has no room for. Whoever
-// sends it may be reading for this connection, or sending Pings for 100,000 others.
+// How long writing a control frame may block when the peer's window is full. The goroutine
+// may have to read from this connection, or to ping 100,000 others.
 const (
 	controlTime = 10 * time.Millisecond
-	blockedTime = 200 * time.Microsecond // where there was no room the last time
+	blockedTime = 200 * time.Microsecond // if the window was full the last time, too
 )
 
 // write sends p in frames.
@@ -87,7 +85,7 @@ func (w *writer) write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// writable is the error of a direction that has ended.
+// writable returns an error if this direction has ended.
 func (w *writer) writable() error {
 	if e := w.conn.End(); e != nil {
 		return e
@@ -98,8 +96,8 @@ func (w *writer) writable() error {
 	return nil
 }
 
-// writeFrame sends the first part of p, and the pending control frames in front of
-// it: they cost no write of their own.
+// writeFrame sends the pending control frames and the first part of p in one write. It
+// returns how many bytes of p are sent, or will be sent with the rest.
 func (w *writer) writeFrame(buf, p []byte) (int, error) {
 	part := p[:min(len(p), chunk)]
 	buf = w.appendPending(buf)
@@ -111,7 +109,7 @@ func (w *writer) writeFrame(buf, p []byte) (int, error) {
 	} else {
 		buf = append(buf, part...)
 	}
-	w.conn.pingPossible(true) // if the peer does not take this, that is another matter
+	w.conn.pingPossible(true) // also if the write blocks: then only the window is full
 	n, err := w.send(buf)
 	if err == nil {
 		w.framed.coder.Sent(part)
@@ -119,7 +117,7 @@ func (w *writer) writeFrame(buf, p []byte) (int, error) {
 	}
 	sent := max(0, n-control)
 	switch {
-	case header == 0: // nothing says how long part was to be
+	case header == 0: // the length of part was not announced
 		w.framed.coder.Sent(part[:sent])
 		w.keep(buf[min(n, control):control])
 		return sent, err
@@ -128,7 +126,7 @@ func (w *writer) writeFrame(buf, p []byte) (int, error) {
 		return 0, err
 	}
 	w.framed.coder.Sent(part)
-	w.keep(buf[n:]) // half a frame would garble all that follows
+	w.keep(buf[n:]) // a truncated frame would garble all that follows
 	return len(part), err
 }
 
@@ -139,7 +137,7 @@ func (w *writer) send(b []byte) (int, error) {
 	return n, err
 }
 
-// keep makes b the rest that is to be sent before anything else.
+// keep stores a copy of b as the rest.
 func (w *writer) keep(b []byte) {
 	w.rest = nil
 	if len(b) > 0 {
@@ -148,7 +146,7 @@ func (w *writer) keep(b []byte) {
 	}
 }
 
-// sendRest sends what an earlier deadline cut off.
+// sendRest sends what remains of frames that an earlier deadline truncated.
 func (w *writer) sendRest() error {
 	if w.rest == nil {
 		return nil
@@ -176,19 +174,19 @@ func (w *writer) closeWrite() error {
 		return closeWrite(w.conn.stream)
 	}
 	if n, err := w.send(end); err != nil {
-		w.keep(end[n:]) // it is sent with the next beat
+		w.keep(end[n:]) // sent with the next beat
 		return w.conn.writeError(err)
 	}
 	return nil
 }
 
-// pending reports whether control frames wait to be sent.
+// pending reports whether control frames are pending.
 func (w *writer) pending() bool {
 	return w.framed.coder.Pending() || w.queue.Load() != 0
 }
 
-// appendPending appends the control frames that wait, as far as there is a place for
-// them.
+// appendPending appends the pending control frames, except those that the codec can't send
+// now, say within a line.
 func (w *writer) appendPending(b []byte) []byte {
 	b = w.framed.coder.AppendPending(b)
 	queue := w.queue.Load()
@@ -218,8 +216,8 @@ func (w *writer) appendPing(b []byte) []byte {
 	return b
 }
 
-// answered takes note of the Pongs in seen, and returns how many of them answer
-// Pings. A Ping is answered once.
+// answered records the Pongs in seen and the RTT. It returns how many of the Pongs answer a
+// Ping; a Ping is answered once.
 func (w *writer) answered(seen codec.Seen) int {
 	if seen.Pongs == 0 {
 		return 0
@@ -228,21 +226,21 @@ func (w *writer) answered(seen codec.Seen) int {
 	w.unanswered.Add(-n)
 	if q := w.ping.Load(); q != nil && q.seq == seen.Seq && w.ping.CompareAndSwap(q, nil) {
 		w.conn.state.setRTT(time.Since(q.at))
-		w.unanswered.Store(0) // one Pong answers the Pings before it, too
+		w.unanswered.Store(0) // it answers the earlier Pings, too
 	}
 	return int(n)
 }
 
-// sendPending sends the control frames that wait, unless the write lock is taken:
-// whoever holds it does.
+// sendPending sends the coder's pending frames. If the write lock is held, its holder sends
+// them.
 func (w *writer) sendPending() {
 	if w.framed.coder.Pending() && w.mu.TryLock() {
 		w.unlock()
 	}
 }
 
-// unlock sends the control frames that wait and lets go of the write lock, until
-// none is left that somebody found the lock taken for.
+// unlock sends the pending control frames and unlocks. It does so again if more of them were
+// queued while the lock was held.
 func (w *writer) unlock() {
 	for {
 		stuck := false
@@ -257,11 +255,10 @@ func (w *writer) unlock() {
 	}
 }
 
-// errStopped is flush's error when the connection is closing.
 var errStopped = errors.New("liveness: the connection is closing")
 
-// flush sends the rest of a frame and the control frames that wait, within d. It
-// returns how many bytes of control frames there were.
+// flush sends the rest of a frame and the pending control frames, within d. It returns the
+// number of bytes of control frames; errStopped if the connection is closing.
 func (w *writer) flush(d time.Duration) (n int, err error) {
 	return retryIfStalled(d, func(until time.Time) (int, error) {
 		if !w.overrideDeadline(until) {
@@ -272,8 +269,9 @@ func (w *writer) flush(d time.Duration) (n int, err error) {
 	})
 }
 
-// retryIfStalled calls send with a deadline d from now, and again if that passed because
-// this process did not run: nobody else would send a Hello that is left over.
+// retryIfStalled calls send with a deadline d from now, and again if the deadline passed
+// while this process did not run: an unsent Hello would wait for the next write. It returns
+// the sum of send's results, and its last error.
 func retryIfStalled(d time.Duration, send func(until time.Time) (int, error)) (n int, err error) {
 	for range 5 {
 		until := time.Now().Add(d)
@@ -288,12 +286,13 @@ func retryIfStalled(d time.Duration, send func(until time.Time) (int, error)) (n
 	return n, err
 }
 
-// sendAll sends the rest of a frame and what add appends.
+// sendAll sends the rest of a frame and the frames that add appends. It returns the number
+// of bytes that add appended; what is not sent of them becomes the rest.
 func (w *writer) sendAll(add func([]byte) []byte) (n int, err error) {
-	held := w.rest == nil && w.blocked.Load() // TLS may hold back part of what it has taken
+	held := w.rest == nil && w.blocked.Load() // TLS may have buffered part of an earlier write
 	if err := w.sendRest(); err != nil {
 		if !w.ended {
-			w.conn.pingPossible(true) // the peer only has no room for it
+			w.conn.pingPossible(true) // only the peer's window is full
 		}
 		return 0, err
 	}
@@ -310,8 +309,8 @@ func (w *writer) sendAll(add func([]byte) []byte) (n int, err error) {
 	return len(frames), err
 }
 
-// overrideDeadline sets a deadline for writing over the application's. It returns false if the
-// connection is closing.
+// overrideDeadline replaces the application's write deadline for a control frame. It returns
+// false if the connection is closing.
 func (w *writer) overrideDeadline(until time.Time) bool {
 	w.conn.deadlines.Lock()
 	defer w.conn.deadlines.Unlock()
@@ -323,7 +322,7 @@ func (w *writer) overrideDeadline(until time.Time) bool {
 	return true
 }
 
-// restoreDeadline gives the application's deadline back.
+// restoreDeadline restores the application's write deadline.
 func (w *writer) restoreDeadline() {
 	w.conn.deadlines.Lock()
 	defer w.conn.deadlines.Unlock()
@@ -341,7 +340,7 @@ func (w *writer) applyDeadline() {
 	w.conn.stream.SetWriteDeadline(t)
 }
 
-// setDeadline is SetWriteDeadline.
+// setDeadline sets the application's write deadline.
 func (w *writer) setDeadline(t time.Time) error {
 	w.conn.deadlines.Lock()
 	defer w.conn.deadlines.Unlock()
@@ -353,20 +352,20 @@ func (w *writer) setDeadline(t time.Time) error {
 		w.deadline = &t
 	}
 	if w.overridden {
-		return nil // takes effect when the control frame is sent
+		return nil // restoreDeadline applies it
 	}
 	return w.conn.stream.SetWriteDeadline(t)
 }
 
-// sendPing asks the peer for a sign of life. It returns false if no Ping could be sent
-// now.
+// sendPing queues a Ping and sends it. It returns false if that failed now; the Ping stays
+// in the queue.
 func (w *writer) sendPing() bool {
 	w.queue.Or(pingFrame)
 	return w.sendControl()
 }
 
-// sendControl sends the control frames in the queue, or has whoever holds the write
-// lock do so.
+// sendControl sends the pending control frames, or leaves that to the holder of the write
+// lock. It returns false if they could not be sent.
 func (w *writer) sendControl() bool {
 	if !w.mu.TryLock() {
 		return true
@@ -377,7 +376,7 @@ func (w *writer) sendControl() bool {
 	}
 	n, err := w.flush(d)
 	if w.blocked.Load() {
-		w.mu.Unlock() // what waits is for whoever sends next
+		w.mu.Unlock() // the rest goes out with the next write
 	} else {
 		w.unlock()
 	}
