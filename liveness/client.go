@@ -91,6 +91,9 @@ func (d *Client) Dial(ctx context.Context, t transport.Transport, addr string) (
 	c.state.begin()
 	c.state.announce()
 	c.dialed.beat.start()
+	if c.multiplexed {
+		context.AfterFunc(sess.Context(), c.sessionEnded)
+	}
 	if c.framed != nil {
 		c.readLock.Lock()
 		defer c.readLock.Unlock()
@@ -190,6 +193,15 @@ func (c *Conn) exchangeHellos(ctx context.Context) (codec.Hello, error) {
 		return codec.Hello{}, helloError(ctx, ctx.Err())
 	}
 	return *c.framed.hello.Load(), nil
+}
+
+// sessionEnded ends a connection whose session of several streams has ended while no one
+// reads from it. If the peer was done, the rest of its data can still be read.
+func (c *Conn) sessionEnded() {
+	e := endingFrom(explain(context.Cause(c.dialed.sess.Context())))
+	if !e.whole() && !c.isReading() {
+		c.state.end(e)
+	}
 }
 
 // giveUp ends the session of a connection whose state has not begun. A server that

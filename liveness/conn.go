@@ -284,14 +284,8 @@ func (c *Conn) Value() any {
 // ID returns the ID that events give the session, or the stream if it is one of several.
 func (c *Conn) ID() uint64 { return c.state.id }
 
-// SessionID returns the ID of the session of a stream that is one of several; 0: the
-// connection is the session.
-func (c *Conn) SessionID() uint64 {
-	if c.state.parent == nil {
-		return 0
-	}
-	return c.state.parent.id
-}
+// Multiplexed reports whether the connection is one of several streams of its session.
+func (c *Conn) Multiplexed() bool { return c.multiplexed }
 
 // End returns why the connection ended; nil while it is open.
 func (c *Conn) End() *Error { return c.state.endError() }

@@ -33,6 +33,22 @@ func NewListener(inner net.Listener, cfg *Config) *Listener {
 	return l
 }
 
+// ConnOf returns the Conn that conn is, or wraps, as its methods NetConn tell: of the
+// *tls.Conn that net/http gives to ConnContext, for instance. It returns nil if there is
+// none.
+func ConnOf(conn net.Conn) *Conn {
+	for {
+		if c, ok := conn.(*Conn); ok {
+			return c
+		}
+		wrapper, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nil
+		}
+		conn = wrapper.NetConn()
+	}
+}
+
 // Accept waits for the next connection.
 func (l *Listener) Accept() (net.Conn, error) {
 	if l.err != nil {

@@ -3,6 +3,7 @@ package liveness_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -216,5 +217,40 @@ func TestASessionsAddressesAreAskedForAtOnce(t *testing.T) {
 	defer c.Close()
 	if got := c.Session().RemoteAddr(); got != a.RemoteAddr() {
 		t.Error(got)
+	}
+}
+
+// A dialled session that no one reads from ends with its transport's.
+func TestASessionEndsThoughNobodyReads(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"quic", "yamux", "yamux-tls"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Codec: codec.Frame}, networks(t)[name])
+			c := w.client(Client{})
+			c.Write([]byte("x"))
+			io.ReadFull(c, make([]byte, 1))
+			for s := range w.srv.Sessions() {
+				s.CloseWith(Kicked, "")
+			}
+			<-c.Session().Done()
+			if e := c.End(); e.Reason != Kicked || e.Initiator != Peer {
+				t.Errorf("ended %v", e)
+			}
+			w.end()
+		})
+	}
+}
+
+func TestConnOf(t *testing.T) {
+	a, b := net.Pipe()
+	defer b.Close()
+	c := NewConn(a, &Config{Policy: Sliding(time.Minute), Engine: new(Engine)})
+	defer c.Close()
+	if got := ConnOf(tls.Server(c, &tls.Config{})); got != c {
+		t.Errorf("beneath TLS: %v", got)
+	}
+	if got := ConnOf(b); got != nil {
+		t.Errorf("of another connection: %v", got)
 	}
 }

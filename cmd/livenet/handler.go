@@ -136,8 +136,8 @@ func (p *printer) logLine(c *liveness.Conn, b []byte) error {
 
 // number is how the log calls a connection: by its session, or by session.stream.
 func number(c *liveness.Conn) string {
-	if c.SessionID() == 0 {
-		return fmt.Sprint(c.ID())
+	if c.Multiplexed() {
+		return fmt.Sprintf("%d.%d", c.Session().ID(), c.ID())
 	}
-	return fmt.Sprintf("%d.%d", c.SessionID(), c.ID())
+	return fmt.Sprint(c.ID())
 }
