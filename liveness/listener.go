@@ -58,7 +58,12 @@ func (l *Listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newConn(conn, &l.srv.Config, l.srv.sessionPolicy.Load(), l.srv), nil
+	c := newConn(conn, &l.srv.Config, l.srv.sessionPolicy.Load(), l.srv)
+	if l.srv.isDraining() { // Shutdown may have found none, and waits no more
+		c.state.end(ending{Error: Error{Reason: Draining}})
+		return nil, net.ErrClosed
+	}
+	return c, nil
 }
 
 // Sessions are the connections that live now.

@@ -72,6 +72,8 @@ type Server struct {
 	sessionCounts, streamCounts counters
 	lingers                     lingers
 
+	settingPolicy sync.Mutex // held by SetPolicy: the sessions keep the policy that the server does
+
 	mu            sync.Mutex
 	sessions      list
 	served        bool
@@ -414,6 +416,8 @@ func (s *Server) add(st *state) {
 // [Session.SetPolicy] has said of them, and those to come. Clients that are there are not
 // told. It fails for a p that Serve would refuse.
 func (s *Server) SetPolicy(p Policy) error {
+	s.settingPolicy.Lock()
+	defer s.settingPolicy.Unlock()
 	s.mu.Lock()
 	if !s.served {
 		defer s.mu.Unlock()
@@ -455,6 +459,12 @@ func (s *Server) checkIdle() {
 			close(s.idle)
 		}
 	}
+}
+
+func (s *Server) isDraining() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.draining
 }
 
 // drain asks every peer to finish, waits, and ends what is left.

@@ -134,6 +134,39 @@ func TestListenerSessions(t *testing.T) {
 	}
 }
 
+// aListener accepts one connection, when it is let.
+type aListener struct {
+	net.Conn
+	let chan struct{}
+}
+
+func (l aListener) Accept() (net.Conn, error) { <-l.let; return l.Conn, nil }
+func (l aListener) Addr() net.Addr            { return l.LocalAddr() }
+func (l aListener) Close() error              { return nil }
+
+// A connection that is accepted after all, when Shutdown finds none left, does not stay.
+func TestListenerShutdownDuringAccept(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		defer b.Close()
+		inner := aListener{a, make(chan struct{})}
+		l := NewListener(inner, &Config{Policy: Sliding(time.Minute), Engine: new(Engine)})
+		accepted := make(chan error)
+		go func() {
+			_, err := l.Accept()
+			accepted <- err
+		}()
+		if err := l.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		close(inner.let)
+		if err := <-accepted; !errors.Is(err, net.ErrClosed) || l.Counts().Live != 0 {
+			t.Errorf("accepted: %v; %+v", err, l.Counts())
+		}
+		time.Sleep(time.Hour)
+	})
+}
+
 // Shutdown waits for what is under way, and no longer than its context.
 func TestShutdown(t *testing.T) {
 	for name, patient := range map[string]bool{"waits": true, "is bounded": false} {
