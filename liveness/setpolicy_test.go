@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"net"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -114,4 +116,40 @@ func TestServerSetPolicyBeforeServe(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// slowPolicy is a policy that takes its time when it is set.
+type slowPolicy struct {
+	Policy
+	asked chan struct{}
+	calls *atomic.Int32
+}
+
+func (p slowPolicy) Deadline(Evidence) time.Duration {
+	if p.calls.Add(1) == 2 { // the server has it, and the session has not
+		close(p.asked)
+		time.Sleep(50 * ms)
+	}
+	return time.Minute
+}
+
+// Of two policies that are set at once, the sessions keep the one that the server keeps.
+func TestServerSetPolicyTwiceAtOnce(t *testing.T) {
+	a, b := net.Pipe()
+	defer b.Close()
+	l := NewListener(onePipe{a}, &Config{Policy: Sliding(time.Hour), Engine: new(Engine)})
+	c, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	slow := slowPolicy{Sliding(time.Minute), make(chan struct{}), new(atomic.Int32)}
+	var first sync.WaitGroup
+	first.Go(func() { l.SetPolicy(slow) })
+	<-slow.asked
+	l.SetPolicy(Sliding(2 * time.Minute))
+	first.Wait()
+	if got := c.(*Conn).Session().Policy(); got != "sliding 2m0s" {
+		t.Errorf("the session is judged by %v", got)
+	}
 }
