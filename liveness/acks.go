@@ -24,22 +24,27 @@ func (c *Config) checkAcks(p Policy) error {
 	return nil
 }
 
-// enableAcks makes what the peer's kernel acknowledges evidence, where this is TCP, and
-// has the kernel ask an idle peer three times within the policy's timeout.
+// enableAcks makes what the peer's kernel acknowledges evidence, where this is TCP. A
+// connection that is judged meanwhile is judged by it all the time.
 func (c *Conn) enableAcks(p Policy) {
-	c.bits.And(^uint32(acksAreEvidence))
-	d, ok := silenceTimeout(p)
-	if !ok || d < LeastAckTimeout {
-		return
+	if d, ok := silenceTimeout(p); ok && d >= LeastAckTimeout && c.keepAlive(d) {
+		c.bits.Or(acksAreEvidence)
+	} else {
+		c.bits.And(^uint32(acksAreEvidence))
 	}
+}
+
+// keepAlive has the kernel ask an idle peer three times in timeout. It reports whether
+// it can.
+func (c *Conn) keepAlive(timeout time.Duration) bool {
 	tcp, _ := unwrapTCP(c.stream)
 	socket := tcpSocketOf(c.stream)
 	_, known := socket.info()
-	if socket == nil || tcp.SetKeepAliveConfig(keepAlive(d, !known)) != nil {
-		return
+	if socket == nil || tcp.SetKeepAliveConfig(keepAlive(timeout, !known)) != nil {
+		return false
 	}
-	socket.limitBackoff(d / 3)
-	c.bits.Or(acksAreEvidence)
+	socket.limitBackoff(timeout / 3)
+	return true
 }
 
 // keepAlive asks an idle peer after a third of timeout, and then every sixth; or somewhat

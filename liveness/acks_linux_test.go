@@ -143,3 +143,23 @@ type failing struct {
 }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// While a policy is set, acknowledgements go on counting.
+func TestRule2AcksCountWhileAPolicyIsSet(t *testing.T) {
+	t.Parallel()
+	a, d := kernelPair(t)
+	c := NewConn(a, &Config{Policy: Sliding(LeastAckTimeout), Engine: new(Engine)})
+	defer c.Close()
+	d.Write([]byte("x"))
+	if _, err := c.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	for until := time.Now().Add(LeastAckTimeout + sec/2); time.Now().Before(until) && c.End() == nil; {
+		if err := c.Session().SetPolicy(Sliding(LeastAckTimeout)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if e := c.End(); e != nil {
+		t.Error(e)
+	}
+}
