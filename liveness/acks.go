@@ -3,6 +3,7 @@ package liveness
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"syscall"
@@ -63,8 +64,11 @@ func keepAlive(timeout time.Duration, kernelJudges bool) net.KeepAliveConfig {
 	return k
 }
 
-// seconds is d in whole seconds, which are what keepalive counts in.
-func seconds(d time.Duration) time.Duration { return max(d.Truncate(time.Second), time.Second) }
+// seconds is d in whole seconds, which are what keepalive counts in, and no more of them
+// than Linux takes.
+func seconds(d time.Duration) time.Duration {
+	return min(max(d.Truncate(time.Second), time.Second), math.MaxInt16*time.Second)
+}
 
 // jittered is d, in whole seconds, less up to a third of it at random.
 func jittered(d time.Duration) time.Duration {
