@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -165,5 +166,25 @@ func TestRule2AcksCountWhileAPolicyIsSet(t *testing.T) {
 	}
 	if e := c.End(); e != nil {
 		t.Error(e)
+	}
+}
+
+// Of two policies that are set at once, the keepalive is that of the one that stays.
+func TestRule9KeepaliveFollowsThePolicyThatStays(t *testing.T) {
+	a, _ := kernelPair(t)
+	c := NewConn(a, &Config{Policy: Sliding(time.Hour), Engine: new(Engine)})
+	defer c.Close()
+	raw, _ := a.SyscallConn()
+	for range 5000 {
+		var both sync.WaitGroup
+		for _, p := range []Policy{Sliding(time.Hour), Sliding(10 * time.Hour)} {
+			both.Go(func() { c.Session().SetPolicy(p) })
+		}
+		both.Wait()
+		var idle int
+		raw.Control(func(fd uintptr) { idle, _ = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPIDLE) })
+		if p := c.Session().Policy(); (p == "sliding 10h0m0s") != (idle > 1200) {
+			t.Fatalf("%s, and keepalive after %d s", p, idle)
+		}
 	}
 }

@@ -34,7 +34,7 @@ type Conn struct {
 	extra       atomic.Pointer[extra] // made on first use
 
 	// deadlines guards the stream's deadlines. Once the connection has ended, only the
-	// closing sets them, not the application.
+	// closing sets them, not the application. It is also held to change the policy.
 	deadlines sync.Mutex
 }
 

@@ -262,6 +262,10 @@ func (s *state) setPolicy(p Policy) error {
 	if err := s.cfg.checkAcks(p); err != nil {
 		return err
 	}
+	if c, ok := s.owner.(*Conn); ok { // its socket is set for the policy that it keeps
+		c.deadlines.Lock()
+		defer c.deadlines.Unlock()
+	}
 	s.usePolicy(&connPolicy{Policy: p, opening: was.opening})
 	s.lease.rejudge()
 	return nil
