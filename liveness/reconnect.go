@@ -60,7 +60,10 @@ func (d *Client) Reconnect(ctx context.Context, t transport.Transport, addr stri
 		if err == nil {
 			err = d.use(ctx, c, use)
 			end := c.End()
-			if end.Initiator == Local && end.Reason == Done {
+			switch ended := end.Initiator == Local && end.Reason == Done; {
+			case ended && err != nil && ctx.Err() != nil: // which has closed it
+				return ctx.Err()
+			case ended:
 				return err
 			}
 			if end.Reason.final() {

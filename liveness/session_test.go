@@ -243,6 +243,24 @@ func TestReconnect(t *testing.T) {
 	})
 }
 
+// It returns its context's error when that ends, whatever use makes of it.
+func TestReconnectEndsWithItsContext(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := serve(t, &Server{Config: Config{Policy: Sliding(time.Hour)}, Codec: codec.Frame}, memory())
+		ctx, cancel := context.WithTimeout(t.Context(), sec)
+		defer cancel()
+		client := Client{Engine: new(Engine)}
+		err := client.Reconnect(ctx, w.net, w.addr, nil, func(_ context.Context, c *Conn) error {
+			_, err := c.Read(make([]byte, 1))
+			return err
+		})
+		if err != context.DeadlineExceeded {
+			t.Error(err)
+		}
+		w.end()
+	})
+}
+
 // The addresses may be asked for while the Opened event asks for them.
 func TestASessionsAddressesAreAskedForAtOnce(t *testing.T) {
 	a, _ := net.Pipe()
