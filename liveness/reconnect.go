@@ -74,7 +74,7 @@ func (d *Client) Reconnect(ctx context.Context, t transport.Transport, addr stri
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		wait := least + b.next(lasted, rand.Float64())
+		wait := after(least, b.next(lasted, rand.Float64()))
 		(&Config{Events: d.Events, Transport: d.Transport}).emit(Event{What: Retrying, Err: err, Wait: wait})
 		timer := time.NewTimer(wait)
 		select {

@@ -261,6 +261,27 @@ func TestReconnectEndsWithItsContext(t *testing.T) {
 	})
 }
 
+// A server may ask for any wait.
+func TestReconnectWaitsForLong(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := serve(t, &Server{Config: Config{Policy: Sliding(time.Hour)}, Codec: codec.Frame, RetryAfter: Never}, memory())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		client := Client{Engine: new(Engine), Events: func(e Event) {
+			if e.What == Retrying && e.Wait < time.Hour {
+				t.Errorf("it waits for %v", e.Wait)
+			}
+		}}
+		time.AfterFunc(sec, w.stop)
+		client.Reconnect(ctx, w.net, w.addr, nil, func(_ context.Context, c *Conn) error {
+			io.WriteString(c, "x")
+			_, err := io.Copy(io.Discard, c)
+			return err
+		})
+		w.end()
+	})
+}
+
 // The addresses may be asked for while the Opened event asks for them.
 func TestASessionsAddressesAreAskedForAtOnce(t *testing.T) {
 	a, _ := net.Pipe()
