@@ -63,6 +63,7 @@ func (c *Conn) teardown(e *ending) {
 	case c.isWrapped():
 		c.teardownWrapped(e)
 	case e.ofSession: // the session's CONNECTION_CLOSE or GoAway carries the reason
+		c.interrupt() // it may be a while until then
 	default:
 		c.interrupt()
 		c.endStreams(e)

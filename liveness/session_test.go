@@ -101,6 +101,31 @@ func TestSessionStreams(t *testing.T) {
 	})
 }
 
+// The calls of a session's streams return when it ends, though its last words may be
+// waited for.
+func TestRule12StreamsEndWithTheirSessionAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := serve(t, &Server{
+			Config: Config{Policy: Sliding(time.Hour)}, Codec: codec.Raw,
+			Handler: func(ctx context.Context, _ *Conn) { <-ctx.Done() },
+		}, memory())
+		c := w.client(Client{Codec: codec.Raw})
+		c.Write([]byte("x"))
+		extra, err := c.Session().OpenStream(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		time.AfterFunc(sec, func() { c.Close() })
+		if _, err := extra.Read(make([]byte, 1)); !errors.Is(err, Done) || time.Since(began) != sec {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		<-c.Done()
+		c.Close()
+		w.end()
+	})
+}
+
 // A Listener lists its connections, and Shutdown ends those that don't end in time.
 func TestListenerSessions(t *testing.T) {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
