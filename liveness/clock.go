@@ -6,11 +6,10 @@ import (
 	"time"
 )
 
-// The clock is the one goroutine that judges: it looks at the leases whose time
-// has come. In a crowd it wakes at every tick, and opens the epochs; when it is
-// calm, and nothing due for a while, it sleeps.
+// The clock is the one goroutine that judges leases when they are due. In coarse mode it wakes
+// at every tick and opens the epochs. In fine mode it sleeps until a lease is due.
 
-// batch is how many leases are judged between two turns of a shard's lock.
+// batch is how many leases are popped while a shard's lock is held.
 const batch = 128
 
 // start starts the clock unless it runs.
@@ -25,7 +24,7 @@ func (e *Engine) start() {
 	for i := range e.shards {
 		s := &e.shards[i]
 		s.mu.Lock()
-		s.wheel.now, s.wheel.next = int64(now/e.step), math.MaxInt64 // it is empty
+		s.wheel.now, s.wheel.next = int64(now/e.step), math.MaxInt64 // empty
 		s.mu.Unlock()
 	}
 	e.wakeups = make(chan struct{}, 1)
@@ -33,8 +32,8 @@ func (e *Engine) start() {
 	go e.run(e.wakeups)
 }
 
-// wakeClock has the clock look up: the last lease has gone, one is due sooner than
-// the others, or there is a crowd.
+// wakeClock wakes the clock: the last lease has ended, a lease is due before the clock would
+// wake, or coarse mode is wanted.
 func (e *Engine) wakeClock() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -44,7 +43,7 @@ func (e *Engine) wakeClock() {
 	}
 }
 
-// stop reports whether the clock may end: no lease is left.
+// stop marks the clock as stopped if no lease is left, and reports whether it did.
 func (e *Engine) stop() bool {
 	if !e.idle() {
 		return false
@@ -52,7 +51,7 @@ func (e *Engine) stop() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.running.Store(false)
-	if !e.idle() { // granted meanwhile, and told that the clock runs
+	if !e.idle() { // the grant has seen running as true
 		e.running.Store(true)
 		return false
 	}
@@ -66,7 +65,7 @@ func (e *Engine) run(kicks <-chan struct{}) {
 		select {
 		case <-timer.C:
 			for !e.runTick() {
-				runtime.Gosched() // a mass expiry; the others run in between
+				runtime.Gosched() // a mass expiry: let other goroutines run
 			}
 		case <-kicks:
 			e.wake(e.now())
@@ -78,17 +77,16 @@ func (e *Engine) run(kicks <-chan struct{}) {
 	}
 }
 
-// sleep is how long the clock may sleep: to the next whole tick in a crowd, and
-// when it is calm, half as long as it is until the next lease is due. What it
-// slept through it knows nothing of, such as that the whole process was
-// stopped. But then those who read from the peers have at least as long again
-// to catch up, before the first is judged.
+// sleep returns how long the clock may sleep: until the next tick in coarse mode; in fine mode,
+// half of the time until the next lease is due. The clock doesn't notice a stall of the process
+// that is over before it wakes. But then at least as much time as it slept is left for reading
+// what the peers sent, before the first of them is judged.
 func (e *Engine) sleep() time.Duration {
 	now := e.now()
 	tick := int64(now / e.step)
 	ticks := int64(1)
 	if e.fine && !e.wantCoarse.Load() {
-		e.asleep.Store(math.MaxInt64) // whatever is filed from here on counts
+		e.asleep.Store(math.MaxInt64) // a lease that is filed from here on wakes the clock
 		next := tick + horizon
 		for i := range e.shards {
 			s := &e.shards[i]
@@ -103,13 +101,13 @@ func (e *Engine) sleep() time.Duration {
 		e.asleep.Store(0)
 		return time.Duration(tick+1)*e.step - now
 	}
-	e.wake(now) // it has run until now, or has stalled on its way to bed
+	e.wake(now) // records a stall since it last woke
 	e.due = time.Duration(tick+ticks) * e.step
 	return e.due - now
 }
 
-// wake takes note that the clock runs. If it should have long before, it has
-// stalled: since it last ran, for all it knows.
+// wake records that the clock runs. If it is late by several ticks, that was a stall, which may
+// have begun when the clock last ran.
 func (e *Engine) wake(now time.Duration) {
 	if now-e.due > (stallTicks-1)*e.step {
 		e.stall.record(now, now-e.woke-e.step, now-e.due)
@@ -118,9 +116,8 @@ func (e *Engine) wake(now time.Duration) {
 	e.woke, e.due = now, now+e.step
 }
 
-// runTick judges what is due. If that takes longer than a tick it is broken off,
-// so that the epochs keep their length, and turn returns false: there is more
-// to judge.
+// runTick judges the leases that are due. After a tick it stops, so that epochs keep their
+// length, and returns false: more leases are due.
 func (e *Engine) runTick() bool {
 	var now time.Duration
 	switch {
@@ -142,9 +139,8 @@ func (e *Engine) runTick() bool {
 	return true
 }
 
-// sweep judges the leases of s that are due. The lock is held in between only:
-// policies and witnesses are others' code. It returns false if a tick has
-// passed before it was through.
+// sweep judges the leases of s that are due. It doesn't hold the lock while it calls policies
+// and subjects. It returns false if it took longer than a tick, and more may be due.
 func (e *Engine) sweep(s *shard, now time.Duration) bool {
 	var due [batch]*Lease
 	var again [batch]time.Duration

@@ -11,84 +11,80 @@ import (
 // DefaultTick is the engine's tick where none is set.
 const DefaultTick = 10 * time.Millisecond
 
-// An Engine grants leases and expires those whose policy says that the peer is
-// dead: never before the deadline, and at most two ticks after it plus
-// scheduling. One engine serves any number of listeners. The zero value is
-// ready; an engine must not be copied.
+// An Engine grants leases and expires them when their policy says that the peer is dead:
+// never before the deadline, and at most two ticks after it plus scheduling. One engine
+// serves any number of listeners. The zero value is ready for use; an Engine must not be
+// copied.
 //
-// An engine runs one goroutine while it holds leases, and none while it holds
-// none, so it needs no closing. Expiries and probes run on a few goroutines
-// more, which end when there are no more to run. One that blocks is replaced
-// after two hundredths of a second, so that it holds up no other; beyond 10,000
-// that block at once, the others wait.
+// An engine runs one goroutine while it holds leases, so it needs no Close. Expiries and
+// probes run on up to 32 goroutines each, which end when there is nothing to do. A goroutine
+// that blocks for 20 ms is replaced, so that it delays no other expiry; at most 10,000 are.
 type Engine struct {
-	// Tick is the precision of the engine's clock; 0 means [DefaultTick]. It
-	// must not change once a lease has been granted.
+	// Tick is the precision of the engine's clock; 0 means [DefaultTick]. It must not be
+	// changed after the first grant.
 	Tick time.Duration
 
 	once   sync.Once
-	base   time.Time // the engine's clock counts from here
+	base   time.Time // the zero of the engine's clock
 	step   time.Duration
 	shards []shard
 
 	epochs
 
-	ranges    sync.Pool     // of *turn
-	nextRange atomic.Uint32 // that were given to processors
+	ranges    sync.Pool     // of *shardRange
+	nextRange atomic.Uint32 // number of ranges made
 
 	running atomic.Bool
 	mu      sync.Mutex    // held to start or stop the clock
-	wakeups chan struct{} // have the clock look up
-	asleep  atomic.Int64  // the tick that the clock has fallen asleep for; 0: it hasn't
+	wakeups chan struct{} // wakes the clock
+	asleep  atomic.Int64  // the tick until which the clock sleeps; 0: it is awake
 
 	// Owned by the clock's goroutine:
 	woke      time.Duration // when it last woke
-	due       time.Duration // when it is to wake next
-	nextShard int           // the shard at which to go on
-	toProbe   []*Lease      // that are to be probed
+	due       time.Duration // when it should wake next
+	nextShard int           // where the sweep continues
+	toProbe   []*Lease      // probed after the current batch
 	stall     stall         // the latest
 
 	expiries pool
 	probes   pool
 	stats    statistics
-	logged   atomic.Int64 // when a blocked Events was logged last
+	logged   atomic.Int64 // when a blocked Events was last logged
 }
 
-// mayLog limits what is logged of callbacks that block to a line in ten seconds.
+// mayLog limits the log of callbacks that block to one line in 10 s.
 func (e *Engine) mayLog() bool {
 	const every = 10 * time.Second
 	now, last := int64(e.time()), e.logged.Load()
 	return (last == 0 || now-last >= int64(every)) && e.logged.CompareAndSwap(last, now)
 }
 
-// defaultEngine serves every Config that names none.
+// defaultEngine is the engine of every Config that sets none.
 var defaultEngine Engine
 
-// A subject is what a lease watches over.
+// A subject is what a lease judges, such as a connection.
 type subject interface {
-	// Policy is the policy to judge by. It is asked for at every judgement.
+	// Policy returns the policy. It is called at every judgement.
 	Policy() Policy
 
-	// Heard is asked just before the subject would be judged dead: how long ago
-	// was the peer last heard by a witness of which the lease knows nothing, the
-	// kernel for instance? The answer may be too recent by the witness's
-	// precision, never too old. Not ok: there is no witness. Not sure: the peer may
-	// have been heard since, or would have been but for a stall of this process; such
-	// a stall is then answered by waiting until what came meanwhile can have been
-	// read.
+	// Heard returns how long ago the peer was last heard by means other than Renew, such
+	// as TCP_INFO. It is called before the lease expires. The result may be too recent by
+	// the precision of the kernel's clock, never too old. It is not ok if there are no such
+	// means, and not sure if the peer may have been heard since, or if a stall of this
+	// process may have kept it from being heard: then a grace period follows a stall.
 	Heard() (ago time.Duration, sure, ok bool)
 
-	// Arrived is asked of a peer that was heard just after a stall of this
-	// process: how long ago did anything at all arrive from it last, as far as a
-	// witness knows? What was heard may have lain unread, and is dated to then.
-	// The answer may be too recent, never too old.
+	// Arrived returns how long ago anything last arrived from the peer. It is called when
+	// the lease was renewed just after a stall, to date input that was read late. The
+	// result may be too recent, never too old.
 	Arrived() (ago time.Duration, ok bool)
 
-	// Probe asks the peer for a sign of life. It must not block for long. False: it
-	// could not be asked, and is not taken for asked by the policy.
+	// Probe carries out the policy's probe: it pings the peer, or samples its transport.
+	// It must not block for long. It returns false if the probe was not possible, and so
+	// does not count.
 	Probe() bool
 
-	// Expire ends the subject. It is called once, unless the lease is released.
+	// Expire ends the subject. It is called at most once, and not after Release.
 	Expire(expiry)
 }
 
@@ -97,12 +93,12 @@ type expiry struct {
 	Reason   Reason
 	Age      time.Duration // since the grant
 	Silence  time.Duration // since the peer was last heard, or the grant
-	Deadline time.Time     // the deadline that was missed
-	Late     time.Duration // how long after it the verdict fell
+	Deadline time.Time     // the deadline that has passed
+	Late     time.Duration // from the deadline to the verdict
 }
 
-// Grant grants a lease under p. When it expires, expire is called, once, from
-// a goroutine of the engine.
+// Grant grants a lease under p. When the lease expires, expire is called once, on a
+// goroutine of the engine.
 func (e *Engine) Grant(p Policy, expire func(*Error)) *Lease {
 	return e.watch(&callback{p, expire})
 }
@@ -121,19 +117,19 @@ func (c *callback) Expire(x expiry) {
 	c.expire(&Error{Reason: x.Reason, Age: x.Age, Silence: x.Silence, Late: x.Late})
 }
 
-// Watch grants a lease on s, under its policy.
+// watch grants a new lease on s.
 func (e *Engine) watch(s subject) *Lease {
 	l := new(Lease)
 	e.grant(l, s)
 	return l
 }
 
-// grant grants l, which may lie within its subject.
+// grant grants l, which may be a field of s.
 func (e *Engine) grant(l *Lease, s subject) {
 	e.once.Do(e.init)
 	l.subject, l.shard = s, e.pick()
-	// The lease counts before the clock is looked at, and the clock stops
-	// before it looks at the count: one of the two sees the other.
+	// Count the lease, then look at the clock. The clock stops, then looks at the count. So
+	// at least one of the two sees the other.
 	l.shard.granted.Add(1)
 	if !e.running.Load() {
 		e.start()
@@ -141,11 +137,10 @@ func (e *Engine) grant(l *Lease, s subject) {
 	l.shard.grant(l)
 }
 
-// pick is the shard of a new lease. Each processor has some of the shards to
-// itself, as a rule, and grants from them in turn: to write what another processor
-// has written last costs as much as all the rest of a grant.
+// pick returns the shard of a new lease. Each processor grants from its own shards in turn:
+// writing a cache line that another processor wrote last costs as much as the rest of a grant.
 func (e *Engine) pick() *shard {
-	t, _ := e.ranges.Get().(*shardRange) // a pool keeps apart what processors put
+	t, _ := e.ranges.Get().(*shardRange) // a sync.Pool is per processor
 	if t == nil {
 		t = &shardRange{first: e.nextRange.Add(1) * shardsEach}
 	}
@@ -155,16 +150,15 @@ func (e *Engine) pick() *shard {
 	return s
 }
 
-// shardsEach is how many shards there are for each processor.
+// shardsEach is the number of shards of each processor.
 const shardsEach = 4
 
-// A shardRange is a processor's: it grants from shardsEach shards, the first of which
-// has a number.
+// A shardRange is the range of a processor's shards.
 type shardRange struct{ first, next uint32 }
 
 func (e *Engine) init() {
 	e.step = e.tick()
-	e.base = time.Now().Add(-1) // the clock never reads 0, which stands for never
+	e.base = time.Now().Add(-1) // the clock never reads 0, which means never
 	n := 1
 	for n < shardsEach*runtime.GOMAXPROCS(0) {
 		n *= 2
@@ -177,7 +171,7 @@ func (e *Engine) init() {
 	e.publishEpoch(0)
 }
 
-// tick is the engine's tick, whether set or not.
+// tick returns Tick or its default.
 func (e *Engine) tick() time.Duration {
 	switch {
 	case e.Tick < 0:
@@ -188,44 +182,43 @@ func (e *Engine) tick() time.Duration {
 	return e.Tick
 }
 
-// now is the time on the engine's clock.
+// now returns the time on the engine's clock.
 func (e *Engine) now() time.Duration { return time.Since(e.base) }
 
-// time is now, though nothing may have been granted yet.
+// time is now for an engine that may not be initialized.
 func (e *Engine) time() time.Duration {
 	e.once.Do(e.init)
 	return e.now()
 }
 
-// seedOf spreads the moments of grants over all numbers.
+// seedOf derives a lease's seed from the time of its grant.
 func (s *shard) seedOf(granted time.Duration) uint64 { return mix(uint64(granted) + s.seed) }
 
-// mix scatters numbers that lie close together.
+// mix hashes a number, so that close ones get unrelated results (splitmix64).
 func mix(z uint64) uint64 {
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
 	z = (z ^ z>>27) * 0x94d049bb133111eb
 	return z ^ z>>31
 }
 
-// A shard is a share of the leases, with a lock and a wheel of its own, so that
-// granting and releasing scale with the processors.
+// A shard holds a part of the leases, with its own lock and wheel, so that grants and releases
+// scale with the processors.
 type shard struct {
-	stamp  atomic.Uint32 // the word of a lease renewed in the current epoch, or unknown
+	stamp  atomic.Uint32 // the word of a lease that is renewed in the current epoch, or unknown
 	engine *Engine
 	seed   uint64
-	_      [40]byte // renewals read the line above; locking must not disturb them
+	_      [40]byte // renewals read the cache line above; the lock below must not share it
 
 	mu    sync.Mutex
 	wheel wheel
 
-	last    atomic.Int64 // the moment of the latest grant
-	granted atomic.Int64 // leases
-	ended   atomic.Int64 // of these
-	_       [64]byte     // before the next shard's first line
+	last    atomic.Int64 // the time of the latest grant
+	granted atomic.Int64 // number of leases
+	ended   atomic.Int64 // how many of them have ended
+	_       [64]byte     // keeps the next shard off this cache line
 }
 
-// live is how many leases are held now. One that is granted meanwhile may not be
-// counted.
+// live returns the number of leases. One that is being granted may not be counted.
 func (e *Engine) live() int64 {
 	n := int64(0)
 	for i := range e.shards {
@@ -234,8 +227,7 @@ func (e *Engine) live() int64 {
 	return n
 }
 
-// idle reports whether no lease is held. It does not look further than it must:
-// there may be very many shards.
+// idle reports whether no lease is held.
 func (e *Engine) idle() bool {
 	for i := range e.shards {
 		if e.shards[i].live() != 0 {
@@ -245,13 +237,13 @@ func (e *Engine) idle() bool {
 	return true
 }
 
-// live is 0 only if there is none: of what is read later there is not less.
+// live returns the number of the shard's leases. It is never too low: ended is read first.
 func (s *shard) live() int64 {
 	ended := s.ended.Load()
 	return s.granted.Load() - ended
 }
 
-// grant dates l and files it for its first judgement.
+// grant sets the time of the grant and files l for its first judgement.
 func (s *shard) grant(l *Lease) {
 	l.granted = s.uniqueNow()
 	v := l.subject.Policy().Judge(l.evidence(l.granted, 0, 0))
@@ -265,8 +257,8 @@ func (s *shard) grant(l *Lease) {
 	}
 }
 
-// uniqueNow is now, but never the same twice, so that the seeds of a shard's
-// leases differ.
+// uniqueNow returns the time, but never the same twice, so that the seeds of a shard's leases
+// differ.
 func (s *shard) uniqueNow() time.Duration {
 	for {
 		last := s.last.Load()
@@ -277,12 +269,12 @@ func (s *shard) uniqueNow() time.Duration {
 	}
 }
 
-// file files l for judgement at an age. The lock is held.
+// file files l for judgement at age at. The lock is held.
 func (s *shard) file(l *Lease, at time.Duration) {
 	s.wheel.file(l, tickOf(after(l.granted, at), s.engine.step))
 }
 
-// forget takes a lease that has just been released out of the wheel.
+// forget removes a released lease from the wheel.
 func (s *shard) forget(l *Lease) {
 	s.mu.Lock()
 	s.wheel.remove(l)

@@ -6,66 +6,61 @@ import (
 	"time"
 )
 
-// Renewals are dated by epochs, which last about a tick. There are two ways to
-// know the current one.
+// Renewals are dated by epochs of about a tick. There are two modes.
 //
-// In a crowd, where leases are renewed all the time, the clock opens an epoch
-// at every tick and each shard carries its stamp: a renewal reads the stamp,
-// and no clock.
+// In coarse mode, for many renewals, the clock opens an epoch at every tick and publishes its
+// stamp in each shard. A renewal reads the stamp, but not the time.
 //
-// When it is calm, a renewal reads the clock itself and opens the epoch, if the
-// last one is over. It costs a little more, there are few of them, and the
-// engine's clock need not run for their sake.
+// In fine mode, for few renewals, a renewal reads the time, and opens a new epoch if the last
+// one is over. It costs a little more, but the clock need not wake at every tick.
 type epochs struct {
-	ends  [ringSize]atomic.Int64 // when each of the latest ended, or will; Never: not known yet
+	ends  [ringSize]atomic.Int64 // when each of the latest epochs ended, or will; Never: not known yet
 	epoch atomic.Uint32          // the current one
 
-	renewals   atomic.Int32 // renewals that have read the clock in this epoch
-	wantCoarse atomic.Bool  // they were too many
+	renewals   atomic.Int32 // in this epoch, in fine mode
+	wantCoarse atomic.Bool  // renewals has reached coarseAt
 
-	epochMu  sync.Mutex    // held to open an epoch when it is calm, and to change between the two ways
-	fine     bool          // written by the clock only, with the lock held
-	epochEnd time.Duration // when the current epoch ends, when it is calm
+	epochMu  sync.Mutex    // held to open an epoch in fine mode, and to switch modes
+	fine     bool          // the mode; written only by the clock, with epochMu held
+	epochEnd time.Duration // when the current epoch ends, in fine mode
 
-	ticks int // since a crowd gathered; owned by the clock
+	ticks int // since the switch to coarse mode; owned by the clock
 }
 
 const (
-	// ringSize is how many epochs back their ends are known. A lease is looked at
-	// within the wheel's horizon, and an epoch lasts at least a tick, but for the
-	// last one of a calm.
+	// ringSize is the number of epochs whose ends are known. A lease is judged within the
+	// wheel's horizon, and an epoch lasts at least a tick, except the last one in fine mode.
 	ringSize = 8192
 
-	// unknown stands where a stamp would: no lease's word is ever this one, and
-	// whoever wants to renew has to ask for the epoch.
+	// unknown is the stamp in fine mode. No lease's word equals it, so a renewal calls
+	// currentStamp.
 	unknown = 1<<stateBits | quiet
 
-	// crowd is how many renewals in one epoch end a calm: where so many messages
-	// come in a tick, the tick's own cost is nothing.
+	// coarseAt is the number of renewals in one epoch that switches to coarse mode: with
+	// that many, the cost of the tick does not matter.
 	coarseAt = 64
 
-	// calmAfter is for how many ticks it is taken for granted that a crowd stays.
+	// coarseTicks is for how many ticks coarse mode lasts at least.
 	coarseTicks = 100
 )
 
 var _ [ringSize - horizon - nearSlots - horizon/coarseTicks - 1]struct{}
 
-// endOf is a time at or after everything that was stamped with epoch, and not
-// after now: its recorded end, or now if that is still to come.
+// endOf returns the recorded end of epoch, or now if that is earlier. It is at or after all
+// renewals that were stamped with epoch.
 func (e *Engine) endOf(epoch uint32) time.Duration {
 	over := newer(e.epoch.Load(), epoch+1)
 	end := time.Duration(e.ends[epoch%ringSize].Load())
-	if over && end != Never { // which is another epoch's by now
+	if over && end != Never { // Never is of an epoch that reuses the slot
 		return end
 	}
 	return min(end, e.now())
 }
 
-// nextEpoch ends an epoch in a crowd, and opens the next. It returns when that
-// was.
+// nextEpoch ends the epoch and opens the next, in coarse mode. It returns when that was.
 func (e *Engine) nextEpoch() time.Duration {
-	// The new epoch is out before its beginning is read from the clock: whoever
-	// stamped a lease with the old one did so before that moment.
+	// Publish the new stamp before reading the time: then all renewals with the old stamp
+	// were before that time.
 	epoch := e.epoch.Load()
 	e.publishEpoch(epoch + 1)
 	now := e.now()
@@ -74,7 +69,7 @@ func (e *Engine) nextEpoch() time.Duration {
 	return now
 }
 
-// publishEpoch gives the stamp of an epoch to all shards.
+// publishEpoch stores the stamp of an epoch in all shards.
 func (e *Engine) publishEpoch(epoch uint32) {
 	e.ends[epoch%ringSize].Store(int64(Never))
 	for i := range e.shards {
@@ -82,30 +77,29 @@ func (e *Engine) publishEpoch(epoch uint32) {
 	}
 }
 
-// countCoarseTick has a crowd calm down after a while: if there still is one, it gathers
-// again in the next tick. To find out otherwise, renewals would have to count.
+// countCoarseTick switches to fine mode after coarseTicks. With many renewals coarse mode is
+// back in the next tick; only fine mode counts them.
 func (e *Engine) countCoarseTick() {
 	if e.ticks++; e.ticks >= coarseTicks {
 		e.switchToFine()
 	}
 }
 
-// switchToFine leaves the epochs to those who renew.
+// switchToFine leaves opening epochs to the renewals.
 func (e *Engine) switchToFine() {
 	e.epochMu.Lock()
 	defer e.epochMu.Unlock()
 	for i := range e.shards {
 		e.shards[i].stamp.Store(unknown)
 	}
-	// Whoever has seen the last stamp did so before now.
+	// Renewals that read the last stamp did so before now.
 	e.openEpoch(e.epoch.Load(), e.now())
 	e.wantCoarse.Store(false)
 	e.fine = true
 }
 
-// switchToCoarse has the clock open the epochs again, and opens the first. The one
-// before ends when it was to end: there may be renewals that have read the
-// clock, and relied on it.
+// switchToCoarse leaves opening epochs to the clock, and opens the first. The epoch before
+// keeps its end, since renewals have relied on it.
 func (e *Engine) switchToCoarse() (now time.Duration) {
 	e.epochMu.Lock()
 	defer e.epochMu.Unlock()
@@ -113,7 +107,7 @@ func (e *Engine) switchToCoarse() (now time.Duration) {
 	return e.nextEpoch()
 }
 
-// openEpoch opens an epoch that ends a tick after now. The lock is held.
+// openEpoch opens an epoch that ends a tick after now. epochMu is held.
 func (e *Engine) openEpoch(epoch uint32, now time.Duration) {
 	e.epochEnd = now + e.step
 	e.ends[epoch%ringSize].Store(int64(e.epochEnd))
@@ -121,20 +115,20 @@ func (e *Engine) openEpoch(epoch uint32, now time.Duration) {
 	e.renewals.Store(0)
 }
 
-// currentStamp is the stamp for a renewal by now: of the current epoch, if that is not
-// over, or of one that it opens. That epoch ends after the call, though perhaps
-// before the return, of one that is held up.
+// currentStamp returns the stamp for a renewal in fine mode: that of the current epoch, or of
+// one that it opens if that is over. The epoch ends after the call began, but may be over when
+// it returns.
 func (s *shard) currentStamp() (stamp uint32) {
 	e := s.engine
 	epoch := e.epoch.Load()
 	end := time.Duration(e.ends[epoch%ringSize].Load())
 	now := e.now()
-	// The end is this epoch's for sure if the epoch is still the same.
+	// end belongs to epoch only if epoch is still the current one.
 	if end == Never || now > end || e.epoch.Load() != epoch {
 		e.epochMu.Lock()
 		defer e.epochMu.Unlock()
 		if !e.fine {
-			return s.stamp.Load() // the clock has let it out
+			return s.stamp.Load() // switched to coarse mode meanwhile
 		}
 		epoch = e.epoch.Load()
 		if now > e.epochEnd {

@@ -2,11 +2,11 @@ package liveness
 
 import "time"
 
-// judge judges a lease that is detached from the wheel. It returns the age at which to
-// judge again; the lease may have expired, and then it is moot.
+// judge judges a lease that was taken out of the wheel. It returns the age at which to judge
+// it again, which has no meaning if the lease has ended.
 func (e *Engine) judge(l *Lease, now time.Duration) time.Duration {
 	p := l.subject.Policy()
-	var asked bool // the subject: see query
+	var queried bool // query was called
 	var doubt bool
 	for {
 		w := l.word.Load()
@@ -17,7 +17,7 @@ func (e *Engine) judge(l *Lease, now time.Duration) time.Duration {
 			over := newer(e.epoch.Load(), w>>stateBits)
 			e.applyRenewal(l, w>>stateBits)
 			if !over {
-				break // a renewal from now on finds this stamp, and leaves it as it is
+				break // a further renewal in this epoch would not change the word
 			}
 			if !l.word.CompareAndSwap(w, quiet) {
 				continue
@@ -30,8 +30,8 @@ func (e *Engine) judge(l *Lease, now time.Duration) time.Duration {
 		case v.Dead:
 			ifHeard := ifHeardNow(p, ev)
 			if silence := !ifHeard.Dead || ifHeard.Reason != v.Reason; silence {
-				if !asked {
-					asked = true
+				if !queried {
+					queried = true
 					var heard bool
 					if heard, doubt = l.query(); heard {
 						continue
@@ -49,19 +49,19 @@ func (e *Engine) judge(l *Lease, now time.Duration) time.Duration {
 						e.scheduleProbe(l)
 					}
 					return until
-				case until > 0: // a deadline that no evidence moves has passed as well
+				case until > 0: // a fixed deadline has passed as well, and needs no grace period
 					v = ifHeard
 				}
 			}
 			if w != quiet {
-				// A renewal by now would have left no trace. One from here on does.
+				// A renewal up to now has not changed the word. From here on one does.
 				if l.word.CompareAndSwap(w, quiet) {
 					e.applyRenewal(l, w>>stateBits)
 				}
 				continue
 			}
 			if !l.word.CompareAndSwap(w, expired) {
-				continue // heard, or released, at the last moment
+				continue // renewed or released meanwhile
 			}
 			e.expire(l, ev, v)
 			return Never
@@ -72,10 +72,10 @@ func (e *Engine) judge(l *Lease, now time.Duration) time.Duration {
 	}
 }
 
-// query asks the subject whether the peer was heard since the lease knows of it, and
-// whether it may have been without anyone knowing. It is asked once a judgement: the
-// kernel's clock goes by jiffies, and asked again within one it would give an answer that
-// is more recent by the time since.
+// query calls the subject's Heard, and updates heard. It reports whether the peer was heard
+// since the last renewal, and whether it may have been heard later than is known. It is called
+// once in a judgement: the kernel's clock advances in jiffies, so that a second answer in the
+// same jiffy would seem more recent.
 func (l *Lease) query() (heard, doubt bool) {
 	ago, sure, ok := l.subject.Heard()
 	at, known := l.timeOf(ago), time.Duration(l.heard.Load())
@@ -83,38 +83,37 @@ func (l *Lease) query() (heard, doubt bool) {
 	case !heard:
 	case at-known > imprecision:
 		l.setHeard(at)
-	default: // the same again
+	default: // the same arrival as before
 		l.heard.Store(int64(at))
 	}
 	return heard, !sure
 }
 
-// imprecision is by how much answers about the same thing may differ: two of the
-// kernel's jiffies, as long as they may be, and what it takes to ask.
+// imprecision is the most by which two answers about the same arrival differ: two jiffies of
+// 10 ms, and the time of the system call.
 const imprecision = 25 * time.Millisecond
 
-// applyRenewal dates what l was renewed for, by the stamp of an epoch. What was read just after
-// a stall may have arrived during it, and lain unread: the subject may know.
+// applyRenewal updates heard for a renewal that was stamped with epoch. If that was just after
+// a stall, the input may have arrived during the stall; then Arrived dates it.
 func (e *Engine) applyRenewal(l *Lease, epoch uint32) {
-	at, lay := e.endOf(epoch), false
+	at, late := e.endOf(epoch), false
 	if e.stall.covers(at) {
 		if ago, ok := l.subject.Arrived(); ok {
-			if came := l.timeOf(ago); came < at {
-				at, lay = came, true
+			if arrived := l.timeOf(ago); arrived < at {
+				at, late = arrived, true
 			}
 		}
 	}
 	l.setHeard(at)
-	l.readLate = l.readLate || lay
+	l.readLate = l.readLate || late
 }
 
-// timeOf is the time of something that came so long ago. What came before the grant
-// came at the grant.
+// timeOf converts an age to a time on the engine's clock, after the grant.
 func (l *Lease) timeOf(ago time.Duration) time.Duration {
 	return max(l.granted+1, l.shard.engine.now()-ago)
 }
 
-// setHeard moves the time at which the peer was last heard forward.
+// setHeard moves heard forward, never back.
 func (l *Lease) setHeard(at time.Duration) {
 	if at > time.Duration(l.heard.Load()) {
 		l.heard.Store(int64(at))
@@ -122,13 +121,13 @@ func (l *Lease) setHeard(at time.Duration) {
 	}
 }
 
-// scheduleProbe has the peer asked for a sign of life, as soon as the lease is filed again.
+// scheduleProbe counts a probe, and queues it until the lease is filed again.
 func (e *Engine) scheduleProbe(l *Lease) {
 	l.probes = min(l.probes, 254) + 1
 	e.toProbe = append(e.toProbe, l)
 }
 
-// sendProbes has those asked who are to be.
+// sendProbes runs the queued probes on the pool.
 func (e *Engine) sendProbes() {
 	for _, l := range e.toProbe {
 		e.probes.run(task{lease: l})
@@ -137,8 +136,7 @@ func (e *Engine) sendProbes() {
 	e.toProbe = e.toProbe[:0]
 }
 
-// probeFailed takes note that a probe could not be sent. (Of a lease that is being
-// judged again already it is not noted.)
+// probeFailed uncounts a probe that was not possible, unless the lease is being judged again.
 func (s *shard) probeFailed(l *Lease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,7 +145,7 @@ func (s *shard) probeFailed(l *Lease) {
 	}
 }
 
-// expire hands an expired lease over to be ended.
+// expire counts the expiry and runs it on the pool.
 func (e *Engine) expire(l *Lease, ev Evidence, v Verdict) {
 	late := e.now() - l.granted - v.At
 	e.stats.expired(late)

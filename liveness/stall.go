@@ -2,25 +2,24 @@ package liveness
 
 import "time"
 
-// stallTicks is how many ticks without a wake-up make a stall: something kept
-// this process, or this goroutine, from running, and the goroutines that read
-// from peers with it.
+// stallTicks is how many ticks without a wake-up count as a stall: this process did not run,
+// or did not get enough processor time.
 const stallTicks = 4
 
-// maxDeferred bounds how often a judgement is put off because of our own stalls while a
-// peer stays silent: a process that stalls again and again must still end dead peers.
+// maxDeferred bounds how often a judgement is deferred after stalls while a peer stays silent:
+// a process that stalls again and again must still end dead peers.
 const maxDeferred = 3
 
-// A stall is the latest time in which this process did not run, on the engine's clock.
-// Our own stall is not the peer's silence: what came during it may still be unread.
+// A stall is the latest period in which this process did not run, on the engine's clock. It is
+// not held against the peers: what they sent meanwhile may still be unread.
 type stall struct {
 	resumed      time.Duration // when it ended
-	length       time.Duration // how long it was; 0: there was none
-	affectedFrom time.Duration // since when what is read may have come during it, or one just before
+	length       time.Duration // 0: there was none
+	affectedFrom time.Duration // input that is read from then on may have arrived during the stall, or one just before
 }
 
-// record records that the process has not run until now: for certain, and perhaps for
-// length. What is left of an earlier stall's grace adds to what is certain of it.
+// record records a stall that ended now and lasted up to length, of which certain is known for
+// sure. If the grace period of an earlier stall is not over, the rest of it adds to certain.
 func (s *stall) record(now, length, certain time.Duration) {
 	left := max(0, s.resumed+s.length-now)
 	if left == 0 {
@@ -29,8 +28,8 @@ func (s *stall) record(now, length, certain time.Duration) {
 	s.resumed, s.length = now, max(length, left+certain)
 }
 
-// covers reports whether what was read at may have arrived during the stall: it takes
-// as long as the stall was to catch up.
+// covers reports whether input that was read at time at may have arrived during the stall:
+// reading it all is assumed to take as long as the stall did.
 func (s *stall) covers(at time.Duration) bool {
 	return at >= s.affectedFrom && at <= s.resumed+s.length
 }
@@ -39,18 +38,18 @@ func (s *stall) covers(at time.Duration) bool {
 type suspect struct {
 	age      time.Duration // since the grant
 	silence  time.Duration
-	timeout  time.Duration // the silence that it may keep
+	timeout  time.Duration // of the policy
 	granted  time.Duration // on the engine's clock
-	doubt    bool          // it may have been heard since, or kept from it by a stall
-	deferred int           // how often its judgement was put off, since it was last heard
+	doubt    bool          // it may have been heard, or a stall may have prevented that
+	deferred int           // judgements deferred since it was last heard
 }
 
-// grace returns the age until which x's judgement is put off; 0: it is due.
+// grace returns the age until which x's judgement is deferred; 0: it is not.
 func (s *stall) grace(x suspect) (until time.Duration) {
 	grace := min(s.length, x.timeout/2)
 	if x.deferred > 0 && s.length < x.timeout && x.silence >= 2*x.timeout {
-		// It has been silent for twice as long as it may be, and was waited for before.
-		// Only what has come during the latest stall is still to be read, by the next tick.
+		// It has been silent for two timeouts, and had a grace period before. Only what
+		// arrived during the latest stall is unread: wait until the next tick for that.
 		grace = min(grace, 1)
 	}
 	until = s.resumed + grace - x.granted

@@ -2,20 +2,18 @@ package liveness
 
 import "time"
 
-// wheel holds leases by the tick at which they are to be looked at next: the
-// next 255 ticks each have a slot, and after them come slots of 256 ticks each.
-// Filing and removing take constant time. A lease that is due further ahead
-// than the wheel's horizon is filed at the horizon: looking at a lease too
-// early is harmless, since its policy then says when to look again. For the
-// same reason a far slot isn't spread over the near ones when its time comes:
-// its leases are looked at, and those that were renewed meanwhile go straight
-// to the next far slot.
+// wheel is a timing wheel: it holds leases by the tick of their next judgement. The next 255
+// ticks have a slot each, and slots of 256 ticks follow. Filing and removing take constant
+// time. A lease that is due beyond the wheel's horizon is filed at the horizon: judging a
+// lease early is harmless, since its policy then says when to judge it again. So a far slot
+// isn't spread over the near ones when it comes up: its leases are judged, and those that were
+// renewed meanwhile go straight to the next far slot.
 //
-// A wheel is state only: its owner calls it with a lock held.
+// The shard's lock guards a wheel.
 type wheel struct {
-	now  int64     // the tick up to which leases have been handed out
-	next int64     // no lease is handed out between now and this tick
-	due  [2]*Lease // the lists of that tick, as far as not handed out yet
+	now  int64     // leases due up to this tick have been popped, or are in due
+	next int64     // no lease is due between now and this tick
+	due  [2]*Lease // the lists of the leases due at now
 	near [nearSlots]*Lease
 	far  [farSlots]*Lease
 }
@@ -24,12 +22,12 @@ const (
 	nearSlots = 256
 	farSlots  = 32
 
-	// horizon, in ticks, is the furthest ahead that a lease is filed. It leaves
-	// out the last far slots so that no slot ever holds leases of two turns.
+	// horizon, in ticks, is the furthest ahead that a lease is filed. It leaves out the
+	// last far slots, so that no slot holds leases of two revolutions.
 	horizon = (farSlots - 2) * nearSlots
 )
 
-// file puts l where it is handed out at tick at, or before.
+// file files l so that it is popped at tick at, or before.
 func (w *wheel) file(l *Lease, at int64) {
 	at = min(max(at, w.now+1), w.now+horizon)
 	head := &w.near[at%nearSlots]
@@ -45,7 +43,7 @@ func (w *wheel) file(l *Lease, at int64) {
 	*head, l.link = l, head
 }
 
-// remove takes l out of whichever list it is in, if it is in any.
+// remove removes l from its list, if it is in one.
 func (w *wheel) remove(l *Lease) {
 	if l.link == nil {
 		return
@@ -57,8 +55,8 @@ func (w *wheel) remove(l *Lease) {
 	l.next, l.link = nil, nil
 }
 
-// pop removes and returns a lease that is due by tick now, or nil when no more
-// is. It moves on tick by tick, so that a lease filed meanwhile finds its slot.
+// pop removes and returns a lease that is due by tick now; nil: there is none. It advances tick
+// by tick, so that a lease which is filed meanwhile gets the right slot.
 func (w *wheel) pop(now int64) *Lease {
 	for {
 		for _, l := range w.due {
@@ -73,8 +71,8 @@ func (w *wheel) pop(now int64) *Lease {
 		if w.skip(now); w.now == now {
 			return nil
 		}
-		// Once around is enough to have met every slot: a jump, over a suspend
-		// say, costs no more than that.
+		// One revolution visits every slot, so a long jump, after a suspend say, is cut to
+		// that.
 		w.now = max(w.now, now-farSlots*nearSlots) + 1
 		move(&w.due[0], &w.near[w.now%nearSlots])
 		if w.now%nearSlots == 0 {
@@ -83,12 +81,10 @@ func (w *wheel) pop(now int64) *Lease {
 	}
 }
 
-// skip moves on to tick now, over ticks that have no lease to hand out, as far
-// as that is known.
+// skip advances towards tick now over ticks that are known to have no lease.
 func (w *wheel) skip(now int64) { w.now = max(w.now, min(now, w.next-1)) }
 
-// peek is the tick at which the next lease is handed out, or one beyond the
-// horizon.
+// peek returns the tick at which the next lease is due, or one beyond the horizon.
 func (w *wheel) peek() int64 {
 	if w.due != [2]*Lease{} {
 		return w.now
@@ -111,7 +107,7 @@ func move(to, from **Lease) {
 	}
 }
 
-// tickOf is the first tick at or after t.
+// tickOf returns the first tick at or after t.
 func tickOf(t, tick time.Duration) int64 {
 	n := int64(t / tick)
 	if t%tick > 0 {
