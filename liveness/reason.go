@@ -71,7 +71,7 @@ func AppReason(n int) Reason {
 // The reasons of the application are the upper half of all.
 const (
 	firstApp   Reason = 128
-	appReasons        = 128
+	appReasons int    = 128
 )
 
 // String is the reason's name, as users see it everywhere.
@@ -100,7 +100,7 @@ func (r *Reason) UnmarshalText(text []byte) error {
 		}
 	}
 	if digits, ok := strings.CutPrefix(string(text), "app-"); ok {
-		if n, err := strconv.ParseUint(digits, 10, 8); err == nil && n < appReasons {
+		if n, err := strconv.ParseUint(digits, 10, 8); err == nil && n < uint64(appReasons) {
 			*r = AppReason(int(n))
 			return nil
 		}

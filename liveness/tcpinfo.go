@@ -129,10 +129,11 @@ func (s *tcpSocket) lastAcked(begun bool) (ago time.Duration, sure, ok bool) {
 }
 
 // zeroWindowFor reports whether an accepted peer has had no room for d for what waits to be
-// sent to it: a window that is shut has been so since data was last sent.
+// sent to it, and its kernel has answered since: a zero window has been one since data was
+// last sent.
 func (s *tcpSocket) zeroWindowFor(d time.Duration) bool {
 	i, ok := s.info()
-	return ok && !s.dialed && i.zeroWindow && !i.unanswered && i.sinceSent >= d
+	return ok && !s.dialed && i.zeroWindow && !i.unanswered && i.sinceSent >= d && i.sinceAck <= d
 }
 
 // lastData returns how long ago data last arrived, whatever it was. Of a shared
