@@ -1,27 +1,26 @@
-// Package liveness tells whether the other end of a connection is still there,
-// and ends the connection when it is not: never before its deadline, and at
-// most two ticks after it, plus scheduling and, after a stall of this process,
-// the time that the peers are given to be heard.
+// Package liveness closes connections whose other end is gone: never before the
+// deadline that a policy sets, and at most two ticks (20 ms) after it, plus scheduling
+// and, after a stall of this process, the time that its peers are given to be heard.
 //
-// A [Policy] says when: [Fixed] from the accept, whatever the traffic; [Sliding]
-// from the last sign of the peer's life; [MaxAge]; and what [Earliest] makes of
-// several. An [Engine] judges by it. It holds a [Lease] of 64 bytes for each
-// connection, which is renewed by a stamp that takes nanoseconds, and has one
-// goroutine for all of them.
+// A [Policy] sets the deadline: [Fixed] counts from the accept, [Sliding] from the last
+// sign of the peer's life, [MaxAge] limits the age, and [Earliest] combines several.
+// What counts as a sign of life is [Config].Evidence. An [Engine] judges; it keeps a
+// [Lease] of 64 bytes for each connection and one goroutine for all of them.
 //
-// There are four ways in:
+// There are four ways to use it:
 //
-//   - [NewListener] and [NewConn] put connections of package net under a policy:
-//     below net/http, or any protocol that has its own framing.
-//   - A [Server] serves the sessions and streams of a transport (TCP, QUIC, yamux,
-//     one's own) and knows messages and heartbeats by a codec. Its Handler blocks
-//     in Read, as usual; its Data is called with what came, so that an idle
-//     connection needs no goroutine.
-//   - A [Client] dials connections that beat as often as the server asks, and
-//     notice when the server has gone.
-//   - [Engine.Grant] and [Engine.Watch] grant bare leases, for whatever else may
-//     fall silent.
+//   - [NewListener] and [NewConn] put connections of package net under a policy, below
+//     net/http or any other protocol.
+//   - A [Server] serves the sessions and streams of a transport (TCP, QUIC, yamux, or
+//     another) and reads messages and heartbeats with a codec.
+//   - A [Client] dials such a server, sends heartbeats as often as it asks for, and
+//     notices when it is gone.
+//   - [Engine.Grant] grants a lease for anything else that may fall silent.
 //
-// Every end has one [Reason], in the [*Error] that Read and Write return, in what
-// the peer is told, in the [Event] and in the [Counts].
+// A [Session] is one peer of a Listener, a Server or a Client: its figures, its policy,
+// its end. Every end has one [Reason], which is in the [*Error] that Read and Write
+// return, in the [Event], in the [Counts], and sent to the peer if codec or transport can.
+//
+// Everything is cancelled by closing it: Conn.Close, [Session.CloseWith],
+// [Server.Shutdown] and [Listener.Shutdown].
 package liveness
