@@ -148,7 +148,7 @@ func (c *Conn) teardownWrapped(e *ending) {
 // closeWrapped calls end. On a worker of the engine it does so on a new goroutine, since a
 // close of TLS waits for a peer that does not read.
 func (c *Conn) closeWrapped(e *ending, end func()) {
-	if e.byEngine {
+	if e.async {
 		go end()
 	} else {
 		end()
@@ -222,7 +222,7 @@ func (c *Conn) endWrite(e *ending, sent, flushed bool) {
 		s.Reset(e.Reason.Code())
 		c.close(e)
 	case flushed && (c.bits.Load()&peerEnded != 0 || c.state.out.Load() == 0): // no input will follow, or no output can be lost
-		if e.byEngine { // a close of TLS may block
+		if e.async { // a close of TLS may block
 			c.inBackground(func() { c.close(e) })
 		} else {
 			c.close(e)
@@ -327,7 +327,7 @@ func (c *Conn) close(e *ending) {
 		closeSession(c.dialed.sess, code, text, e.abrupt)
 		c.dialed.sessionClosed.open()
 	}
-	if e.byEngine { // a close of yamux may block
+	if e.async { // a close of yamux may block
 		go end()
 	} else {
 		end()

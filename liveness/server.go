@@ -568,7 +568,7 @@ func (s *Server) endAll() {
 	s.mu.Lock()
 	left := s.sessions.all()
 	s.mu.Unlock()
-	each(left, func(st *state) { st.endAfterHook(ending{Error: Error{Reason: Draining}}) })
+	each(left, func(st *state) { st.endAfterHook(ending{Error: Error{Reason: Draining}, async: true}) })
 }
 
 // each runs f on each session, several at a time, since sending a frame may take a

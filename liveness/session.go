@@ -100,7 +100,7 @@ func (s *Session) SetPolicy(p Policy) error { return s.state().setPolicy(p) }
 // told, with a few words if text isn't empty, where codec or transport can. It waits
 // neither for the peer nor for what [Conn.BeforeClose] set.
 func (s *Session) CloseWith(r Reason, text string) {
-	s.state().endAfterHook(ending{Error: Error{Reason: r, Text: text}, abrupt: r.abrupt()})
+	s.state().endAfterHook(ending{Error: Error{Reason: r, Text: text}, abrupt: r.abrupt(), async: true})
 }
 
 // Done is closed when the session has ended: End says why.

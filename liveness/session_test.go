@@ -126,6 +126,31 @@ func TestRule12StreamsEndWithTheirSessionAtOnce(t *testing.T) {
 	})
 }
 
+// A slowCloser is a connection whose Close takes a while, like that of TLS.
+type slowCloser struct{ net.Conn }
+
+func (c slowCloser) Close() error {
+	time.Sleep(5 * sec)
+	return c.Conn.Close()
+}
+
+// Who ends sessions waits for none of them.
+func TestRule14EndingASessionDoesNotWait(t *testing.T) {
+	for _, r := range []Reason{Done, Kicked, Draining, Silent} {
+		inBubble(t, func(t *testing.T) {
+			a, b := net.Pipe()
+			defer b.Close()
+			c := NewConn(slowCloser{a}, &Config{Policy: Fixed(time.Hour), Engine: new(Engine)})
+			began := time.Now()
+			c.Session().CloseWith(r, "")
+			if d := time.Since(began); d > 0 {
+				t.Errorf("%v took %v", r, d)
+			}
+			time.Sleep(10 * sec)
+		})
+	}
+}
+
 // A Listener lists its connections, and Shutdown ends those that don't end in time.
 func TestListenerSessions(t *testing.T) {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")

@@ -70,7 +70,7 @@ type owner interface {
 type ending struct {
 	Error
 	missed      time.Time // the deadline that has passed; zero: none
-	byEngine    bool      // a worker of the engine runs the teardown, which must not block
+	async       bool      // the caller of end must not wait for the teardown
 	ofSession   bool      // a stream ends because its session does
 	abrupt      bool      // no linger: the peer is not waited for
 	fromPeer    bool      // the peer closed; it needs no Close frame
@@ -465,7 +465,7 @@ func (s *state) Expire(x expiry) {
 		// It was closed or reset by the peer; silence is only the consequence. (An EOF
 		// may be a half-close.)
 		e := *p
-		e.abrupt, e.byEngine = true, true
+		e.abrupt, e.async = true, true
 		s.end(e)
 		return
 	}
@@ -475,7 +475,7 @@ func (s *state) Expire(x expiry) {
 	}
 	s.endAfterHook(ending{
 		Error:  Error{Reason: x.Reason, Age: x.Age, Silence: x.Silence, Late: x.Late},
-		missed: x.Deadline, byEngine: true, abrupt: x.Reason.abrupt(),
+		missed: x.Deadline, async: true, abrupt: x.Reason.abrupt(),
 	})
 }
 
