@@ -91,6 +91,52 @@ func TestRule12ADrainLosesNothing(t *testing.T) {
 	}
 }
 
+// Shutdown gives a peer the time of its context to read the last answer, though it goes on
+// beating, and Drain is over.
+func TestRule12AShutdownLosesNothing(t *testing.T) {
+	t.Parallel()
+	const size = 6 << 20
+	for name, n := range networks(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			written := make(chan struct{})
+			w := serve(t, &Server{
+				Config: Config{Policy: Sliding(10 * sec)}, Codec: codec.Auto, Drain: ms,
+				Handler: func(_ context.Context, c *Conn) {
+					c.Read(make([]byte, 1))
+					c.Write(make([]byte, size))
+					close(written)
+				},
+			}, n)
+			c := w.client(Client{Beat: 5 * ms})
+			io.WriteString(c, "x")
+			got, piece := 0, make([]byte, 16<<10)
+			for reading := true; reading && got < size; {
+				k, err := c.Read(piece)
+				if got += k; err != nil {
+					t.Fatal(err)
+				}
+				select {
+				case <-written:
+					reading = false
+				default:
+				}
+			}
+			down := make(chan error)
+			go func() { down <- w.srv.Shutdown(t.Context()) }()
+			time.Sleep(2 * sec) // a peer that is slow
+			if got += slowly(t, c); got != size {
+				t.Errorf("%d of %d bytes arrived", got, size)
+			}
+			c.Close()
+			if err := <-down; err != nil {
+				t.Error(err)
+			}
+			w.end()
+		})
+	}
+}
+
 // What a client wrote, and why it closed, reach a server that had still much to send
 // to it.
 func TestRule12AClientsLastWordArrives(t *testing.T) {

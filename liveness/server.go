@@ -489,7 +489,17 @@ func (s *Server) drain() {
 	}
 	s.endAll()
 	s.serving.Wait()
-	s.lingers.wait(max(time.Until(until), lingerShort.time))
+	rest := max(time.Until(until), lingerShort.time)
+	if s.isInShutdown() {
+		rest = lingerWhole.time // Shutdown ends them if they take too long
+	}
+	s.lingers.wait(rest)
+}
+
+func (s *Server) isInShutdown() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.inShutdown
 }
 
 // awaitIdle waits until the last session has gone, or until is past and no Shutdown gives
@@ -502,10 +512,7 @@ func (s *Server) awaitIdle(until time.Time) {
 		return
 	case <-timer.C:
 	}
-	s.mu.Lock()
-	patient := s.inShutdown
-	s.mu.Unlock()
-	if patient {
+	if s.isInShutdown() {
 		<-s.idle // Shutdown ends the sessions if they take too long
 	}
 }
