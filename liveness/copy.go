@@ -169,7 +169,8 @@ func (c *Conn) plain() *net.TCPConn {
 // queued returns how many bytes can be read without waiting.
 func (s *splicer) queued() int { return s.socket.queued() }
 
-// copy moves n bytes that are there, so that an error is the other connection's.
+// copy moves n bytes that are there, so that an error is the other connection's, unless
+// this one has ended meanwhile.
 func (s *splicer) copy(n int) (int64, error) {
 	if e := s.from.End(); e != nil {
 		return 0, e
@@ -178,9 +179,14 @@ func (s *splicer) copy(n int) (int64, error) {
 	s.from.afterRead(int(moved), nil)
 	if s.to != nil {
 		s.to.state.addOut(int(moved))
-		if err != nil {
-			err = s.to.writeError(err)
-		}
+	}
+	e := s.from.End()
+	switch {
+	case err == nil:
+	case e != nil:
+		err = e
+	case s.to != nil:
+		err = s.to.writeError(err)
 	}
 	return moved, err
 }
