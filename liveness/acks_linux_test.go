@@ -36,10 +36,9 @@ func kernelPair(t *testing.T) (accepted, dialed *net.TCPConn) {
 	return a, d.(*net.TCPConn)
 }
 
-// A peer that has sent something and then only receives, or says nothing at all,
-// lives by what its kernel acknowledges, and dies by the same policy where bytes
-// count.
-func TestRule2AKernelThatAnswersIsAlive(t *testing.T) {
+// A peer that sends something and then only receives, or is idle, stays open under acks,
+// and ends under bytes.
+func TestRule2AcksAreEvidence(t *testing.T) {
 	t.Parallel()
 	const timeout = LeastAckTimeout
 	type outcome struct {
@@ -71,8 +70,8 @@ func TestRule2AKernelThatAnswersIsAlive(t *testing.T) {
 	}
 }
 
-// Who connects and says nothing is not alive by its kernel's answers alone.
-func TestRule4AcksDoNotOpen(t *testing.T) {
+// Acknowledgements alone don't count before the peer has sent something.
+func TestRule4AcksDoNotEndTheOpeningPhase(t *testing.T) {
 	t.Parallel()
 	a, _ := kernelPair(t)
 	c := NewConn(a, &Config{Policy: Sliding(LeastAckTimeout), Opening: 100 * ms, Engine: new(Engine)})
@@ -82,7 +81,7 @@ func TestRule4AcksDoNotOpen(t *testing.T) {
 	}
 }
 
-// The kernel's keepalive asks thrice in a timeout, and does not pre-empt the policy.
+// Keepalive sends three probes in a timeout, and does not pre-empt the policy.
 func TestRule9KeepaliveFollowsThePolicy(t *testing.T) {
 	a, _ := kernelPair(t)
 	c := NewConn(a, &Config{Policy: Sliding(30 * sec), Engine: new(Engine)})
@@ -111,7 +110,7 @@ func TestRule9KeepaliveFollowsThePolicy(t *testing.T) {
 	check(48 * time.Hour)
 }
 
-// A timeout that keepalive can't keep up with is refused where acks were asked for.
+// A timeout that is too short for keepalive is an error under acks.
 func TestAcksNeedThreeSeconds(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -131,8 +130,8 @@ func TestAcksNeedThreeSeconds(t *testing.T) {
 	}
 }
 
-// What the kernel gives up for want of answers is silent, and not lost.
-func TestRule8AKernelThatGivesUpSaysSilent(t *testing.T) {
+// ETIMEDOUT under acks is Silent, not TransportLost.
+func TestRule5AKernelTimeoutIsSilent(t *testing.T) {
 	a, _ := kernelPair(t)
 	c := NewConn(failing{a, &net.OpError{Op: "read", Err: syscall.ETIMEDOUT}}, &Config{Policy: Sliding(3 * sec), Engine: new(Engine)})
 	defer c.Close()
@@ -141,7 +140,7 @@ func TestRule8AKernelThatGivesUpSaysSilent(t *testing.T) {
 	}
 }
 
-// failing is a TCP connection whose reads fail.
+// A failing connection is a TCP connection whose reads fail.
 type failing struct {
 	*net.TCPConn
 	err error

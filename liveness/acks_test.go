@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Connections that began together are asked at different times, within the timeout's
-// third and sixth; where the kernel judges it does so at the timeout.
-func TestKeepAlivesAreSpread(t *testing.T) {
+// Connections that began together are probed at different times, within a third and then
+// a sixth of the timeout. If the kernel judges, it does so at the timeout.
+func TestRule11KeepaliveProbesAreSpread(t *testing.T) {
 	const timeout = 30 * time.Second
 	idle, every := map[time.Duration]int{}, map[time.Duration]int{}
 	for range 1000 {

@@ -12,10 +12,9 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// A session that is accepted when its server has just come to its end is ended
-// like any other: it has one end and one reason, its peer is told, and nothing
-// of it is left.
-func TestRule5ASessionThatCameTooLateIsEnded(t *testing.T) {
+// A session that is accepted while its server ends has one end and one reason like any
+// other; its peer is told, and nothing of it is left.
+func TestRule5ASessionAcceptedDuringShutdownIsEnded(t *testing.T) {
 	ends := map[string]func(*world){
 		"closed":   func(w *world) { w.srv.Close() },
 		"draining": func(w *world) { w.stop() },
@@ -57,7 +56,7 @@ func comeTooLate(t *testing.T, srv *Server, tr transport.Transport, end func(*wo
 		<-sess.Context().Done()
 		var told *transport.CloseError
 		if !errors.As(context.Cause(sess.Context()), &told) || told.Code != Draining.Code() {
-			t.Errorf("the peer is told %v", context.Cause(sess.Context()))
+			t.Errorf("the peer got %v", context.Cause(sess.Context()))
 		}
 		return
 	}
@@ -70,8 +69,7 @@ func comeTooLate(t *testing.T, srv *Server, tr transport.Transport, end func(*wo
 	}
 }
 
-// endsMeanwhile is a transport on which end is called while a session is being
-// accepted.
+// An endsMeanwhile calls end while a session is being accepted.
 type endsMeanwhile struct {
 	transport.Transport
 	end func()

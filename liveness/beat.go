@@ -8,20 +8,18 @@ import (
 	"github.com/livenet/livenet/codec"
 )
 
-// A beater sends the heartbeats of a dialled connection. It is the engine's
-// machinery turned around: its lease is renewed by what this end sends, and
-// when nothing was sent for an interval its policy asks for a probe, which is
-// the heartbeat. So beating takes no goroutine and no timer either. The nil
-// beater never beats.
+// A beater sends the heartbeats of a dialled connection. It has a lease that is renewed by what
+// this end sends; after an interval without renewal the policy asks for a probe, which is the
+// heartbeat. So it needs no goroutine and no timer. A nil beater does nothing.
 type beater struct {
 	conn      *Conn
 	every     time.Duration
-	beatsOnly bool // the peer counts nothing else: beat while data flows, too
+	beatsOnly bool // only beats are evidence to the peer: beat while data flows, too
 	lease     atomic.Pointer[Lease]
 }
 
-// newBeater makes c beat at least every d, for a peer that counts kind. The
-// engine may ask for a beat up to two ticks late, so it is asked to be early.
+// newBeater returns a beater that beats at least every d, for a peer whose evidence is kind. Its
+// interval is two ticks shorter, since the engine may be that late.
 func newBeater(c *Conn, d time.Duration, kind codec.Evidence) *beater {
 	late := 2 * c.state.cfg.engine().tick()
 	return &beater{conn: c, every: max(d-late, d/2), beatsOnly: kind == codec.Beats}
@@ -32,7 +30,7 @@ func (b *beater) start() {
 		return
 	}
 	b.lease.Store(b.conn.state.cfg.engine().watch(b))
-	// Whoever ends the connection says so before it looks for the lease.
+	// end stores ended before it calls stop. So if it has missed the lease, ended is set here.
 	if b.conn.state.ended.Load() != nil {
 		b.stop()
 	}
@@ -47,7 +45,7 @@ func (b *beater) stop() {
 	}
 }
 
-// sent takes note that data, or a beat, has gone out.
+// sent records that data, or a beat, was sent.
 func (b *beater) sent(beat bool) {
 	if b == nil || b.beatsOnly && !beat {
 		return
@@ -62,12 +60,12 @@ func (b *beater) Heard() (ago time.Duration, _, _ bool) { return 0, false, false
 func (b *beater) Arrived() (time.Duration, bool)        { return 0, false }
 func (b *beater) Expire(expiry)                         {}
 
-// Probe beats. Its policy does not mind whether it could.
+// Probe sends a beat.
 func (b *beater) Probe() bool { return b.conn.ping() }
 
-// periodic asks for a probe whenever the lease was not renewed for an interval, or a
-// little less: up to a tenth is taken off at random, so that many who began
-// together do not probe together.
+// periodic is a policy that asks for a probe when the lease was not renewed for an interval. The
+// interval is shortened by up to a tenth at random, so that connections that began together
+// don't probe together.
 type periodic time.Duration
 
 func (b periodic) Judge(e Evidence) Verdict {
@@ -82,17 +80,17 @@ func (b periodic) Judge(e Evidence) Verdict {
 
 func (b periodic) String() string { return fmt.Sprintf("probe every %v", time.Duration(b)) }
 
-// An rateLimit meters a peer's heartbeats, by the second. It saves up for as
-// long as nothing was read: after a stall of this process, or while a handler did
-// something else, what the peer has sent meanwhile comes all at once, if it takes
-// many reads.
+// A rateLimit limits a peer's heartbeats per second. While nothing is read it accumulates
+// without a bound: after a stall, or while the handler was busy, all the beats of that time are
+// read at once.
 type rateLimit struct {
 	rate  int32 // a second
 	left  float32
-	since time.Duration // when some was last spent; 0: never
+	since time.Duration // of the latest take; 0: none yet
 }
 
-// take spends n of the allowance of a peer that has been there since began, now.
+// take counts n beats at time now, of a connection that began at began. It returns false if they
+// exceed the limit.
 func (a *rateLimit) take(n int, began, now time.Duration) bool {
 	if a.since == 0 {
 		a.since, a.left = began, float32(a.rate)

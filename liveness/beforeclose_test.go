@@ -62,17 +62,17 @@ func TestBeforeClose(t *testing.T) {
 				tt.end(c, peer)
 				<-c.Done()
 				if got := <-told; got != tt.told || c.End().Reason != tt.reason {
-					t.Errorf("told %q, ended %v; want %q, %v", got, c.End(), tt.told, tt.reason)
+					t.Errorf("peer got %q, ended %v; want %q, %v", got, c.End(), tt.told, tt.reason)
 				}
 			})
 		})
 	}
 }
 
-// Over a codec, what is said goes before the Close frame.
-func TestBeforeCloseThroughACodec(t *testing.T) {
+// With a codec, what BeforeClose's function writes goes out before the Close frame.
+func TestBeforeCloseWithACodec(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		client, server, stop := codedPair(t, newPipes(), codec.Frame)
+		client, server, stop := framedPair(t, newPipes(), codec.Frame)
 		defer stop()
 		server.BeforeClose(func(*Error) { io.WriteString(server, "bye") })
 		server.Session().CloseWith(Kicked, "")
@@ -82,7 +82,7 @@ func TestBeforeCloseThroughACodec(t *testing.T) {
 	})
 }
 
-// What blocks delays its own connection by a second, and no other.
+// A function that blocks delays its own connection by a second, and no other.
 func TestRule14BeforeCloseIsBounded(t *testing.T) {
 	const conns = 1000
 	inBubble(t, func(t *testing.T) {
@@ -106,7 +106,7 @@ func TestRule14BeforeCloseIsBounded(t *testing.T) {
 	})
 }
 
-// The first reason stays, whatever happens until the function has returned.
+// The first reason stays, whatever happens before the function returns.
 func TestRule5BeforeCloseKeepsTheReason(t *testing.T) {
 	for name, second := range map[string]func(*Conn){
 		"CloseWith": func(c *Conn) { c.CloseWith(Overload, "") },
@@ -145,7 +145,7 @@ func TestBeforeCloseAtShutdown(t *testing.T) {
 		go func() {
 			io.WriteString(peer, "x")
 			if b, _ := io.ReadAll(peer); string(b) != "draining" {
-				t.Errorf("told %q", b)
+				t.Errorf("peer got %q", b)
 			}
 		}()
 		c.Read(make([]byte, 1))

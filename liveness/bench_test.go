@@ -22,7 +22,7 @@ func BenchmarkRenewParallel(b *testing.B) {
 	})
 }
 
-// populate has an engine hold leases, in all of its shards.
+// populate grants leases in all shards of an engine.
 func populate(b *testing.B, e *Engine, s subject) {
 	leases := make([]*Lease, 1000)
 	leases[0] = e.watch(s) // starts the clock
@@ -70,8 +70,7 @@ func BenchmarkGrantRelease(b *testing.B) {
 	})
 }
 
-// BenchmarkAcked is what a judgement under acks costs beyond one under bytes: to ask the
-// kernel when the peer last answered.
+// BenchmarkAcked measures what acks add to a judgement: the query of TCP_INFO.
 func BenchmarkAcked(b *testing.B) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

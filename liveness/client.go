@@ -11,33 +11,30 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// Client dials connections that keep themselves alive: they beat as often as
-// the server asks, and notice when the server falls silent. The zero value is
-// ready.
+// Client dials connections that beat as often as the server asks for, and that end when the
+// server is silent. The zero value is ready for use.
 //
-// The server's answers to beats are read by the application's calls of
-// [Conn.Read], so one should always be pending.
+// Calls of [Conn.Read] process the server's answers to beats, so one should always be pending.
 type Client struct {
-	// Codec is what the server speaks; nil means [codec.Frame]. With
-	// [codec.Raw] there are no beats.
+	// Codec is the server's codec; nil means [codec.Frame]. With [codec.Raw] there are no
+	// beats.
 	Codec codec.Codec
 
-	// Beat is the longest interval between beats; 0 means what the server asks
-	// for, if it does. A server that asks for more frequent ones is obeyed.
+	// Beat is the longest interval between beats; 0 means the interval that the server's
+	// Hello asks for. If that is shorter than Beat, it is used.
 	Beat time.Duration
 
 	// NoBeat turns beats off.
 	NoBeat bool
 
-	// Policy judges the server. Nil means: as patient as the server is itself,
-	// if it beats at all, and asking it before it is judged; so where it can't be
-	// asked, after half a line or the end of all of them in [codec.Line], it is not
-	// judged.
+	// Policy judges the server. Nil means a sliding policy with the timeout of the server's
+	// Hello, at least three beats, if this end beats, and none otherwise. It relies on the
+	// answers to beats: the server is not judged while none can be sent, as with
+	// [codec.Line] within a line and after CloseWrite.
 	Policy Policy
 
-	// Evidence is what counts as a sign of the server's life; see [Config.Evidence].
-	// The zero value means bytes. Acks over QUIC need the transport's KeepAlivePeriod, a
-	// third of the policy's timeout.
+	// Evidence is what renews the lease; see [Config.Evidence]. The zero value means bytes.
+	// Acks over QUIC need the transport's KeepAlivePeriod, a third of the policy's timeout.
 	Evidence codec.Evidence
 
 	// MinBackoff and MaxBackoff bound the wait before Reconnect dials again; 0 means
@@ -47,20 +44,19 @@ type Client struct {
 	// Engine grants the leases; nil means one that the process shares.
 	Engine *Engine
 
-	// Events is told of the session's beginning and end; see [Config.Events].
+	// Events receives the session's events; see [Config.Events].
 	Events func(Event)
 
-	// Transport is what events call the transport.
+	// Transport names the transport in events.
 	Transport string
 }
 
 // defaultDialTime bounds a Dial whose context has no deadline.
 const defaultDialTime = 10 * time.Second
 
-// Dial opens a session to addr and one stream in it. The context bounds the
-// dialling, with the exchange of Hellos where the codec has one; without a deadline
-// of its own it takes 10 s at most. Closing the connection closes the
-// session.
+// Dial opens a session to addr and one stream in it. The context bounds that, and the exchange of
+// Hellos if the codec has them; if it has no deadline, Dial takes at most 10 s. Closing the
+// connection closes the session.
 func (d *Client) Dial(ctx context.Context, t transport.Transport, addr string) (*Conn, error) {
 	if d.Policy != nil {
 		if err := (&Config{Evidence: d.Evidence}).checkAcks(d.Policy); err != nil {
@@ -100,7 +96,7 @@ func (d *Client) Dial(ctx context.Context, t transport.Transport, addr string) (
 		p := c.state.pending.Load()
 		switch end := c.framed.in.over; {
 		case end == nil:
-		case p != nil && p.Reason != PeerClosed: // the end came with the Hello
+		case p != nil && p.Reason != PeerClosed: // it came with the Hello
 			c.state.end(*p)
 		case p == nil && end.err == io.EOF:
 			c.framed.in.startBeats()
@@ -113,7 +109,7 @@ func (d *Client) newConn(sess transport.Session, stream transport.Stream) *Conn 
 	cfg := &Config{Engine: d.Engine, Events: d.Events, Transport: d.Transport, Evidence: d.Evidence}
 	c := &Conn{stream: stream, dialed: &dialed{sess: sess, sessionClosed: latch{c: make(chan struct{})}}, multiplexed: sess.Multiplexed()}
 	c.state.cfg, c.state.owner = cfg, c
-	c.state.began = cfg.engine().time() // set anew when it begins; the server may send an end before
+	c.state.began = cfg.engine().time() // set again by begin; the server may close before that
 	if code := d.codec(); code != codec.Raw {
 		c.framed = newFramed(c, code.Client(codec.Hello{}), cfg.maxBeats(0))
 	}
@@ -127,8 +123,7 @@ func (d *Client) codec() codec.Codec {
 	return d.Codec
 }
 
-// prepare settles how the connection beats and by which policy it is judged,
-// now that the server has said how patient it is.
+// prepare sets the connection's beats and its policy, according to the server's Hello.
 func (d *Client) prepare(c *Conn, hello codec.Hello) {
 	every := d.Beat
 	if hello.Beat > 0 && (every <= 0 || hello.Beat < every) {
@@ -140,15 +135,15 @@ func (d *Client) prepare(c *Conn, hello codec.Hello) {
 	if every > 0 {
 		counts := hello.Evidence
 		if c.framed.hello.Load() == nil {
-			counts = codec.Beats // nobody has said what does; a beat always counts
+			counts = codec.Beats // unknown without a Hello; a beat is evidence of any kind
 		}
 		c.dialed.beat = newBeater(c, every, counts)
-		c.framed.in.beatLimit.rate = c.state.cfg.maxBeats(every) // each is answered
+		c.framed.in.beatLimit.rate = c.state.cfg.maxBeats(every) // the answers are beats, too
 	}
 	policy := d.Policy
 	if policy == nil && every > 0 {
-		patience := max(hello.Timeout, beatsPerTimeout*min(every, Never/beatsPerTimeout))
-		policy = Sliding(patience, ProbeAfter(patience/beatsPerTimeout))
+		timeout := max(hello.Timeout, beatsPerTimeout*min(every, Never/beatsPerTimeout))
+		policy = Sliding(timeout, ProbeAfter(timeout/beatsPerTimeout))
 		c.dialed.defaultPolicy = true
 	}
 	if policy != nil {
@@ -156,8 +151,8 @@ func (d *Client) prepare(c *Conn, hello codec.Hello) {
 	}
 }
 
-// exchangeHellos sends this end's Hello and waits for the server's, where the codec
-// has them. What the server sends after it stays for the first Read.
+// exchangeHellos sends this end's Hello and waits for the server's, if the codec has them. It
+// keeps data that comes with the server's Hello for the first Read.
 func (c *Conn) exchangeHellos(ctx context.Context) (codec.Hello, error) {
 	if c.framed == nil || !c.framed.coder.Pending() {
 		return codec.Hello{}, nil
@@ -180,7 +175,7 @@ func (c *Conn) exchangeHellos(ctx context.Context) (codec.Hello, error) {
 			in.rest = own
 		}
 		if e, ok := errors.AsType[*Error](err); c.framed.hello.Load() != nil && !(ok && e.Initiator == Local) {
-			break // an end that came with it is for the first Read
+			break // the first Read returns an end that came with the Hello
 		}
 		if in.over != nil {
 			err = in.over.err
@@ -204,8 +199,8 @@ func (c *Conn) sessionEnded() {
 	}
 }
 
-// giveUp ends the session of a connection whose state has not begun. A server that
-// broke the codec's rules gets to know it.
+// giveUp closes the session of a connection whose state has not begun. It sends a Close frame to
+// a server that broke the codec's rules.
 func (c *Conn) giveUp(err error) {
 	var breach *Error
 	if errors.As(err, &breach) && breach.Initiator == Local {

@@ -10,8 +10,8 @@ import (
 	. "github.com/livenet/livenet/liveness"
 )
 
-// A peer that takes nothing, on very many streams, ends with its session at once.
-func TestRule11ManyCloggedStreamsEndAtOnce(t *testing.T) {
+// A peer that does not read, on very many streams, ends with its session at once.
+func TestRule14ManyBlockedStreamsEndAtOnce(t *testing.T) {
 	const (
 		streams = 100
 		drain   = 50 * ms
@@ -19,7 +19,7 @@ func TestRule11ManyCloggedStreamsEndAtOnce(t *testing.T) {
 	for _, way := range []string{"silent", "draining"} {
 		t.Run(way, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				w := serve(t, clogging(drain), memory())
+				w := serve(t, blocking(drain), memory())
 				sess, st := w.dial()
 				for i := range streams {
 					if i > 0 {
@@ -48,11 +48,11 @@ func TestRule11ManyCloggedStreamsEndAtOnce(t *testing.T) {
 	}
 }
 
-// A peer that takes nothing costs nobody's time if its connection is reset anyway.
-func TestRule11WhoTakesNothingIsNotWaitedFor(t *testing.T) {
-	const peers = 320 // ten for each who ends them
+// No time is spent on a peer that does not read if its connection is reset anyway.
+func TestRule14ABlockedPeerIsNotWaitedFor(t *testing.T) {
+	const peers = 320 // ten for each worker
 	inBubble(t, func(t *testing.T) {
-		w := serve(t, clogging(sec), newPipes())
+		w := serve(t, blocking(sec), newPipes())
 		for range peers {
 			sess, st := w.dial()
 			defer sess.Close(0, "")
@@ -66,23 +66,23 @@ func TestRule11WhoTakesNothingIsNotWaitedFor(t *testing.T) {
 	})
 }
 
-// clogging is a server that writes to whoever says x more than the peer takes, if
-// it does not read.
-func clogging(drain time.Duration) *Server {
+// blocking is a server that, on an x, writes more than a peer that does not read can
+// take.
+func blocking(drain time.Duration) *Server {
 	return &Server{
 		Config: Config{Policy: Sliding(10 * sec)}, Codec: codec.Frame, Drain: drain,
 		Handler: func(_ context.Context, c *Conn) {
 			one := make([]byte, 1)
 			if c.Read(one); one[0] == 'x' {
-				clog(c)
+				fillBuffers(c)
 			}
 			io.Copy(io.Discard, c)
 		},
 	}
 }
 
-// clog writes until the peer's buffers are full, and leaves them so.
-func clog(c *Conn) {
+// fillBuffers writes until the peer's buffers are full.
+func fillBuffers(c *Conn) {
 	c.SetWriteDeadline(time.Now().Add(ms))
 	c.Write(make([]byte, 10<<20))
 	c.SetWriteDeadline(time.Time{})

@@ -8,55 +8,54 @@ import (
 	"github.com/livenet/livenet/codec"
 )
 
-// Config says how the connections of one listener are judged. It is not
-// changed by this package, and must not be changed while it is in use.
+// Config says how the connections of one listener are judged. This package doesn't change it; it
+// must not be changed while it is in use.
 type Config struct {
 	// Policy judges every session. It is required.
 	Policy Policy
 
-	// Opening is the time from accept within which a peer must be heard for the
-	// first time, a handshake of TLS included; 0 means 10 s.
+	// Opening is the time from accept within which a peer must be heard for the first
+	// time, a TLS handshake included; 0 means 10 s.
 	Opening time.Duration
 
-	// Evidence is what counts as a sign of life: any answer of the peer's transport
-	// stack, any byte, a complete message, or only a heartbeat. The zero value means
-	// bytes for a Server; for [NewListener] and [NewConn], whose protocol this package
-	// doesn't know, it means acks where that is TCP and the policy's timeout at least
-	// 3 s, and bytes otherwise. With acks a peer must have sent something before its
-	// stack's answers count; a timeout below 3 s is refused; and a connection whose
-	// stack can't be asked is judged by bytes. Where a connection has no codec,
-	// messages and beats can't be told: its owner calls [Conn.Renew].
+	// Evidence is what renews a lease: any answer of the peer's transport stack, any
+	// byte, a complete message, or only a heartbeat. The zero value means bytes for a
+	// Server. For [NewListener] and [NewConn] it means acks on TCP if the policy's timeout
+	// is at least 3 s, else bytes, since this package doesn't know their protocol.
+	//
+	// With acks, a peer must have sent something before its stack's answers count; a
+	// policy with a timeout below 3 s is an error; and bytes are the evidence where the
+	// stack can't be queried. Without a codec, messages and beats are not recognized, and
+	// the application calls [Conn.Renew].
 	Evidence codec.Evidence
 
-	// MaxBeats is how many heartbeats a second a peer may send on one stream
-	// before it is ended with [TooManyBeats]; 0 means [DefaultMaxBeats], or
-	// several times what the policy makes the peer send, if that is more. More than
-	// [math.MaxInt32] is as much as that.
+	// MaxBeats is how many heartbeats per second a peer may send on one stream before it
+	// is ended with [TooManyBeats]; 0 means [DefaultMaxBeats], or four times as many as
+	// the Hello asks for, if that is more. Larger values are cut to [math.MaxInt32].
 	MaxBeats int
 
-	// MinPace is how many bytes a second a peer must take of those that wait for it;
-	// 0 means any. It is judged over the timeout of a sliding policy, or as long as
-	// 1 KiB takes, if that is longer; and a peer that has taken less is ended with
-	// [TooSlow], within one and a half times that. What waits is what TCP has not got
-	// acknowledged, on Linux, and elsewhere what a Write has not handed over yet.
+	// MinPace is how many bytes per second a peer must take while data waits for it; 0
+	// means any number. It is judged over the timeout of a sliding policy, or the time
+	// that 1 KiB takes if that is longer. A slower peer is ended with [TooSlow], within one
+	// and a half times that. Data waits until it is acknowledged, over TCP on Linux;
+	// elsewhere until Write has passed it to the stream.
 	MinPace int
 
 	// Engine grants the leases; nil means one that the process shares. To read
 	// [Engine.Stats], set one.
 	Engine *Engine
 
-	// Events is told of everything that happens. It is called from whichever
-	// goroutine made it happen, possibly many at once, must return soon, and must
-	// not close the connection that it is told of.
+	// Events receives each event. It is called by the goroutine that caused the event,
+	// possibly by many at once. It must return soon, and must not close the event's
+	// connection.
 	Events func(Event)
 
-	// ErrorLog is told what would vanish otherwise: where Events is nil, the errors of
-	// handlers, with their panics, and of accepting; and always that Events has not
-	// returned for a second, and a panic after the connection's end. Nil means
-	// [slog.Default].
+	// ErrorLog receives what no event reports: without Events, handlers' errors and panics,
+	// and failures of accepting; always, calls of Events that have not returned for a
+	// second, and panics after a connection's end. Nil means [slog.Default].
 	ErrorLog *slog.Logger
 
-	// Name and Transport are what events call the listener and its transport.
+	// Name and Transport name the listener and its transport in events.
 	Name, Transport string
 }
 
@@ -79,8 +78,7 @@ func (c *Config) opening() time.Duration {
 	return defaultOpening
 }
 
-// maxBeats is the limit for a peer that is asked to beat at an interval; 0: it
-// is not asked.
+// maxBeats returns the limit for a peer that was asked to beat at an interval; 0: it was not.
 func (c *Config) maxBeats(asked time.Duration) int32 {
 	const lenience = 4
 	switch {
@@ -92,7 +90,7 @@ func (c *Config) maxBeats(asked time.Duration) int32 {
 	return DefaultMaxBeats
 }
 
-// policy is p with the opening phase's deadline.
+// policy adds the deadline of the opening phase to p.
 func (c *Config) policy(p Policy) *connPolicy {
 	return &connPolicy{Policy: p, opening: within(c.opening())}
 }

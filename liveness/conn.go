@@ -410,7 +410,7 @@ func (c *Conn) tcpSocket() *tcpSocket {
 	}
 	s := tcpSocketOf(c.stream)
 	if s != nil {
-		s.dialed, s.noReader, s.writing = c.dialed != nil, !c.isReading(), c.isWriting()
+		s.dialed, s.noReader, s.maybeWriting = c.dialed != nil, !c.isReading(), c.isWriting()
 	}
 	return s
 }

@@ -33,7 +33,7 @@ func TestConnIsANetConn(t *testing.T) {
 	}
 	coded := func(tr func() transport.Transport, c codec.Codec) nettest.MakePipe {
 		return func() (a, b net.Conn, stop func(), err error) {
-			client, server, stop := codedPair(t, tr(), c)
+			client, server, stop := framedPair(t, tr(), c)
 			return client, server, stop, nil
 		}
 	}
@@ -59,8 +59,8 @@ func TestConnIsANetConn(t *testing.T) {
 	}
 }
 
-// codedPair is a client's and a server's end of one stream.
-func codedPair(t *testing.T, tr transport.Transport, c codec.Codec) (client, server *Conn, stop func()) {
+// framedPair returns a client's and a server's end of one stream.
+func framedPair(t *testing.T, tr transport.Transport, c codec.Codec) (client, server *Conn, stop func()) {
 	accepted, release := make(chan *Conn, 1), make(chan struct{})
 	greets := c == codec.Auto || c == codec.Frame
 	w := serve(t, &Server{
@@ -104,9 +104,9 @@ func tcpPair(t testing.TB) (a, b net.Conn) {
 	return a, b
 }
 
-func TestDataPassesTheCodecWhole(t *testing.T) {
+func TestDataPassesTheCodecUnchanged(t *testing.T) {
 	for _, size := range []int{1, 7, 63, 64, 65, 1000, 16<<10 - 1, 16 << 10, 16<<10 + 1, 1 << 20} {
-		client, server, stop := codedPair(t, memory(), codec.Auto)
+		client, server, stop := framedPair(t, memory(), codec.Auto)
 		sent := make([]byte, size)
 		rand.Read(sent)
 		var wg sync.WaitGroup
@@ -135,9 +135,9 @@ func TestDataPassesTheCodecWhole(t *testing.T) {
 	}
 }
 
-// A write that a deadline cuts short must not garble what follows.
-func TestAFrameCutShortIsFinishedFirst(t *testing.T) {
-	client, server, stop := codedPair(t, memory(), codec.Auto)
+// A frame that a write deadline truncates is completed before anything else is sent.
+func TestATruncatedFrameIsCompletedFirst(t *testing.T) {
+	client, server, stop := framedPair(t, memory(), codec.Auto)
 	defer stop()
 	sent := 0
 	client.SetWriteDeadline(time.Now().Add(50 * ms))
@@ -166,8 +166,8 @@ func TestAFrameCutShortIsFinishedFirst(t *testing.T) {
 	wg.Wait()
 }
 
-// A Write of which nothing went out has not been: not for the codec either.
-func TestAWriteThatSentNothingLeavesNoTrace(t *testing.T) {
+// A Write that sent nothing does not change the codec's state.
+func TestAWriteThatSentNothingChangesNothing(t *testing.T) {
 	for _, test := range []struct {
 		name       string
 		codec      codec.Codec
@@ -218,7 +218,7 @@ func TestAWriteThatSentNothingLeavesNoTrace(t *testing.T) {
 	}
 }
 
-func TestNewConnClosesWhatItWraps(t *testing.T) {
+func TestNewConnClosesTheWrappedConn(t *testing.T) {
 	a, b := tcpPair(t)
 	defer b.Close()
 	var events []Event
@@ -232,7 +232,7 @@ func TestNewConnClosesWhatItWraps(t *testing.T) {
 	c.Close()
 	c.Close()
 	if _, err := a.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("the connection beneath: %v", err)
+		t.Errorf("the wrapped connection: %v", err)
 	}
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Read: %v", err)
@@ -245,7 +245,7 @@ func TestNewConnClosesWhatItWraps(t *testing.T) {
 	}
 }
 
-func TestTheReasonOfThePeersEnd(t *testing.T) {
+func TestReasonsOfEndsByThePeer(t *testing.T) {
 	tests := []struct {
 		name string
 		end  func(net.Conn)
@@ -271,9 +271,9 @@ func TestTheReasonOfThePeersEnd(t *testing.T) {
 	}
 }
 
-// Rule 6 on bare TCP: a polite end is a FIN. A peer whose data is cut off gets a RST, and
-// so does a silent one, so that the kernel does not go on sending to it.
-func TestRule6BareTCP(t *testing.T) {
+// On plain TCP an orderly end is a FIN. A peer whose data is truncated gets an RST. So
+// does a silent one, so that the kernel does not go on retransmitting.
+func TestRule6PlainTCP(t *testing.T) {
 	tests := []struct {
 		policy Policy
 		reset  bool
@@ -313,9 +313,8 @@ func (r resetting) Write(p []byte) (int, error) {
 	return r.Conn.Write(p)
 }
 
-// Whoever finds a connection broken by writing does not know why. What the peer has
-// said of it is why it ends, in every place.
-func TestRule5TheByeStandsAboveAFailedWrite(t *testing.T) {
+// A failed Write does not know the reason. The peer's Close frame replaces it everywhere.
+func TestRule5CloseFrameReplacesAWriteError(t *testing.T) {
 	for _, readsFirst := range []bool{true, false} {
 		t.Run(fmt.Sprintf("reads first %v", readsFirst), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
@@ -356,8 +355,8 @@ func TestRule5TheByeStandsAboveAFailedWrite(t *testing.T) {
 	}
 }
 
-// A policy may come to have nothing against a peer.
-func TestNoDeadline(t *testing.T) {
+// A policy may have no further deadline once the peer was heard.
+func TestDeadlineIsZeroWithoutOne(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		a, b := net.Pipe()
 		defer b.Close()
@@ -384,7 +383,7 @@ func TestNewListener(t *testing.T) {
 	}})
 	defer l.Close()
 	if want := []string{"listening fixed 1h0m0s"}; !slices.Equal(told, want) {
-		t.Errorf("told of %q, want %q", told, want)
+		t.Errorf("events %q, want %q", told, want)
 	}
 	peer, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {

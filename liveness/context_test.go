@@ -12,8 +12,8 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// withContext serves one connection under a policy, over both kinds of
-// transport, with a handler that gets a context. It ends with the connection.
+// withContext serves one connection, on both kinds of transport, with a handler that uses
+// its context. The context ends with the connection.
 func withContext(t *testing.T, p Policy, handler Handler) {
 	bothKinds(t, func(t *testing.T, tr transport.Transport) {
 		w := serve(t, &Server{Config: Config{Policy: p}, Codec: codec.Raw, Handler: handler}, tr)
@@ -25,13 +25,13 @@ func withContext(t *testing.T, p Policy, handler Handler) {
 	})
 }
 
-// Whether a handler asks for it before its connection has ended or after, its
-// context tells how it has.
-func TestTheContextEndsWithTheConnection(t *testing.T) {
+// The context has the connection's end as its cause, whether it is first used before the
+// end or after it.
+func TestContextEndsWithTheConnection(t *testing.T) {
 	for name, before := range map[string]func(context.Context) context.Context{
-		"not asked before": func(ctx context.Context) context.Context { return ctx },
-		"asked for Done":   func(ctx context.Context) context.Context { ctx.Done(); return ctx },
-		"asked for Err": func(ctx context.Context) context.Context {
+		"not used before": func(ctx context.Context) context.Context { return ctx },
+		"used Done":       func(ctx context.Context) context.Context { ctx.Done(); return ctx },
+		"used Err": func(ctx context.Context) context.Context {
 			if err := ctx.Err(); err != nil {
 				t.Error("before the end:", err)
 			}
@@ -68,7 +68,7 @@ func TestTheContextEndsWithTheConnection(t *testing.T) {
 	}
 }
 
-func TestTheContextIsTheServers(t *testing.T) {
+func TestContextHasTheServersValues(t *testing.T) {
 	type key struct{}
 	bothKinds(t, func(t *testing.T, tr transport.Transport) {
 		got := make(chan any, 1)
@@ -104,8 +104,8 @@ func TestTheContextIsTheServers(t *testing.T) {
 	})
 }
 
-// Asking while the connection ends is as good as before and after.
-func TestTheContextIsAskedAtTheEnd(t *testing.T) {
+// The same holds if it is first used while the connection ends.
+func TestContextUsedWhileTheConnectionEnds(t *testing.T) {
 	const (
 		conns  = 200
 		askers = 10

@@ -11,11 +11,9 @@ import (
 	. "github.com/livenet/livenet/liveness"
 )
 
-// Whoever finds a connection being written to leaves what it has to send to
-// the one who writes. That one looks for it before it lets go, and sends it;
-// and what is left to it meanwhile must be sent as well, or it would be in
-// nobody's hands.
-func TestWhatBecomesDueWhileDebtsArePaidIsSent(t *testing.T) {
+// A goroutine that finds the write lock held leaves its control frame to the holder. The
+// holder sends it, also if it was queued while the holder was flushing others.
+func TestControlFramesQueuedDuringAFlushAreSent(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		due  func(t *testing.T, peer io.Writer, heard time.Time)
@@ -56,7 +54,7 @@ func TestWhatBecomesDueWhileDebtsArePaidIsSent(t *testing.T) {
 	}
 }
 
-// send writes s, and lets the other end deal with it.
+// send writes s, and waits until the other end has handled it.
 func send(t *testing.T, peer io.Writer, s string) {
 	t.Helper()
 	if _, err := io.WriteString(peer, s); err != nil {

@@ -7,14 +7,14 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// firstRead is how much is read at first from a stream that can't be waited for without
-// a buffer.
+// firstRead is the size of the buffer that waits for input on a stream that is no
+// [transport.Waiter].
 const firstRead = 512
 
-// WriteTo writes to w what the peer sends until the peer has ended its data, which is
-// no error. While nothing comes it holds no buffer, or 512 bytes where the stream can't
-// be waited for without one. Between two plain TCP connections the bytes stay in the
-// kernel, on Linux; they count all the same, for both if w is a Conn.
+// WriteTo copies the peer's data to w. It returns nil when the peer has ended its data, and
+// otherwise the error of reading or writing. While it waits it holds no buffer, or 512 bytes on
+// some transports. Between two plain TCP connections on Linux it uses splice. Spliced bytes
+// renew the lease and are counted as usual, also for w if that is a Conn.
 func (c *Conn) WriteTo(w io.Writer) (total int64, err error) {
 	p := &copier{conn: c, w: w}
 	if tcp := c.plain(); tcp != nil {
@@ -37,19 +37,19 @@ func (c *Conn) WriteTo(w io.Writer) (total int64, err error) {
 	return total, err
 }
 
-// copier copies a connection's data.
+// A copier copies a connection's data to w.
 type copier struct {
 	conn   *Conn
 	w      io.Writer
 	lazy   *lazyReader        // nil: the connection isn't plain TCP
 	waiter transport.Waiter   // nil: the stream is none
-	poll   transport.Pollable // likewise
-	small  []byte             // nil: there is a waiter
-	splice *splicer           // nil: there is more in between than the kernel
+	poll   transport.Pollable // nil: the stream is none
+	small  []byte             // used without a waiter
+	splice *splicer           // nil: splice is not possible
 	filled bool               // the last read filled its buffer
 }
 
-// next copies what has come, or waits for it. There may be nothing for w in it.
+// next waits for input and copies it. It returns 0 if the input has no data for w.
 func (p *copier) next() (written int64, err error) {
 	c := p.conn
 	if p.lazy != nil {
@@ -57,7 +57,7 @@ func (p *copier) next() (written int64, err error) {
 	}
 	if p.waiter != nil && !c.ready() {
 		c.bits.Or(waitingToRead)
-		p.waiter.WaitRead() // an error here is Read's to tell
+		p.waiter.WaitRead() // Read returns its error, too
 		c.bits.And(^uint32(waitingToRead))
 	}
 	n := 0
@@ -114,7 +114,7 @@ func (c *Conn) readLazily(r *lazyReader) (b *[]byte, n int, err error) {
 	return b, n, err
 }
 
-// write writes b, after which reading failed with err.
+// write writes b to w. err is the error of the read that filled b.
 func (p *copier) write(b []byte, err error) (int64, error) {
 	if len(b) == 0 {
 		return 0, err
@@ -129,15 +129,15 @@ func (p *copier) write(b []byte, err error) (int64, error) {
 	return int64(n), err
 }
 
-// A splicer moves bytes between two plain TCP connections within the kernel.
+// A splicer copies between two plain TCP connections by splice(2).
 type splicer struct {
 	from    *Conn
 	in, out *net.TCPConn
-	to      *Conn // nil: out is nobody's
+	to      *Conn // out's; nil: none
 	socket  *tcpSocket
 }
 
-// splicer returns nil where there is more than the kernel between c and w.
+// splicer returns nil if c or w is not a plain TCP connection.
 func (c *Conn) splicer(w io.Writer) *splicer {
 	s := &splicer{from: c, in: c.plain(), socket: tcpSocketOf(c.stream)}
 	switch w := w.(type) {
@@ -152,7 +152,7 @@ func (c *Conn) splicer(w io.Writer) *splicer {
 	return s
 }
 
-// plain returns the TCP connection that c is, or nil if it is more than that.
+// plain returns the TCP connection of c; nil if c has a codec or TLS, or is not TCP.
 func (c *Conn) plain() *net.TCPConn {
 	if c.framed != nil {
 		return nil
@@ -169,8 +169,8 @@ func (c *Conn) plain() *net.TCPConn {
 // queued returns how many bytes can be read without waiting.
 func (s *splicer) queued() int { return s.socket.queued() }
 
-// copy moves n bytes that are there, so that an error is the other connection's, unless
-// this one has ended meanwhile.
+// copy copies n bytes that are in the receive buffer, so that an error is one of writing,
+// unless this connection has ended meanwhile.
 func (s *splicer) copy(n int) (int64, error) {
 	if e := s.from.End(); e != nil {
 		return 0, e

@@ -21,8 +21,8 @@ import (
 	"github.com/livenet/livenet/transport/tcp"
 )
 
-// What a peer sends comes to Data whole and in order, however it is cut, and
-// what is written comes back; then the peer's end closes the connection.
+// Data gets all of the peer's data, in order, however it is split, and what it writes
+// arrives. The peer's end closes the connection.
 func TestDataEchoesEverything(t *testing.T) {
 	sent := make([]byte, 3<<20)
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -63,8 +63,8 @@ func TestDataEchoesEverything(t *testing.T) {
 	})
 }
 
-// Data may read on by itself, and what it leaves comes to the next call.
-func TestDataMayRead(t *testing.T) {
+// Data may call Read. What it leaves comes with the next call.
+func TestDataMayCallRead(t *testing.T) {
 	everyNetwork(t, func(t *testing.T, n network) {
 		first := true
 		w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Codec: codec.Auto, Data: func(c *Conn, p []byte) error {
@@ -87,8 +87,8 @@ func TestDataMayRead(t *testing.T) {
 	})
 }
 
-// An idle session on a transport that parks holds no goroutine, before its
-// first word and after its last one.
+// An idle session on a transport that parks holds no goroutine, before its first byte and
+// after its last.
 func TestDataParks(t *testing.T) {
 	const n = 50
 	w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Codec: codec.Auto, Data: echoData}, network{server: tcp.Transport{Parked: true}, client: tcp.Transport{}})
@@ -117,8 +117,8 @@ func TestDataParks(t *testing.T) {
 	}
 }
 
-// Every way to end a connection out of Data has its reason, one event, and
-// leaves nothing behind.
+// Each way to end a connection from Data has its reason and one event, and leaves nothing
+// behind.
 func TestDataEnds(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
@@ -171,9 +171,8 @@ func TestDataEnds(t *testing.T) {
 	})
 }
 
-// An error of Data's closes the connection, even one that would be a reason to
-// read on if reading had met with it.
-func TestDataEndsByAnErrorThatReadingSurvives(t *testing.T) {
+// An error of Data closes the connection, even one after which a reader would go on.
+func TestATimeoutFromDataEndsTheConnection(t *testing.T) {
 	for name, tr := range map[string]func() transport.Transport{
 		"multiplexed": memory,
 		"single":      func() transport.Transport { return newPipes() },
@@ -212,7 +211,7 @@ func TestDataEndsByAnErrorThatReadingSurvives(t *testing.T) {
 	}
 }
 
-// Rule 12: a server that ends waits for Data, and for nothing else.
+// Serve waits for running calls of Data, and for nothing else.
 func TestRule12ServeWaitsForData(t *testing.T) {
 	for name, tr := range map[string]func() transport.Transport{
 		"parked":   func() transport.Transport { return newParkedPipes() },
@@ -255,9 +254,8 @@ func TestRule12ServeWaitsForData(t *testing.T) {
 	}
 }
 
-// Rule 12: Data that ends its goroutine, as a test does that fails, ends its
-// connection, and Serve does not wait for it.
-func TestRule12DataThatEndsItsGoroutine(t *testing.T) {
+// If Data calls runtime.Goexit, its connection ends, and Serve does not wait for it.
+func TestRule12GoexitInData(t *testing.T) {
 	for name, tr := range map[string]func() transport.Transport{
 		"parked":   func() transport.Transport { return newParkedPipes() },
 		"unparked": func() transport.Transport { return newPipes() },
@@ -281,9 +279,8 @@ func TestRule12DataThatEndsItsGoroutine(t *testing.T) {
 	}
 }
 
-// What comes together with the news that there is no more now is counted, and
-// keeps the connection alive.
-func TestRule2TheLastOfWhatThereIsCounts(t *testing.T) {
+// Data that a read returns together with ErrWouldBlock is counted and renews the lease.
+func TestRule2DataReadWithErrWouldBlockIsEvidence(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		tr := &pipes{make(chan net.Conn), func() (a, b net.Conn) {
 			a, b = parkedPair()
@@ -304,8 +301,8 @@ func TestRule2TheLastOfWhatThereIsCounts(t *testing.T) {
 	})
 }
 
-// A lastPiece reads as TLS may that finds the beginning of an alert behind the
-// data: both at once.
+// A lastPiece returns data and an error at once, as TLS does if an alert follows the
+// data.
 type lastPiece struct{ *parkedPipe }
 
 func (p lastPiece) TryRead(b []byte) (int, error) {
@@ -316,9 +313,9 @@ func (p lastPiece) TryRead(b []byte) (int, error) {
 	return n, err
 }
 
-// Connections that come, talk and end in all ways at once: the books balance
-// and nobody is served twice at a time.
-func TestDataInAHurry(t *testing.T) {
+// Connections open, talk and end in all ways at once: the counts are right, and Data is
+// never called twice at a time for one connection.
+func TestRule5DataUnderLoad(t *testing.T) {
 	t.Parallel()
 	var at sync.Map
 	w := serve(t, &Server{Config: Config{Policy: Sliding(200 * ms)}, Codec: codec.Auto, Data: func(c *Conn, p []byte) error {
@@ -367,8 +364,7 @@ func TestDataInAHurry(t *testing.T) {
 	w.end()
 }
 
-// A server has one handler.
-func TestDataOrHandler(t *testing.T) {
+func TestServerNeedsDataOrHandler(t *testing.T) {
 	for _, s := range []*Server{
 		{Config: Config{Policy: Sliding(sec)}},
 		{Config: Config{Policy: Sliding(sec)}, Handler: echo, Data: echoData},

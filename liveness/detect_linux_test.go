@@ -19,8 +19,8 @@ import (
 	. "github.com/livenet/livenet/liveness"
 )
 
-// A netHost is a host of its own: a thread in a network namespace, which goes when the
-// thread has ended and its sockets are closed.
+// A netHost is a host of its own: a thread in a network namespace, which goes away when
+// the thread has ended and its sockets are closed.
 type netHost struct {
 	calls chan func()
 	tid   int
@@ -47,7 +47,7 @@ func newNetHost(t *testing.T) *netHost {
 	return h
 }
 
-// do calls f in the host's network.
+// do calls f on the host's thread.
 func (h *netHost) do(f func()) {
 	done := make(chan struct{})
 	h.calls <- func() { f(); close(done) }
@@ -70,14 +70,14 @@ func (h *netHost) close() {
 	h.gone.Wait()
 }
 
-// vanish has a host's packets, and those to it, be lost without an error: they go to a
-// card that there isn't.
+// vanish loses all packets from and to a host without an error: they go to a card that
+// does not exist.
 func vanish(server, peer *netHost) error {
 	const to = "neigh replace %s lladdr 02:00:00:00:00:01 dev veth nud permanent"
 	return errors.Join(peer.ip(fmt.Sprintf(to, "10.0.0.1")), server.ip(fmt.Sprintf(to, "10.0.0.2")))
 }
 
-// linkedHosts are two hosts on one link, and n TCP connections between them.
+// linkedHosts returns two hosts on one link, and n TCP connections between them.
 func linkedHosts(t *testing.T, server, peer *netHost, n int) (accepted, dialed []net.Conn, err error) {
 	t.Helper()
 	err = errors.Join(
@@ -107,9 +107,9 @@ func linkedHosts(t *testing.T, server, peer *netHost, n int) (accepted, dialed [
 	return accepted, dialed, nil
 }
 
-// A peer whose host vanishes is ended a timeout after its kernel's last answer,
-// whatever the connection was about. (The table in docs/policies.md has all of it.)
-func TestRule1AVanishedHostIsFoundOutByItsAcks(t *testing.T) {
+// A peer whose host vanishes is ended a timeout after its kernel's last answer, whatever
+// the connection was doing. (docs/policies.md has the table.)
+func TestRule1AVanishedHostEndsATimeoutAfterItsLastAck(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("network namespaces need root")

@@ -17,9 +17,9 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// A peer that can't be told that the server is going away gets the answer that is
-// under way, and its beats, as if nothing were.
-func TestDrainLeavesAnswersWhole(t *testing.T) {
+// A peer without a codec that has GoAway gets the whole answer that is under way, and its
+// beats.
+func TestRule12DrainDoesNotTruncateAnswers(t *testing.T) {
 	for _, c := range []codec.Codec{codec.Auto, codec.Line, codec.Raw} {
 		t.Run(c.Name(), func(t *testing.T) {
 			bothKinds(t, func(t *testing.T, tr transport.Transport) {
@@ -55,7 +55,7 @@ func TestDrainLeavesAnswersWhole(t *testing.T) {
 	}
 }
 
-// A deadline that passes while the server drains is the reason, at both ends.
+// A deadline that passes during a drain is the reason, at both ends.
 func TestRule5ADeadlineDuringADrain(t *testing.T) {
 	for _, policy := range []Policy{Fixed(3 * sec), Sliding(3 * sec)} {
 		t.Run(fmt.Sprint(policy), func(t *testing.T) { testFirstWord(t, policy) })
@@ -92,7 +92,7 @@ func testFirstWord(t *testing.T, policy Policy) {
 		time.Sleep(5 * sec)
 		ends := w.closed(KindSession)
 		if len(ends) != 1 || told.Load() == nil || told.Load().Code != ends[0].End.Reason.Code() {
-			t.Errorf("told %+v, and ended %v", told.Load(), ends)
+			t.Errorf("peer got %+v, ended %v", told.Load(), ends)
 		}
 		sess.Close(0, "")
 		reading.Wait()
@@ -100,8 +100,8 @@ func testFirstWord(t *testing.T, policy Policy) {
 	})
 }
 
-// An answer that its handler could not finish does not look whole.
-func TestDrainTearsWhatFails(t *testing.T) {
+// An answer that its handler could not finish does not look complete.
+func TestRule6DrainResetsUnfinishedAnswers(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		broken := errors.New("the backend has failed")
 		w := serve(t, &Server{
@@ -133,8 +133,8 @@ func TestDrainTearsWhatFails(t *testing.T) {
 	})
 }
 
-// A stream that had said nothing yet when a drain began has its time, too.
-func TestDrainLeavesALateAnswerWhole(t *testing.T) {
+// A stream on which nothing was sent when the drain began may still answer.
+func TestRule12DrainDoesNotTruncateALateAnswer(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w := serve(t, &Server{
 			Config: Config{Policy: Sliding(time.Hour)}, Drain: time.Minute,
@@ -162,8 +162,8 @@ func TestDrainLeavesALateAnswerWhole(t *testing.T) {
 	})
 }
 
-// Nobody waits for a stream that has sent nothing.
-func TestDrainDoesNotWaitForAMuteStream(t *testing.T) {
+// A drain does not wait for a stream that has sent nothing.
+func TestDrainDoesNotWaitForASilentStream(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w := serve(t, &Server{Config: Config{Policy: Sliding(time.Hour)}, Drain: time.Minute}, memory())
 		sess, _ := w.dial()
@@ -179,9 +179,8 @@ func TestDrainDoesNotWaitForAMuteStream(t *testing.T) {
 	})
 }
 
-// Whoever writes when the peer is told that this end is going away learns why he
-// can't go on.
-func TestDrainTellsTheWriter(t *testing.T) {
+// A Write after the end by a drain returns the reason.
+func TestRule6DrainReasonReachesTheWriter(t *testing.T) {
 	everyNetwork(t, func(t *testing.T, n network) {
 		wrote := make(chan error, 1)
 		w := serve(t, &Server{
@@ -225,8 +224,8 @@ type reluctant struct {
 func (c *reluctant) CloseWrite() error { <-c.closed; return net.ErrClosed }
 func (c *reluctant) Close() error      { c.once.Do(func() { close(c.closed) }); return c.Conn.Close() }
 
-// Whatever holds up telling the peers, after Drain they are ended.
-func TestDrainIsOverInTime(t *testing.T) {
+// Whatever delays the GoAway frames, the sessions end after Drain.
+func TestDrainIsBounded(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		n := newPipes()
 		n.pair = func() (a, b net.Conn) {

@@ -11,14 +11,14 @@ import (
 	"unsafe"
 )
 
-// watched is a subject that a test looks at.
+// A watched is a subject whose expiry and answers a test controls.
 type watched struct {
 	policy  Policy
 	expired atomic.Pointer[expiry]
 	at      atomic.Int64 // when it expired, Unix nanoseconds
 	probes  atomic.Int32
 	onProbe func()
-	stuck   atomic.Bool // it can't be asked
+	stuck   atomic.Bool // Probe fails
 	heard   func() (time.Duration, bool)
 	unsure  func() bool
 	arrived func() (time.Duration, bool)
@@ -52,29 +52,28 @@ func (w *watched) Expire(x expiry) {
 	}
 }
 
-// bubble runs f in a bubble with a new engine, twice: the rules hold whoever
-// opens the epochs.
+// bubble runs f in a bubble with a new engine, once in coarse and once in fine mode.
 func bubble(t *testing.T, f func(t *testing.T, e *Engine)) {
-	t.Run("crowd", func(t *testing.T) { synctest.Test(t, func(t *testing.T) { f(t, new(Engine)) }) })
-	t.Run("calm", func(t *testing.T) { synctest.Test(t, func(t *testing.T) { f(t, calm()) }) })
+	t.Run("coarse", func(t *testing.T) { synctest.Test(t, func(t *testing.T) { f(t, new(Engine)) }) })
+	t.Run("fine", func(t *testing.T) { synctest.Test(t, func(t *testing.T) { f(t, fineEngine()) }) })
 }
 
-// calm is an engine whose epochs are opened by those who renew.
-func calm() *Engine {
+// fineEngine returns an engine in fine mode.
+func fineEngine() *Engine {
 	e := new(Engine)
 	e.once.Do(e.init)
 	e.switchToFine()
 	return e
 }
 
-// sleepUntil moves the bubble's clock to t, and lets everything else settle.
+// sleepUntil sleeps until t, and waits for the other goroutines.
 func sleepUntil(at time.Time) {
 	time.Sleep(time.Until(at))
 	synctest.Wait()
 }
 
-// wantLife checks that w is alive just before its deadline, and dead of r
-// within two ticks of it.
+// wantLife checks that w is open just before its deadline, and has expired for r within
+// two ticks of it.
 func wantLife(t *testing.T, w *watched, deadline time.Time, r Reason) {
 	t.Helper()
 	sleepUntil(deadline.Add(-1))
@@ -127,8 +126,8 @@ func TestRule1NeverEarlySliding(t *testing.T) {
 	}
 }
 
-// A clock that is held up stamps renewals with an epoch that began long ago;
-// the peer must not pay for it.
+// A clock that is delayed leaves renewals stamped with an epoch that began long ago. No
+// peer is ended too early for it.
 func TestRule1NeverEarlyWithAStalledClock(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		w := &watched{policy: Sliding(200 * ms)}
@@ -154,7 +153,7 @@ func TestRule1NeverEarlyWithAStalledClock(t *testing.T) {
 	})
 }
 
-// stuckPolicy blocks its first judgement at an age, until hold is closed.
+// A stuckPolicy blocks its first judgement at an age until hold is closed.
 type stuckPolicy struct {
 	at   time.Duration
 	hold chan struct{}
@@ -168,8 +167,7 @@ func (s stuckPolicy) Judge(e Evidence) Verdict {
 	return Expired(FixedDeadline, s.at)
 }
 
-// TestRule1Random runs many leases with random policies and renewals, and
-// checks each end against a model of the policy alone.
+// Many leases with random policies and renewals end as a model of the policy alone says.
 func TestRule1NeverEarlyAtRandom(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		r := rand.New(rand.NewPCG(1, 2))
@@ -220,7 +218,7 @@ func TestRule1NeverEarlyAtRandom(t *testing.T) {
 	})
 }
 
-// synctestSettle lets the goroutines that are due at this very instant run.
+// synctestSettle lets the goroutines run that are due at this instant.
 func synctestSettle() { time.Sleep(1 * time.Nanosecond) }
 
 func TestRule3FixedIsNotMovedByTraffic(t *testing.T) {
@@ -236,7 +234,7 @@ func TestRule3FixedIsNotMovedByTraffic(t *testing.T) {
 	})
 }
 
-func TestRule3TheReasonIsWhoseDeadlineCameFirst(t *testing.T) {
+func TestRule3TheEarliestDeadlineIsTheReason(t *testing.T) {
 	tests := []struct {
 		name   string
 		policy Policy
@@ -295,12 +293,12 @@ func TestProbeBeforeJudgement(t *testing.T) {
 		var l *Lease
 		answered.onProbe = func() { time.Sleep(30 * ms); l.Renew() }
 		l = e.watch(answered)
-		mute := &watched{policy: Sliding(sec, ProbeAfter(400*ms))}
-		e.watch(mute)
+		silent := &watched{policy: Sliding(sec, ProbeAfter(400*ms))}
+		e.watch(silent)
 		start := time.Now()
-		wantLife(t, mute, start.Add(sec), Silent)
-		if n := mute.probes.Load(); n != 1 {
-			t.Errorf("the mute one was probed %d times", n)
+		wantLife(t, silent, start.Add(sec), Silent)
+		if n := silent.probes.Load(); n != 1 {
+			t.Errorf("probed %d times", n)
 		}
 		sleepUntil(start.Add(10 * sec))
 		if answered.expired.Load() != nil {
@@ -314,8 +312,8 @@ func TestProbeBeforeJudgement(t *testing.T) {
 	})
 }
 
-// Who could not be asked is asked again, once he can be.
-func TestRule10WhoCouldNotBeProbedIsProbedAgain(t *testing.T) {
+// A probe that was not possible is repeated until it is.
+func TestRule10AFailedProbeIsRepeated(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		w := &watched{policy: Sliding(sec, ProbeAfter(300*ms))}
 		w.stuck.Store(true)
@@ -338,8 +336,8 @@ func TestRule10WhoCouldNotBeProbedIsProbedAgain(t *testing.T) {
 }
 
 func TestRule7RenewalAndExpiryAreOrdered(t *testing.T) {
-	// Renewals race the deadline for real, on many threads: whoever was told
-	// true must not have been expired on older evidence.
+	// Renewals race the deadline for real, on many threads. If Renew returned
+	// true, the lease must not have expired on older evidence.
 	e := &Engine{Tick: ms}
 	var wg sync.WaitGroup
 	for range 16 {
@@ -369,7 +367,7 @@ func TestRule7RenewalAndExpiryAreOrdered(t *testing.T) {
 	wg.Wait()
 }
 
-func TestRule7AnExpiryCantHitASuccessor(t *testing.T) {
+func TestRule7ExpiryDoesNotHitASuccessor(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		old := &watched{policy: Sliding(sec)}
 		l := e.watch(old)
@@ -389,7 +387,7 @@ func TestRule7AnExpiryCantHitASuccessor(t *testing.T) {
 	})
 }
 
-func TestRule7AnExpiryIsNotReleased(t *testing.T) {
+func TestRule7ReleaseAfterExpiryFails(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		w := &watched{policy: Fixed(sec)}
 		l := e.watch(w)
@@ -433,7 +431,7 @@ func TestRule10AStallIsNotThePeersSilence(t *testing.T) {
 				time.Sleep(600 * ms)
 				la.Renew()
 				ld.Renew()
-				stopClock(e, stall) // nobody reads and nobody judges, but the peer goes on
+				stopClock(e, stall) // no read and no judgement, but the peer goes on sending
 				resumed := time.Now()
 				// The readers come to their turn a little later than the clock does.
 				time.Sleep(25 * ms)
@@ -456,10 +454,10 @@ func TestRule10AStallIsNotThePeersSilence(t *testing.T) {
 	}
 }
 
-// stopClock holds up the clock's goroutine for d.
+// stopClock blocks the clock's goroutine for d.
 func stopClock(e *Engine, d time.Duration) { stopClockWith(e, d, func() {}) }
 
-// stopClockWith does something just before it goes on.
+// stopClockWith also calls a function just before the clock goes on.
 func stopClockWith(e *Engine, d time.Duration, first func()) {
 	hold := make(chan struct{})
 	e.watch(&watched{policy: stuckPolicy{at: ms, hold: hold}})
@@ -470,7 +468,7 @@ func stopClockWith(e *Engine, d time.Duration, first func()) {
 	synctest.Wait()
 }
 
-func TestRule10StallsForEverBuryTheDead(t *testing.T) {
+func TestRule10RepeatedStallsStillExpireDeadPeers(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		const timeout = sec
 		alive, dead := &watched{policy: Sliding(timeout)}, &watched{policy: Sliding(timeout)}
@@ -491,7 +489,7 @@ func TestRule10StallsForEverBuryTheDead(t *testing.T) {
 	})
 }
 
-func TestRule10AFixedDeadlineGetsNoGrace(t *testing.T) {
+func TestRule10AFixedDeadlineHasNoGracePeriod(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		w := &watched{policy: Fixed(sec)}
 		e.watch(w)
@@ -505,21 +503,21 @@ func TestRule10AFixedDeadlineGetsNoGrace(t *testing.T) {
 	})
 }
 
-func TestTheWitnessIsAskedBeforeTheVerdict(t *testing.T) {
+func TestRule10HeardIsCalledBeforeTheVerdict(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		var arrived atomic.Pointer[time.Time]
-		asked := 0
+		heardCalls := 0
 		start := time.Now()
 		arrived.Store(&start)
 		w := &watched{policy: Sliding(sec)}
-		w.heard = func() (time.Duration, bool) { asked++; return time.Since(*arrived.Load()), true }
+		w.heard = func() (time.Duration, bool) { heardCalls++; return time.Since(*arrived.Load()), true }
 		e.watch(w)
 		time.Sleep(700 * ms)
 		last := time.Now()
 		arrived.Store(&last)
 		wantLife(t, w, last.Add(sec), Silent)
-		if asked != 2 {
-			t.Errorf("asked %d times; it should be once for each deadline", asked)
+		if heardCalls != 2 {
+			t.Errorf("Heard called %d times, want once for each deadline", heardCalls)
 		}
 		if s := w.expired.Load().Silence; s < sec || s > sec+2*DefaultTick {
 			t.Errorf("the silence is given as %v", s)
@@ -527,7 +525,7 @@ func TestTheWitnessIsAskedBeforeTheVerdict(t *testing.T) {
 	})
 }
 
-func TestRule11MassExpiryDelaysNobody(t *testing.T) {
+func TestRule11MassExpiryDelaysNoOther(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		const n = 100_000
 		var gone atomic.Int64
@@ -618,8 +616,8 @@ func TestLeaseFigures(t *testing.T) {
 	})
 }
 
-// After a jump beyond the wheel's horizon, a suspend say, every lease that is
-// due is judged at once, whichever slot it was in.
+// After a jump beyond the wheel's horizon, say a suspend, all leases that are due are
+// judged at once.
 func TestRule1NotLateAfterALongStall(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		r := rand.New(rand.NewPCG(3, 4))
@@ -640,9 +638,8 @@ func TestRule1NotLateAfterALongStall(t *testing.T) {
 	})
 }
 
-// Renewals read a shard's first line of the cache: what other shards do is on
-// others.
-func TestShardsShareNoLine(t *testing.T) {
+// Renewals read a shard's first cache line. What other shards write is on others.
+func TestShardsShareNoCacheLine(t *testing.T) {
 	const line = 64
 	var s shard
 	if d := unsafe.Offsetof(s.mu) - unsafe.Offsetof(s.stamp); d < line {

@@ -7,14 +7,12 @@ import (
 	"time"
 )
 
-// The clock looks up half-way to the next lease that is due, and half-way
-// again: when it judges a peer it has been awake for the last moment of its
-// silence, and whatever it has slept through before, such as a stop of the
-// whole process, has been over for as long again.
-func TestRule10TheClockSleepsHalfTheWay(t *testing.T) {
+// The clock wakes halfway to the next lease that is due, and halfway again. So when it
+// judges a peer, a stall that it did not notice has been over for as long as it slept.
+func TestRule10ClockSleepsHalfwayToTheDeadline(t *testing.T) {
 	for _, timeout := range []time.Duration{100 * ms, sec, time.Minute, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
-			e := calm()
+			e := fineEngine()
 			e.running.Store(true) // by this test, which is the clock
 			granted := time.Now()
 			w := &watched{policy: Sliding(timeout)}
@@ -35,7 +33,7 @@ func TestRule10TheClockSleepsHalfTheWay(t *testing.T) {
 			if late := time.Since(granted) - timeout; late > 2*DefaultTick {
 				t.Errorf("late by %v", late)
 			}
-			// The wheel's horizon is in the way of those who sleep for an hour.
+			// A sleep of an hour is interrupted at the wheel's horizon.
 			if most := 20 + 20*int(timeout/time.Minute); wakes > most {
 				t.Errorf("%v took %d wake-ups, want no more than %d", timeout, wakes, most)
 			}
@@ -43,10 +41,10 @@ func TestRule10TheClockSleepsHalfTheWay(t *testing.T) {
 	}
 }
 
-// A lease that is due sooner than what the clock sleeps for wakes it.
-func TestRule1AGrantWakesTheClock(t *testing.T) {
+// A grant of a lease that is due before the clock would wake wakes it.
+func TestRule1GrantWakesTheClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := calm()
+		e := fineEngine()
 		long := e.watch(&watched{policy: Sliding(time.Hour)})
 		defer long.Release()
 		time.Sleep(10 * sec)
@@ -56,46 +54,46 @@ func TestRule1AGrantWakesTheClock(t *testing.T) {
 	})
 }
 
-// Few renewals let the clock sleep, and many wake it, so that they need not ask.
-func TestACrowdGathersAndCalmsDown(t *testing.T) {
+// Few renewals let the clock sleep; many wake it and switch to coarse mode.
+func TestClockSwitchesModes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := new(Engine)
 		leases := make([]*Lease, 1000)
 		for i := range leases {
 			leases[i] = e.watch(&watched{policy: Sliding(time.Hour)})
 		}
-		isCalm := func() bool {
+		isFine := func() bool {
 			synctest.Wait()
 			e.epochMu.Lock()
 			defer e.epochMu.Unlock()
 			return e.fine
 		}
-		if isCalm() {
-			t.Error("calm at first")
+		if isFine() {
+			t.Error("fine mode at first")
 		}
-		if time.Sleep((coarseTicks + 1) * DefaultTick); !isCalm() {
-			t.Error("not calm though nobody was heard")
+		if time.Sleep((coarseTicks + 1) * DefaultTick); !isFine() {
+			t.Error("not in fine mode without renewals")
 		}
 		for range 500 {
 			leases[0].Renew()
-			if time.Sleep(DefaultTick); !isCalm() {
-				t.Fatal("not calm though one only was heard")
+			if time.Sleep(DefaultTick); !isFine() {
+				t.Fatal("not in fine mode with one renewal")
 			}
 		}
-		calm := 0
+		fine := 0
 		for range 5 * coarseTicks {
 			for _, l := range leases {
 				l.Renew()
 			}
-			if time.Sleep(DefaultTick); isCalm() {
-				calm++
+			if time.Sleep(DefaultTick); isFine() {
+				fine++
 			}
 		}
-		if calm < 4 || calm > 6 {
-			t.Errorf("calm in %d of %d ticks of a crowd, want one now and again", calm, 5*coarseTicks)
+		if fine < 4 || fine > 6 {
+			t.Errorf("fine mode in %d of %d ticks with many renewals, want a few", fine, 5*coarseTicks)
 		}
-		if time.Sleep((coarseTicks + 2) * DefaultTick); !isCalm() {
-			t.Error("not calm after the crowd has gone")
+		if time.Sleep((coarseTicks + 2) * DefaultTick); !isFine() {
+			t.Error("not in fine mode after the renewals have stopped")
 		}
 		for _, l := range leases {
 			l.Release()
@@ -103,10 +101,10 @@ func TestACrowdGathersAndCalmsDown(t *testing.T) {
 	})
 }
 
-// Those who ask for an epoch get one that is not over yet, and epochs follow
-// each other a tick apart, at least, whoever asks.
-func TestRule1WhoAsksGetsAnEpochThatIsNotOver(t *testing.T) {
-	e := calm()
+// In fine mode a renewal gets an epoch that is not over, and epochs are at least a tick
+// apart, whoever opens them.
+func TestRule1RenewalGetsAnEpochThatIsNotOver(t *testing.T) {
+	e := fineEngine()
 	first, start := e.epoch.Load(), e.now()
 	var wg sync.WaitGroup
 	for i := range 4 {

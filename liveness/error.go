@@ -11,14 +11,14 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// ErrNoPolicy is returned by Accept and Serve where no policy is set: a
-// listener without one would hold dead connections for ever.
+// ErrNoPolicy is returned by Accept and Serve if no policy is set: a listener without one would
+// hold dead connections for ever.
 var ErrNoPolicy = errors.New("liveness: a listener needs a policy")
 
-// An Initiator is the end that gave the reason for which a session or a stream ended; of
-// [Done], and of [PeerClosed] where the codec doesn't mark the end of data, the end whose
-// data ended first: of a session, on the stream whose data ended last. If both end theirs
-// at once, each names itself.
+// An Initiator is the end that ended a session or stream. For [Done], and for [PeerClosed]
+// without a codec that marks the end of data, it is the end whose data ended first; of a session
+// with several streams, on the stream that ended last. If both end their data at once, each end
+// names itself.
 type Initiator uint8
 
 const (
@@ -33,19 +33,19 @@ func (i Initiator) String() string {
 	return "local"
 }
 
-// Error is how a session or stream ended. Once that has happened Read and Write
-// return it; it is the cause of the handler's context; and events carry it.
+// Error says how a session or stream ended. Read and Write return it from then on; it is the
+// cause of the handler's context; and the Closed event has it.
 //
-// errors.Is finds its Reason, and net.ErrClosed if this end ended it, or it is Done. Timeout is
-// false: a loop that goes on after a timeout must not go on after an end.
+// errors.Is matches its Reason, and net.ErrClosed if this end ended the connection or the reason
+// is Done. Timeout returns false, so that a loop which retries after timeouts stops.
 type Error struct {
 	Reason    Reason
 	Initiator Initiator
 	Age       time.Duration // from the grant to the end
-	Silence   time.Duration // from the last evidence of the peer to the end
-	Late      time.Duration // from the deadline to the verdict, where one passed
-	Text      string        // what the peer had to say
-	Err       error         // what was found beneath, if anything
+	Silence   time.Duration // from the peer's last evidence to the end
+	Late      time.Duration // from the deadline to the verdict, if a deadline has passed
+	Text      string        // sent by the end that gave the reason
+	Err       error         // the underlying error; nil: none
 }
 
 func (e *Error) Error() string {
@@ -67,13 +67,12 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Claimed reports whether the reason is one that the peer has named. It is free to name
-// any, so such ends are counted apart.
+// Claimed reports whether the peer named the reason. It may name any, so [Counts] counts such
+// ends apart.
 func (e *Error) Claimed() bool { return e.Initiator == Peer && !e.Reason.observed() }
 
-// detail is what an underlying error adds to the reason. A transport's
-// CloseError says who ended it, which has been said, so only what the library or
-// the kernel told it counts.
+// detail formats an underlying error. Of a CloseError it uses only the wrapped error: the rest
+// repeats the initiator and the reason.
 func detail(err error) string {
 	if closed, ok := errors.AsType[*transport.CloseError](err); ok {
 		err = closed.Err
@@ -86,14 +85,13 @@ func detail(err error) string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Timeout is false: the connection has ended, and no later deadline brings it back.
+// Timeout returns false: a later deadline does not help.
 func (e *Error) Timeout() bool { return false }
 
-// Temporary is false likewise.
+// Temporary returns false.
 func (e *Error) Temporary() bool { return false }
 
-// Is reports the reason, and the standard errors that e stands for. It is no
-// os.ErrDeadlineExceeded, though the error beneath it may be one.
+// Is reports whether target is e's Reason, or is net.ErrClosed and e stands for it: see [Error].
 func (e *Error) Is(target error) bool {
 	if r, ok := target.(Reason); ok {
 		return r == e.Reason
@@ -103,7 +101,7 @@ func (e *Error) Is(target error) bool {
 
 var _ net.Error = (*Error)(nil)
 
-// round cuts a duration to what a reader cares for.
+// round rounds a duration for a message.
 func round(d time.Duration) time.Duration {
 	switch {
 	case d >= time.Second:
@@ -114,7 +112,7 @@ func round(d time.Duration) time.Duration {
 	return d
 }
 
-// explain finds the reason in an error that a transport or a codec returned.
+// explain converts an error of a transport or a codec.
 func explain(err error) *Error {
 	var (
 		mine   *Error
@@ -125,7 +123,7 @@ func explain(err error) *Error {
 	case err == nil:
 		return &Error{Reason: Done}
 	case errors.As(err, &mine):
-		e := *mine // it may be that of another connection, beneath
+		e := *mine // a copy, since it may belong to an underlying Conn
 		return &e
 	case errors.As(err, &broken):
 		r := ProtocolError
@@ -169,7 +167,7 @@ func explainCloseError(c *transport.CloseError) *Error {
 	return e
 }
 
-// reasonOfFault is why a transport gives up a peer that has a fault.
+// reasonOfFault returns the reason for a fault for which a transport closed the connection.
 func reasonOfFault(f transport.Fault) Reason {
 	switch f {
 	case transport.ProtocolError:
@@ -186,7 +184,7 @@ func reasonOfFault(f transport.Fault) Reason {
 	return TransportLost
 }
 
-// explainClose is the reason in a peer's Close frame.
+// explainClose converts a peer's Close frame.
 func explainClose(b *codec.Close) *Error {
 	r, ok := ReasonOf(b.Code)
 	if !ok {
@@ -195,7 +193,7 @@ func explainClose(b *codec.Close) *Error {
 	return &Error{Reason: r, Initiator: Peer, Text: b.Text}
 }
 
-// withCode is what the peer had to say with a code that nobody here knows.
+// withCode returns the text of a peer's close with an unknown code.
 func withCode(code uint64, text string) string {
 	s := fmt.Sprintf("code %d", code)
 	if text != "" {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Windows has numbers of its own for what other systems call ECONNRESET.
+// On Windows, WSAECONNRESET has its own number.
 func TestResetOnWindows(t *testing.T) {
 	for _, number := range []syscall.Errno{syscall.WSAECONNRESET, syscall.WSAECONNABORTED} {
 		err := &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("wsarecv", number)}

@@ -37,16 +37,15 @@ type Event struct {
 	Wait time.Duration // of Retrying: until the next attempt
 }
 
-// String is the event in one line, for a log: what happened to whom, and of an
-// end why.
+// String formats the event in one line for a log.
 func (e Event) String() string { return inLine(e.text()) }
 
-// inLine is the first line of what may hold a peer's words, or a handler's stack,
-// without characters that would do something to a terminal.
+// inLine returns the first line of s, with non-graphic characters replaced: s may have a text of
+// the peer, or a stack.
 func inLine(s string) string {
 	s, _, _ = strings.Cut(s, "\n")
 	return strings.Map(func(r rune) rune {
-		if unicode.IsGraphic(r) { // neither control characters nor such as can't be seen
+		if unicode.IsGraphic(r) {
 			return r
 		}
 		return '?'
@@ -81,10 +80,10 @@ func (e Event) text() string {
 	return s
 }
 
-// blockedAfter is after how long a call of Events that has not returned is logged.
+// blockedAfter is the time after which a call of Events that has not returned is logged.
 const blockedAfter = time.Second
 
-// emit tells Events, or the log of what must not vanish.
+// emit calls Events. Without Events it logs a failure to accept.
 func (c *Config) emit(e Event) {
 	if c.Events == nil {
 		if e.What == AcceptFailed {
@@ -102,7 +101,7 @@ func (c *Config) emit(e Event) {
 	c.Events(e)
 }
 
-// logFailure is for what a handler did that no event tells.
+// logFailure logs a handler's error or panic that no event reports.
 func (s *state) logFailure(err error) {
 	l := s.cfg.errorLog().With("kind", s.kind().String(), "id", s.id)
 	if s.parent != nil {
@@ -130,7 +129,7 @@ const (
 	Opened                        // a session or stream was granted
 	Closed                        // it ended
 	AcceptFailed                  // accepting failed, and is tried again
-	DrainBegan                    // a listener stopped accepting and tells its peers
+	DrainBegan                    // a listener stopped accepting and asks its peers to finish
 	Retrying                      // a client's session ended or could not be had; it dials again after a wait
 )
 
@@ -143,7 +142,7 @@ func (k EventKind) String() string {
 	return eventNames[k]
 }
 
-// Kind tells sessions from streams.
+// Kind distinguishes sessions and streams.
 type Kind uint8
 
 const (

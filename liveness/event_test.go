@@ -8,7 +8,7 @@ import (
 	. "github.com/livenet/livenet/liveness"
 )
 
-func TestEventInALine(t *testing.T) {
+func TestEventString(t *testing.T) {
 	addr := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 7373}
 	for want, e := range map[string]Event{
 		"listening 192.0.2.1:7373":                         {What: Listening, Addr: addr},

@@ -1,7 +1,7 @@
 package liveness
 
-// Watch lets tests outside the package watch over subjects of their own.
+// Watch grants leases on subjects of tests outside the package.
 func (e *Engine) Watch(s subject) *Lease { return e.watch(s) }
 
-// Expiry is what they are told.
+// Expiry is the argument of their Expire.
 type Expiry = expiry

@@ -21,10 +21,11 @@ func yamuxHeader(version, kind byte, flags uint16, id, length uint32) []byte {
 
 const yamuxWindowUpdate, yamuxPing, yamuxSYN = 1, 2, 1
 
-// When the transport gives up a peer, the reason says what the peer has done.
-func TestRule5APeersFaultIsTheReason(t *testing.T) {
+// If the transport closes the connection because of the peer's fault, the reason says
+// which.
+func TestRule5ATransportFaultIsTheReason(t *testing.T) {
 	t.Parallel()
-	streams := func(w io.Writer) { // each of which is answered, and nobody reads the answers
+	streams := func(w io.Writer) { // each is answered, and the answers are not read
 		for id := uint32(1); ; {
 			var b []byte
 			for range 1000 {
@@ -68,8 +69,9 @@ func TestRule5APeersFaultIsTheReason(t *testing.T) {
 	}
 }
 
-// A peer may name any reason: what it claims is counted apart from what was judged here.
-func TestRule5WhatAPeerClaimsIsCountedApart(t *testing.T) {
+// A peer may name any reason, so such ends are counted apart from those that this end
+// judged.
+func TestRule5ReasonsOfThePeerAreCountedApart(t *testing.T) {
 	t.Parallel()
 	everyNetwork(t, func(t *testing.T, n network) {
 		w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Codec: codec.Auto}, n)

@@ -14,8 +14,8 @@ import (
 	. "github.com/livenet/livenet/liveness"
 )
 
-// Both ends name the same side, and it is the same on every transport: of a normal end
-// whose data ended first, of any other who gave the reason.
+// Both ends name the same side, on every transport: the side whose data ended first for a
+// normal end, and the side that gave the reason for others.
 func TestRule5BothEndsNameTheSameInitiator(t *testing.T) {
 	t.Parallel()
 	ignored := func(c *Conn) {}
@@ -60,13 +60,13 @@ func TestRule5BothEndsNameTheSameInitiator(t *testing.T) {
 						}
 						for _, e := range w.closed(kind) {
 							if e.End.Initiator != tt.of {
-								t.Errorf("the server says of the %v: %v", kind, e.End)
+								t.Errorf("the server's end of the %v: %v", kind, e.End)
 							}
 						}
 					}
 					end := c.End()
 					if end.Initiator == tt.of {
-						t.Errorf("the client says: %v", end)
+						t.Errorf("the client ended: %v", end)
 					}
 					if _, err := c.Write([]byte("more\n")); end.Reason == Done && !errors.Is(err, net.ErrClosed) {
 						t.Errorf("Write after Close: %v", err)
@@ -77,9 +77,8 @@ func TestRule5BothEndsNameTheSameInitiator(t *testing.T) {
 	})
 }
 
-// A peer that has ended its data, and then its direction, is told that the answer is
-// whole.
-func TestCloseAnswersAPeersFIN(t *testing.T) {
+// A peer that has ended its data and closed its direction still gets the Close frame.
+func TestCloseAfterAPeersFIN(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		answer := make(chan struct{})
 		w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Codec: codec.Frame, Handler: func(_ context.Context, c *Conn) {

@@ -22,17 +22,17 @@ import (
 
 // What one connection waits for holds up no other.
 
-// prompt is how late an end may be though others block: two ticks, and what it takes
-// to see that they do.
+// prompt is how late an end may be while others block: two ticks, and the time in which
+// blocked workers are found.
 const prompt = 6 * DefaultTick
 
-// after is when one ends that comes after those that block.
+// after is when a lease ends that was granted after those that block.
 const after = sec + 2*DefaultTick
 
-// more is more than the workers that an engine begins with.
+// more is more than maxWorkers.
 const more = 100
 
-func TestRule14BlockedCallbacksHoldUpNoExpiry(t *testing.T) {
+func TestRule14BlockedCallbacksDelayNoExpiry(t *testing.T) {
 	bubbled := func(t *testing.T, blocking func(e *Engine, block func())) {
 		synctest.Test(t, func(t *testing.T) {
 			e, release := new(Engine), make(chan struct{})
@@ -78,7 +78,7 @@ func TestRule14BlockedCallbacksHoldUpNoExpiry(t *testing.T) {
 	t.Run("Probe", func(t *testing.T) {
 		bubbled(t, func(e *Engine, block func()) {
 			for range more {
-				e.Watch(mute{block})
+				e.Watch(blockingProbe{block})
 			}
 		})
 	})
@@ -86,17 +86,17 @@ func TestRule14BlockedCallbacksHoldUpNoExpiry(t *testing.T) {
 
 var discard = slog.New(slog.DiscardHandler)
 
-// A mute peer blocks whoever probes it.
-type mute struct{ block func() }
+// A blockingProbe is a subject whose Probe blocks.
+type blockingProbe struct{ block func() }
 
-func (m mute) Policy() Policy                        { return Sliding(2*sec, ProbeAfter(sec/2)) }
-func (m mute) Heard() (ago time.Duration, _, _ bool) { return 0, false, false }
-func (m mute) Arrived() (time.Duration, bool)        { return 0, false }
-func (m mute) Probe() bool                           { m.block(); return true }
-func (m mute) Expire(Expiry)                         {}
+func (m blockingProbe) Policy() Policy                        { return Sliding(2*sec, ProbeAfter(sec/2)) }
+func (m blockingProbe) Heard() (ago time.Duration, _, _ bool) { return 0, false, false }
+func (m blockingProbe) Arrived() (time.Duration, bool)        { return 0, false }
+func (m blockingProbe) Probe() bool                           { m.block(); return true }
+func (m blockingProbe) Expire(Expiry)                         {}
 
-// slowEnds is a transport whose sessions take a second to close, as those whose peer
-// takes nothing.
+// A slowEnds is a transport whose sessions take a second to close, as if the peer did not
+// read.
 type slowEnds struct{ transport.Transport }
 
 func (s slowEnds) Listen(ctx context.Context, addr string) (transport.Listener, error) {
@@ -118,7 +118,7 @@ func (s slowEnd) Close(code uint64, text string) error {
 	return s.Session.Close(code, text)
 }
 
-func TestRule14ClosingASessionHoldsUpNoOther(t *testing.T) {
+func TestRule14ClosingASessionDelaysNoOther(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w := serve(t, &Server{Config: Config{Policy: Fixed(sec)}}, slowEnds{memory()})
 		for range more {
@@ -136,8 +136,8 @@ func TestRule14ClosingASessionHoldsUpNoOther(t *testing.T) {
 	})
 }
 
-// Peers whose window is full when a deadline passes are waited for by nobody else.
-func TestRule14PeersThatTakeNothingHoldUpNoOther(t *testing.T) {
+// Peers whose window is full at a deadline delay no other connection.
+func TestRule14BlockedPeersDelayNoOther(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w := serve(t, &Server{
 			Config: Config{Policy: Fixed(sec)}, Codec: codec.Frame,
@@ -163,7 +163,7 @@ func TestRule14PeersThatTakeNothingHoldUpNoOther(t *testing.T) {
 }
 
 // A dialled session of several streams may take long to close, too.
-func TestRule14AClientsSlowEndHoldsUpNoOther(t *testing.T) {
+func TestRule14AClientsSlowCloseDelaysNoOther(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		e := new(Engine)
 		mem := memory()
@@ -193,8 +193,8 @@ func (s slowDials) Dial(ctx context.Context, addr string) (transport.Session, er
 	return slowEnd{sess}, err
 }
 
-// Silent peers of yamux over TLS, with which a handshake would have to be done first.
-func TestRule14SilentPeersOfYamuxOverTLSEndTogether(t *testing.T) {
+// Closing yamux over TLS would have to wait for a handshake with silent peers.
+func TestRule14SilentYamuxPeersOverTLSEndTogether(t *testing.T) {
 	const peers = 2 * more
 	undisturbed(t, 50*ms, func(p *pulse) error {
 		w := serve(t, &Server{Config: Config{Policy: Fixed(time.Hour), Opening: sec}}, networks(t)["yamux-tls"])
@@ -229,13 +229,13 @@ type wrapped struct {
 func (f *wrapped) RemoteAddr() net.Addr { <-f.closed; return f.Conn.RemoteAddr() }
 func (f *wrapped) Close() error         { f.once.Do(func() { close(f.closed) }); return f.Conn.Close() }
 
-// foreigners is a listener whose connections are foreign.
-type foreigners struct{ closed chan struct{} }
+// A slowAddrs is a listener of connections whose RemoteAddr blocks.
+type slowAddrs struct{ closed chan struct{} }
 
-func (foreigners) Addr() net.Addr { return &net.UnixAddr{Name: "foreign", Net: "unix"} }
-func (f foreigners) Close() error { close(f.closed); return nil }
+func (slowAddrs) Addr() net.Addr { return &net.UnixAddr{Name: "foreign", Net: "unix"} }
+func (f slowAddrs) Close() error { close(f.closed); return nil }
 
-func (f foreigners) Accept() (net.Conn, error) {
+func (f slowAddrs) Accept() (net.Conn, error) {
 	select {
 	case <-f.closed:
 		return nil, net.ErrClosed
@@ -245,12 +245,12 @@ func (f foreigners) Accept() (net.Conn, error) {
 	return &wrapped{Conn: conn, closed: make(chan struct{})}, nil
 }
 
-// What takes long is neither waited for by Accept, nor keeps its lease from running,
-// nor changes the order of events.
-func TestRule14ForeignMethodsHoldUpNoAccept(t *testing.T) {
+// A slow RemoteAddr does not delay Accept or the lease, and does not change the order of
+// events.
+func TestRule14SlowAddressesDelayNoAccept(t *testing.T) {
 	for name, accept := range map[string]func(t *testing.T, cfg Config, n int){
 		"NewListener": func(t *testing.T, cfg Config, n int) {
-			l := NewListener(foreigners{make(chan struct{})}, &cfg)
+			l := NewListener(slowAddrs{make(chan struct{})}, &cfg)
 			defer l.Close()
 			for range n {
 				if _, err := l.Accept(); err != nil {
@@ -263,7 +263,7 @@ func TestRule14ForeignMethodsHoldUpNoAccept(t *testing.T) {
 			ctx, stop := context.WithTimeout(t.Context(), 2*sec)
 			defer stop()
 			s := &Server{Config: cfg, Handler: echo}
-			if err := s.Serve(ctx, transport.SingleListener(foreigners{make(chan struct{})})); err != nil {
+			if err := s.Serve(ctx, transport.SingleListener(slowAddrs{make(chan struct{})})); err != nil {
 				t.Error(err)
 			}
 			if a := s.Counts(KindSession).Accepted; a < uint64(n) {
@@ -304,8 +304,8 @@ func TestRule14ForeignMethodsHoldUpNoAccept(t *testing.T) {
 	}
 }
 
-// A session's events enclose those of its streams, however long each takes, and
-// numbers count what is shown.
+// A session's events enclose those of its streams, however long each takes, and the
+// counts match the events.
 func TestRule5EventsAreInOrder(t *testing.T) {
 	for slowest, is := range map[string]func(Event) bool{
 		"session opened": func(e Event) bool { return e.What == Opened && e.Kind == KindSession },
@@ -316,7 +316,7 @@ func TestRule5EventsAreInOrder(t *testing.T) {
 		t.Run(slowest, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				srv := &Server{Config: Config{Policy: Sliding(time.Hour), ErrorLog: discard}}
-				w := serve(t, srv, slowToTell{memory(), srv, is})
+				w := serve(t, srv, slowReporter{memory(), srv, is})
 				const sessions, streams = 3, 2
 				for range sessions {
 					sess, st := w.dial()
@@ -356,14 +356,14 @@ func TestRule5EventsAreInOrder(t *testing.T) {
 	}
 }
 
-// slowToTell is a transport whose server takes a second for some events.
-type slowToTell struct {
+// A slowReporter is a transport whose server takes a second for some events.
+type slowReporter struct {
 	transport.Transport
 	srv  *Server
 	slow func(Event) bool
 }
 
-func (s slowToTell) Listen(ctx context.Context, addr string) (transport.Listener, error) {
+func (s slowReporter) Listen(ctx context.Context, addr string) (transport.Listener, error) {
 	record := s.srv.Events
 	s.srv.Events = func(e Event) {
 		if s.slow(e) {
@@ -374,7 +374,7 @@ func (s slowToTell) Listen(ctx context.Context, addr string) (transport.Listener
 	return s.Transport.Listen(ctx, addr)
 }
 
-// A logBook is what was logged.
+// A logBook records what is logged.
 type logBook struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -395,7 +395,7 @@ func (l *logBook) want(t *testing.T, n int, words string) {
 	}
 }
 
-func TestABlockedEventsReceiverIsLogged(t *testing.T) {
+func TestABlockedEventsIsLogged(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		book := new(logBook)
 		cfg := &Config{
@@ -412,8 +412,8 @@ func TestABlockedEventsReceiverIsLogged(t *testing.T) {
 	})
 }
 
-// What a handler panics with, and why accepting fails, does not vanish where there is
-// nobody to tell: nor a panic after the end.
+// Panics of handlers and failures of accepting are logged if there is no Events; so is a
+// panic after the end.
 func TestFailuresAreLoggedWithoutEvents(t *testing.T) {
 	read := func(c *Conn) { c.Read(make([]byte, 1)) }
 	for name, tt := range map[string]struct {
@@ -463,7 +463,7 @@ func TestFailuresAreLoggedWithoutEvents(t *testing.T) {
 	}
 }
 
-// failsOnce is a listener whose first Accept fails.
+// A failsOnce is a listener whose first Accept fails.
 type failsOnce struct {
 	transport.Listener
 	once *sync.Once
@@ -477,9 +477,8 @@ func (f failsOnce) Accept(ctx context.Context) (sess transport.Session, err erro
 	return f.Listener.Accept(ctx)
 }
 
-// Where there is one processor, others run between the reads of a peer that always has
-// more to read.
-func TestRule14AFloodLetsOthersRun(t *testing.T) {
+// With one processor, others run between the reads from a peer that floods.
+func TestRule14AFloodYieldsTheProcessor(t *testing.T) {
 	for name, c := range map[string]codec.Codec{"raw": codec.Raw, "line": codec.Line, "frame": codec.Frame} {
 		t.Run(name, func(t *testing.T) {
 			here, there := net.Pipe()

@@ -14,9 +14,9 @@ import (
 	"github.com/livenet/livenet/transport/yamux"
 )
 
-// Nothing stays in the kernel of a connection beneath a session that ends because its
-// peer is silent, whatever the peer still does: it is reset as a bare one is.
-func TestRule12NothingStaysOfASilentSession(t *testing.T) {
+// The TCP connection of a session that ends as Silent is reset, whatever the peer still
+// does, and leaves nothing in the kernel.
+func TestRule12ASilentSessionLeavesNothingInTheKernel(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"yamux", "yamux-tls"} {
 		n := networks(t)[name]
@@ -68,8 +68,8 @@ func TestRule12NothingStaysOfASilentSession(t *testing.T) {
 	}
 }
 
-// noSocket checks that the kernel has no connection from one address of 127.0.0.1 to
-// another, after a moment in which the last goroutine lets go of it.
+// noSocket checks that the kernel soon has no connection from one address of 127.0.0.1 to
+// another.
 func noSocket(t *testing.T, from, to string) {
 	t.Helper()
 	hex := func(addr string) string {

@@ -10,8 +10,8 @@ import (
 // A Listener puts every connection that it accepts under a policy.
 type Listener struct {
 	net.Listener
-	srv *Server // keeps the list; it does not serve
-	err error   // Accept's, if the Config can't be used
+	srv *Server // for its list of sessions; it does not serve
+	err error   // returned by Accept if the Config is invalid
 }
 
 // NewListener puts every connection that inner accepts under cfg's policy, from

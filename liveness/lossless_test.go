@@ -31,9 +31,9 @@ func slowly(t *testing.T, c net.Conn) (n int) {
 	}
 }
 
-// What was written before a handler returned arrives, however slowly the peer reads
-// and though it goes on beating.
-func TestRule12APoliteEndLosesNothing(t *testing.T) {
+// What was written before a handler returned arrives, however slowly the peer reads, and
+// although it goes on beating.
+func TestRule12AnOrderlyEndLosesNothing(t *testing.T) {
 	t.Parallel()
 	const size = 6 << 20
 	for name, n := range networks(t) {
@@ -60,7 +60,7 @@ func TestRule12APoliteEndLosesNothing(t *testing.T) {
 	}
 }
 
-// A drain lets an answer that is under way finish, and the peer read it.
+// A drain lets an answer that is under way be finished and read.
 func TestRule12ADrainLosesNothing(t *testing.T) {
 	t.Parallel()
 	const size = 4 << 20
@@ -137,9 +137,9 @@ func TestRule12AShutdownLosesNothing(t *testing.T) {
 	}
 }
 
-// What a client wrote, and why it closed, reach a server that had still much to send
-// to it.
-func TestRule12AClientsLastWordArrives(t *testing.T) {
+// What a client wrote, and its reason for closing, reach a server that still has much to
+// send.
+func TestRule12AClientsLastDataArrives(t *testing.T) {
 	t.Parallel()
 	for name, n := range networks(t) {
 		t.Run(name, func(t *testing.T) {

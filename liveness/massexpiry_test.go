@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// While there is more to judge than a tick has time for, the epochs keep their
-// length: what is heard meanwhile is dated as exactly as ever, and the engine
-// does not take its own work for a stall.
-func TestRule11EpochsKeepTheirLengthInAMassExpiry(t *testing.T) {
+// While more leases are due than can be judged in a tick, epochs keep their length:
+// renewals are dated as exactly as ever, and the engine does not take its own work for a
+// stall.
+func TestRule11EpochsKeepTheirLengthDuringAMassExpiry(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		n := int64(4000 * runtime.GOMAXPROCS(0)) // several batches in every shard
 		for range n {
@@ -34,7 +34,7 @@ func TestRule11EpochsKeepTheirLengthInAMassExpiry(t *testing.T) {
 	})
 }
 
-// slow is a policy that takes its time to find a peer dead.
+// A slow policy takes its time to find a peer dead.
 type slow struct {
 	Policy
 	takes time.Duration

@@ -10,9 +10,9 @@ import (
 	"github.com/livenet/livenet/codec"
 )
 
-// What came on a connection that several streams share may be of any of them: it
-// dates none.
-func TestRule10ASharedConnectionDatesNothing(t *testing.T) {
+// Data on a connection that several streams share may belong to any of them, so it dates
+// none.
+func TestRule10SharedConnectionHasNoArrivalTimes(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -38,8 +38,8 @@ func TestRule10ASharedConnectionDatesNothing(t *testing.T) {
 	}
 }
 
-// Of several paths the kernel tells of the first only: nobody is judged by that.
-func TestRule10APathIsNoWitness(t *testing.T) {
+// TCP_INFO describes only the first of several paths, so it is not used.
+func TestRule10MultipathIsNotQueried(t *testing.T) {
 	config := net.ListenConfig{}
 	config.SetMultipathTCP(true)
 	l, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -66,7 +66,7 @@ func TestRule10APathIsNoWitness(t *testing.T) {
 		peer.Write([]byte("x"))
 		conn.Read(make([]byte, 1))
 		if _, ok := tcpSocketOf(conn).info(); ok == several {
-			t.Errorf("over several paths: %v; a witness: %v", several, ok)
+			t.Errorf("over several paths: %v; with TCP_INFO: %v", several, ok)
 		}
 		checkKeepAliveJudges(t, conn, several)
 	}

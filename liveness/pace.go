@@ -8,33 +8,32 @@ import (
 	"time"
 )
 
-// A pacer ends a connection whose peer takes less than [Config.MinPace] of what waits
-// for it. Like a beater it is a lease whose policy asks for probes; a probe is a sample
-// of what the peer has taken. Over TCP on Linux the kernel says what was acknowledged;
-// elsewhere it is what Write has handed to the stream, in pieces small enough to show
-// the progress of a peer that is just fast enough. The nil pacer does nothing.
+// A pacer ends a connection whose peer reads more slowly than [Config.MinPace] while data waits
+// for it. Like a beater it has a lease whose policy asks for probes; a probe checks the peer's
+// progress. That is what was acknowledged, over TCP on Linux; elsewhere what the stream's Write
+// has returned for, in pieces small enough to show progress at MinPace. A nil pacer does nothing.
 type pacer struct {
 	conn   *Conn
-	socket *tcpSocket // nil: the kernel can't tell
+	socket *tcpSocket // nil: the send queue can't be queried
 	lease  atomic.Pointer[Lease]
 
-	writing sync.Mutex   // held by a Write that is cut into pieces
-	waiting atomic.Int64 // bytes of that Write that the stream has not taken
-	piece   atomic.Int64 // the first of them, which are being written
+	writing sync.Mutex   // held by a Write
+	waiting atomic.Int64 // bytes of that Write that are not yet written
+	piece   atomic.Int64 // size of the piece being written, which is part of waiting
 
 	mu     sync.Mutex    // guards what follows: probes may overlap
 	since  time.Duration // when goal was set, on the engine's clock
-	goal   int64         // bytes that the peer is to have taken a window later
-	stalls int64         // of the engine, until then
+	goal   int64         // total of bytes that the peer must have taken a window later
+	stalls int64         // number of the engine's stalls when goal was set
 }
 
 const (
-	minPaced = 1 << 10 // bytes: fewer are no measure of a pace
+	minPaced = 1 << 10 // bytes; fewer say nothing about the pace
 	maxPiece = 16 << 10
 
-	// samplesPerWindow is how often the peer's progress is looked at. A stall that
-	// the engine's clock doesn't notice is shorter than half of the time between.
-	samplesPerWindow = 4
+	// checksPerWindow is how often progress is checked in a window. A stall that the
+	// engine's clock doesn't notice is shorter than half an interval.
+	checksPerWindow = 4
 )
 
 func newPacer(c *Conn) *pacer {
@@ -55,7 +54,7 @@ func (p *pacer) start() {
 		return
 	}
 	p.lease.Store(p.conn.state.cfg.engine().watch(p))
-	// Whoever ends the connection says so before it looks for the lease.
+	// end stores ended before it calls stop. So if it has missed the lease, ended is set here.
 	if p.conn.state.ended.Load() != nil {
 		p.stop()
 	}
@@ -70,9 +69,9 @@ func (p *pacer) stop() {
 	}
 }
 
-// window is the time over which the pace is judged, and how many bytes of those that
-// wait the peer is to take in it. It is the timeout of the policy, or as long as
-// leastPaced bytes take, if that is longer; [Never] if there is no such policy.
+// window returns the time over which the pace is judged, and how many bytes of those that wait
+// the peer must take in it. The time is the policy's timeout, or what minPaced bytes take if
+// that is longer; [Never] if no policy has a timeout.
 func (p *pacer) window() (d time.Duration, least int64) {
 	for s := &p.conn.state; s != nil; s = s.parent {
 		policy := s.policy.Load()
@@ -90,7 +89,7 @@ func (p *pacer) window() (d time.Duration, least int64) {
 	return Never, math.MaxInt32
 }
 
-// write is the stream's Write, in pieces.
+// write writes b to the stream in pieces.
 func (p *pacer) write(b []byte) (n int, err error) {
 	p.writing.Lock()
 	defer p.writing.Unlock()
@@ -108,9 +107,9 @@ func (p *pacer) write(b []byte) (n int, err error) {
 	}
 }
 
-// sample returns how many bytes the peer has taken, how many more it may have taken,
-// and how many wait for it.
-func (p *pacer) sample() (taken, more, waiting int64) {
+// progress returns how many bytes the peer has taken, how many more it may have taken, and how
+// many wait for it.
+func (p *pacer) progress() (taken, more, waiting int64) {
 	if p.socket != nil {
 		taken, waiting, _ = p.socket.sendQueue()
 		return taken, 0, waiting
@@ -122,18 +121,18 @@ func (p *pacer) sample() (taken, more, waiting int64) {
 	return taken, more, waiting
 }
 
-// tooSlow samples. It is never true for a peer that took what it had to in a window;
-// a sample is compared only if the engine has not stalled since.
+// tooSlow reports whether the peer has missed its goal for a whole window without a stall. It
+// sets a new goal when the old one is reached, when nothing waits, and after a stall.
 func (p *pacer) tooSlow() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := p.conn.state.cfg.engine()
 	now := e.time()
 	window, least := p.window()
-	taken, more, waiting := p.sample()
+	taken, more, waiting := p.progress()
 	stalls := e.stats.stalls.Load()
 	if waiting > 0 && taken+more < p.goal && stalls == p.stalls {
-		unnoticed := window / samplesPerWindow / 2
+		unnoticed := window / checksPerWindow / 2
 		return now-p.since >= after(window, unnoticed)
 	}
 	p.goal, p.since, p.stalls = taken+min(waiting, least), e.time(), stalls
@@ -142,14 +141,14 @@ func (p *pacer) tooSlow() bool {
 
 func (p *pacer) Policy() Policy {
 	d, _ := p.window()
-	return periodic(min(d/samplesPerWindow, time.Minute)) // it may get another policy
+	return periodic(min(d/checksPerWindow, time.Minute)) // the session's policy may change
 }
 
 func (p *pacer) Heard() (ago time.Duration, _, _ bool) { return 0, false, false }
 func (p *pacer) Arrived() (time.Duration, bool)        { return 0, false }
 func (p *pacer) Expire(expiry)                         {}
 
-// Probe samples. Its policy does not mind what is found.
+// Probe ends the connection if the peer is too slow.
 func (p *pacer) Probe() bool {
 	if p.tooSlow() {
 		p.conn.state.end(ending{Error: Error{Reason: TooSlow}, abrupt: true})
@@ -157,7 +156,7 @@ func (p *pacer) Probe() bool {
 	return true
 }
 
-// checkPace refuses a pace that none of ps has a time to judge over.
+// checkPace returns an error if MinPace is set, but none of ps has a timeout to judge it over.
 func (c *Config) checkPace(ps ...Policy) error {
 	switch {
 	case c.MinPace < 0:

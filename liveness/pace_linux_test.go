@@ -8,9 +8,9 @@ import (
 	. "github.com/livenet/livenet/liveness"
 )
 
-// A peer whose window stays shut is alive by what its kernel acknowledges, and too slow;
-// one for which nothing waits is neither.
-func TestMinPaceEndsAShutWindowThatAcks(t *testing.T) {
+// A peer whose window stays zero is alive under acks, but too slow; one for which no data
+// waits is neither.
+func TestMinPaceEndsAZeroWindowThatAcks(t *testing.T) {
 	t.Parallel()
 	const timeout = LeastAckTimeout
 	engine := new(Engine)
@@ -45,8 +45,7 @@ func TestMinPaceEndsAShutWindowThatAcks(t *testing.T) {
 	<-writing
 }
 
-// So it is where the connection is parked: it lives by acknowledgements, too, until it
-// is too slow.
+// The same holds for a parked connection.
 func TestMinPaceOfAParkedConnection(t *testing.T) {
 	t.Parallel()
 	const timeout = LeastAckTimeout

@@ -14,7 +14,7 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// A reading is how a peer takes what it is sent: n bytes at a time.
+// A reading is how a peer reads: n bytes at a time.
 type reading struct {
 	n     int
 	every time.Duration
@@ -35,10 +35,10 @@ func (r reading) from(c net.Conn, until <-chan struct{}) {
 	}
 }
 
-// pace runs a server that writes pieces of a size for as long as it is let, to a client
-// that says something all the time and reads as r does; n 0: not at all. It returns how
-// the server's end ended, and after how long; nil: it lived for that long.
-func pace(t *testing.T, tr transport.Transport, cfg Config, framing codec.Codec, size int, r reading, patience time.Duration) (*Error, time.Duration) {
+// pace runs a server that writes pieces of a size as long as it can, to a client that
+// sends something all the time and reads as r says; n 0: not at all. It returns how the
+// server's end ended, and after how long; nil: it did not.
+func pace(t *testing.T, tr transport.Transport, cfg Config, framing codec.Codec, size int, r reading, timeout time.Duration) (*Error, time.Duration) {
 	t.Helper()
 	served := make(chan *Conn, 1)
 	w := serve(t, &Server{Config: cfg, Codec: framing, Handler: func(_ context.Context, c *Conn) {
@@ -84,13 +84,13 @@ func pace(t *testing.T, tr transport.Transport, cfg Config, framing codec.Codec,
 	select {
 	case <-c.Done():
 		return c.End(), time.Since(began)
-	case <-time.After(patience):
-		return nil, patience
+	case <-time.After(timeout):
+		return nil, timeout
 	}
 }
 
-// A peer that takes less than MinPace is ended in time, and never one that takes more,
-// in whatever portions, or for which nothing waits.
+// A peer that takes less than MinPace is ended in time; one that takes more, in whatever
+// portions, or for which nothing waits, is not.
 func TestMinPace(t *testing.T) {
 	for _, minPace := range []int{1000, 5000} { // a window's worth in one piece, and in several
 		t.Run(strconv.Itoa(minPace), func(t *testing.T) { testMinPace(t, minPace) })
@@ -142,7 +142,7 @@ func testMinPace(t *testing.T, minPace int) {
 	}
 }
 
-// So it is on each transport, by whatever tells there what the peer has taken.
+// The same holds on each transport.
 func TestMinPaceOnEveryTransport(t *testing.T) {
 	t.Parallel()
 	const minPace = 100_000
@@ -177,8 +177,7 @@ func TestMinPaceOnEveryTransport(t *testing.T) {
 	})
 }
 
-// A pace is judged over the timeout for which a peer may be silent: where there is none,
-// it is refused.
+// MinPace is judged over a sliding policy's timeout; without one it is an error.
 func TestMinPaceNeedsASlidingPolicy(t *testing.T) {
 	l, err := memory().Listen(t.Context(), "a:1")
 	if err != nil {

@@ -21,8 +21,7 @@ import (
 
 var muxed = network{server: yamux.Transport{Inner: tcp.Transport{}}, client: yamux.Transport{Inner: tcp.Transport{}}, codes: true}
 
-// held counts the goroutines that a server of this package holds for sessions
-// and their streams.
+// held returns how many goroutines of this package serve sessions and streams.
 func held() (n int) {
 	b := make([]byte, 1<<20)
 	for len(b) == runtime.Stack(b, true) {
@@ -37,8 +36,8 @@ func held() (n int) {
 	return n
 }
 
-// awaitHeld waits until so many are held: who has answered may not have parked
-// yet.
+// awaitHeld waits until there are n of them: a connection may be parked a little after it
+// has answered.
 func awaitHeld(t *testing.T, want int) {
 	t.Helper()
 	for end := time.Now().Add(10 * sec); held() != want; time.Sleep(ms) {
@@ -48,8 +47,8 @@ func awaitHeld(t *testing.T, want int) {
 	}
 }
 
-// Where the transport can say when there are streams, and when there is
-// something to read, neither idle sessions nor idle streams hold a goroutine.
+// If the transport can wait for streams and for input without goroutines, idle sessions
+// and idle streams hold none.
 func TestStreamsPark(t *testing.T) {
 	w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Codec: codec.Auto, Data: echoData}, muxed)
 	defer w.end()
@@ -87,7 +86,7 @@ func TestStreamsPark(t *testing.T) {
 	awaitHeld(t, 0)
 }
 
-// With a Handler, it is the session alone that holds none.
+// With a Handler, only the session holds none.
 func TestSessionsPark(t *testing.T) {
 	w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Handler: echo}, muxed)
 	defer w.end()
@@ -100,8 +99,7 @@ func TestSessionsPark(t *testing.T) {
 	awaitHeld(t, 0)
 }
 
-// A server waits for Data that is at a stream, and for nothing else, however its
-// session ends.
+// Serve waits for running calls of Data, and for nothing else, however the session ends.
 func TestRule12ServeWaitsForStreams(t *testing.T) {
 	for name, end := range map[string]func(*world, transport.Session, *Conn){
 		"the server":  func(w *world, _ transport.Session, _ *Conn) { w.srv.Close() },
@@ -187,7 +185,7 @@ func TestDrainWaitsForStreams(t *testing.T) {
 	}
 }
 
-// Data that panics ends its stream, and neither the session nor its neighbours.
+// A panic of Data ends its stream, but not the session or its other streams.
 func TestPanicEndsOneStream(t *testing.T) {
 	w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Data: func(c *Conn, p []byte) error {
 		if p[0] == 'p' {
@@ -215,9 +213,9 @@ func TestPanicEndsOneStream(t *testing.T) {
 	say(t, st, "hello")
 }
 
-// Streams and sessions that come, talk and end in all ways at once: the books
-// balance, and nobody is served twice at a time.
-func TestStreamsInAHurry(t *testing.T) {
+// Streams and sessions open, talk and end in all ways at once: the counts are right, and
+// Data is never called twice at a time for one connection.
+func TestRule5StreamsUnderLoad(t *testing.T) {
 	t.Parallel()
 	var at sync.Map
 	w := serve(t, &Server{Config: Config{Policy: Sliding(300 * ms)}, Streams: Sliding(200 * ms), Data: func(c *Conn, p []byte) error {

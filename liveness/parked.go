@@ -21,19 +21,19 @@ func (s *Server) canPark(c *Conn) bool {
 	return ok
 }
 
-// The bits of a Conn. Of active and hasEnded, whoever sets the one or clears the other
-// last takes the connection off the list of its server or session.
+// The bits of a Conn. A parked connection is removed from its container when hasEnded is set
+// and active is not, by the goroutine that changes the second of the two.
 const (
-	parkable        = 1 << iota // without a goroutine of its own, from its grant to its end
-	active                      // a goroutine is at it
-	hasEnded                    // and that was reported
+	parkable        = 1 << iota // served by Data, without a goroutine while idle
+	active                      // a goroutine serves the parkable connection
+	hasEnded                    // the Closed event of the parkable connection was emitted
 	peerEnded                   // EOF was read
-	renewedByApp                // see Renew
-	acksAreEvidence             // what the peer's kernel acknowledges is evidence
-	inData                      // Data has been called
-	waitingToRead               // WriteTo waits for input, without the read lock
+	renewedByApp                // the application called Renew
+	acksAreEvidence             // acknowledgements of the peer's kernel are evidence
+	inData                      // a call of Data is running
+	waitingToRead               // WriteTo waits for input, without readLock
 	wrapped                     // the stream was given to NewConn or NewListener
-	noHandler                   // no server's handler has it: it leaves its list at its end
+	noHandler                   // neither Handler nor Data serves it: removed from its container at its end
 )
 
 func (c *Conn) isParked() bool { return c.bits.Load()&parkable != 0 }

@@ -10,8 +10,8 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// A parkedPipe is one end of a connection within the process that parks, and
-// works in a bubble. It has no deadlines.
+// A parkedPipe is one end of an in-process connection that parks and works in a bubble.
+// It has no deadlines.
 type parkedPipe struct {
 	mu     *sync.Mutex // of both ends
 	more   *sync.Cond
@@ -66,7 +66,7 @@ func (p *parkedPipe) WakeOnRead(w transport.Waker) {
 	p.changed()
 }
 
-// changed wakes who is to be woken.
+// changed wakes the waiters.
 func (p *parkedPipe) changed() {
 	p.mu.Lock()
 	var w transport.Waker

@@ -6,25 +6,22 @@ import (
 	"time"
 )
 
-// A Policy decides from evidence whether a peer lives. Judge is a pure
-// function: no clock, no lock, no socket, no memory of its own, and cheap,
-// since the engine calls it from its own goroutine. For the same evidence but
-// a later age its verdict may only move forward: from JudgeAgain at T, it may
-// not be anything else before T.
+// A Policy decides from evidence whether a peer is dead. Judge must be a pure function, without
+// a clock, a lock or state, and cheap, since the engine's one goroutine calls it. After a
+// JudgeAgain at age T it must not return anything else for the same evidence before T.
 //
-// A policy may have two more methods. String is how events name it ("sliding 4s").
-// Deadline(Evidence) time.Duration is the age at which it gives up a peer that is not
-// heard again, [Never] if it does not; a policy without one is taken to do so at the
-// age at which it wants to judge next.
+// A policy may have two more methods. String names it in events ("sliding 4s").
+// Deadline(Evidence) time.Duration returns the age at which it expires a peer that is not heard
+// again; [Never] if it does not. Without that method, the age of the next judgement is used.
 type Policy interface {
 	Judge(Evidence) Verdict
 }
 
-// Fixed is the short-connection policy: dead of [FixedDeadline] at age d,
-// whatever the traffic. It panics if d is not positive.
+// Fixed returns the policy for short connections: it expires the peer at age d with
+// [FixedDeadline], whatever the traffic. It panics if d is not positive.
 func Fixed(d time.Duration) Policy { return fixed(positive("Fixed", d)) }
 
-// Sliding is the long-connection policy: dead of [Silent] when the peer has
+// Sliding returns the policy for long connections: it expires the peer with [Silent] when it has
 // not been heard for d. It panics if d is not positive.
 func Sliding(d time.Duration, options ...SlidingOption) Policy {
 	s := sliding{timeout: positive("Sliding", d)}
@@ -37,21 +34,20 @@ func Sliding(d time.Duration, options ...SlidingOption) Policy {
 // A SlidingOption refines [Sliding].
 type SlidingOption func(*sliding)
 
-// ProbeAfter asks a peer that has been silent for d for a sign of life, once
-// in each silence, before its deadline judges it. It panics if d is not
-// positive. A d that is not below the timeout never asks.
+// ProbeAfter probes a peer that has been silent for d, once in each silence. With a d that is
+// not below the timeout it never does. It panics if d is not positive.
 func ProbeAfter(d time.Duration) SlidingOption {
 	positive("ProbeAfter", d)
 	return func(s *sliding) { s.probe = d }
 }
 
-// Within is the opening policy: dead of [NoHello] at age d, unless the peer
-// has been heard before. It panics if d is not positive.
+// Within returns the policy of the opening phase: it expires the peer with [NoHello] at age d,
+// unless the peer was heard before. It panics if d is not positive.
 func Within(d time.Duration) Policy { return within(positive("Within", d)) }
 
-// MaxAge ends a session of [Aged] at age d plus a share of jitter that is drawn
-// for each lease, so that sessions that began together do not end together.
-// It panics if d is not positive or jitter is negative.
+// MaxAge returns the policy that ends a session with [Aged] at age d plus a random part of
+// jitter, so that sessions that began together don't end together. It panics if d is not
+// positive or jitter is negative.
 func MaxAge(d, jitter time.Duration) Policy {
 	if jitter < 0 {
 		panic(fmt.Sprintf("liveness: MaxAge with a negative jitter, %v", jitter))
@@ -59,9 +55,8 @@ func MaxAge(d, jitter time.Duration) Policy {
 	return maxAge{positive("MaxAge", d), jitter}
 }
 
-// Earliest is the policy of several: whichever verdict's time comes first
-// holds, and gives the reason; ties go to the one listed first. It panics if
-// ps is empty.
+// Earliest combines policies: the one whose deadline comes first ends the session and gives the
+// reason; of equal deadlines, the one that is listed first. It panics if ps is empty.
 func Earliest(ps ...Policy) Policy {
 	if len(ps) == 0 {
 		panic("liveness: Earliest of no policy")
@@ -93,17 +88,17 @@ type sliding struct{ timeout, probe time.Duration }
 
 func (s sliding) Judge(e Evidence) Verdict {
 	end := after(e.Heard, s.timeout)
-	ask := after(e.Heard, s.probe)
+	probe := after(e.Heard, s.probe)
 	switch {
 	case e.Age >= end:
 		return Expired(Silent, end)
-	case s.probe == 0 || e.Probes > 0 || ask >= end:
+	case s.probe == 0 || e.Probes > 0 || probe >= end:
 		return JudgeAgain(end)
-	case e.Age >= ask:
-		// An answer makes the next probe due a probe's time from now: look then.
+	case e.Age >= probe:
+		// If the peer answers at once, the next probe is due then.
 		return ProbeNow(min(end, after(e.Age, s.probe)))
 	default:
-		return JudgeAgain(ask)
+		return JudgeAgain(probe)
 	}
 }
 
@@ -154,7 +149,7 @@ func (m maxAge) String() string {
 	return fmt.Sprintf("max-age %v+%v", m.age, m.jitter)
 }
 
-// deadline judges by an age that nothing moves.
+// deadline returns the verdict for a deadline that does not depend on evidence.
 func deadline(age, at time.Duration, r Reason) Verdict {
 	if age >= at {
 		return Expired(r, at)
@@ -188,8 +183,8 @@ func (p *earliest) String() string {
 	return strings.Join(names, ", ")
 }
 
-// earlier joins two verdicts on the same evidence. A deadline that has passed
-// is earlier than any judgement still to come.
+// earlier combines two verdicts on the same evidence. A deadline that has passed comes before
+// any later judgement.
 func earlier(a, b Verdict) Verdict {
 	switch {
 	case a.Dead != b.Dead:
@@ -206,9 +201,8 @@ func earlier(a, b Verdict) Verdict {
 	return Verdict{Probe: a.Probe || b.Probe, At: min(a.At, b.At)}
 }
 
-// A connPolicy is a policy as a connection has it: with the deadline of the opening
-// phase, and with the interval at which the transport is to be asked whether the peer's
-// stack answers.
+// A connPolicy is a connection's policy, with the deadline of the opening phase and the interval
+// at which the transport is sampled.
 type connPolicy struct {
 	Policy
 	opening within        // 0: none
@@ -240,8 +234,7 @@ func (p *connPolicy) Deadline(e Evidence) time.Duration {
 
 func (p *connPolicy) String() string { return describe(p.Policy) }
 
-// silenceTimeout is how long a peer may stay silent before p gives it up for its
-// silence, and false if p never does.
+// silenceTimeout returns after how long a silence p expires a peer because of it; false: never.
 func silenceTimeout(p Policy) (time.Duration, bool) {
 	const heard = time.Nanosecond
 	p = withMaxJitter(p)
@@ -252,13 +245,13 @@ func silenceTimeout(p Policy) (time.Duration, bool) {
 	return at - heard, !ifHeardNow(p, Evidence{Age: at, Heard: heard}).Dead
 }
 
-// longestSilence is the longest silence that a peer may keep under p, whatever for.
+// longestSilence returns how long a peer can be silent before p expires it for any reason.
 func longestSilence(p Policy) time.Duration {
 	const heard = time.Nanosecond
 	return deadlineOf(withMaxJitter(p), Evidence{Age: heard, Heard: heard})
 }
 
-// withMaxJitter is p as a lease has it that has drawn the most of all jitter.
+// withMaxJitter returns p as it is for the lease with the most jitter.
 func withMaxJitter(p Policy) Policy {
 	switch p := p.(type) {
 	case maxAge:
@@ -275,8 +268,7 @@ func withMaxJitter(p Policy) Policy {
 	return p
 }
 
-// deadlineOf is the age at which p gives up a peer that is not heard again. A policy
-// that has a method Deadline says so; the next judgement of another is taken for it.
+// deadlineOf returns the age at which p expires a peer that is not heard again: see [Policy].
 func deadlineOf(p Policy, e Evidence) time.Duration {
 	if d, ok := p.(interface{ Deadline(Evidence) time.Duration }); ok {
 		return d.Deadline(e)
@@ -284,14 +276,13 @@ func deadlineOf(p Policy, e Evidence) time.Duration {
 	return p.Judge(e).At
 }
 
-// probes reports whether p has a peer probed that is not heard again, before it gives
-// it up at a deadline.
+// probes reports whether p probes a peer that is not heard again before deadline.
 func probes(p Policy, e Evidence, deadline time.Duration) bool {
 	e.Age, e.Probes = max(e.Heard, deadline-1), 0
 	return p.Judge(e).Probe
 }
 
-// ifHeardNow is what p's verdict would be if the peer was heard at this very moment.
+// ifHeardNow returns p's verdict if the peer had been heard just now.
 func ifHeardNow(p Policy, e Evidence) Verdict {
 	e.Heard, e.Probes = e.Age, 0
 	return p.Judge(e)

@@ -29,9 +29,9 @@ func TestPolicies(t *testing.T) {
 		{"sliding at the deadline", Sliding(4 * sec), Evidence{Age: 7 * sec, Heard: 3 * sec}, Expired(Silent, 7*sec)},
 
 		{"probing waits", probing, Evidence{Age: 6*sec - 1, Heard: 2 * sec}, JudgeAgain(6 * sec)},
-		{"probing asks", probing, Evidence{Age: 6 * sec, Heard: 2 * sec}, ProbeNow(10 * sec)},
-		{"probing asks late", probing, Evidence{Age: 11 * sec, Heard: 2 * sec}, ProbeNow(12 * sec)},
-		{"probing asks once", probing, Evidence{Age: 7 * sec, Heard: 2 * sec, Probes: 1}, JudgeAgain(12 * sec)},
+		{"probing probes", probing, Evidence{Age: 6 * sec, Heard: 2 * sec}, ProbeNow(10 * sec)},
+		{"probing probes late", probing, Evidence{Age: 11 * sec, Heard: 2 * sec}, ProbeNow(12 * sec)},
+		{"probing probes once", probing, Evidence{Age: 7 * sec, Heard: 2 * sec, Probes: 1}, JudgeAgain(12 * sec)},
 		{"probing, no answer", probing, Evidence{Age: 12 * sec, Heard: 2 * sec, Probes: 1}, Expired(Silent, 12*sec)},
 		{"probing too late to ask", Sliding(4*sec, ProbeAfter(5*sec)), Evidence{Age: 1 * sec}, JudgeAgain(4 * sec)},
 
@@ -64,7 +64,7 @@ func TestPolicies(t *testing.T) {
 	}
 }
 
-func TestPoliciesThatMakeNoSense(t *testing.T) {
+func TestInvalidPoliciesPanic(t *testing.T) {
 	tests := map[string]func(){
 		"Fixed(0)":             func() { Fixed(0) },
 		"Sliding(-1)":          func() { Sliding(-1) },
@@ -105,7 +105,7 @@ func TestPolicyNames(t *testing.T) {
 	}
 }
 
-func TestPatience(t *testing.T) {
+func TestSilenceTimeout(t *testing.T) {
 	tests := []struct {
 		policy Policy
 		want   time.Duration
@@ -122,13 +122,13 @@ func TestPatience(t *testing.T) {
 	for _, tt := range tests {
 		got, ok := silenceTimeout(tt.policy)
 		if ok != tt.ok || ok && got != tt.want {
-			t.Errorf("patience(%v) = %v, %v; want %v, %v", tt.policy, got, ok, tt.want, tt.ok)
+			t.Errorf("silenceTimeout(%v) = %v, %v; want %v, %v", tt.policy, got, ok, tt.want, tt.ok)
 		}
 	}
 }
 
-// What jitter may add counts in what a layer beneath has to bear.
-func TestBears(t *testing.T) {
+// Jitter counts in the longest silence, which a transport's idle timeout must exceed.
+func TestLongestSilence(t *testing.T) {
 	for _, test := range []struct {
 		policy Policy
 		want   time.Duration
@@ -144,8 +144,8 @@ func TestBears(t *testing.T) {
 	}
 }
 
-// TestPoliciesOnlyMoveForward holds every policy to its contract: from
-// JudgeAgain at T, with nothing new, it is the same until T.
+// Every policy keeps its contract: after JudgeAgain at T, without new evidence, its
+// verdict is the same until T.
 func TestPoliciesOnlyMoveForward(t *testing.T) {
 	policies := []Policy{
 		Fixed(7 * ms), Sliding(5 * ms), Sliding(5*ms, ProbeAfter(2*ms)), Within(3 * ms), MaxAge(9*ms, 4*ms),

@@ -6,40 +6,38 @@ import (
 	"time"
 )
 
-// Ending a connection costs ten thousand times what renewing it does, and may
-// block in others' code, so it never happens on the clock's goroutine.
+// Ending a connection costs ten thousand times as much as renewing its lease, and may block in
+// callbacks, so the clock's goroutine leaves it to a pool.
 const (
-	// mostWorkers keeps a mass failure from pushing everything else aside.
+	// maxWorkers keeps a mass expiry from starving other goroutines.
 	maxWorkers = 32
 
-	// mostBlocked is how many more there may be, in the place of those that block.
+	// maxBlocked is how many further workers may replace blocked ones.
 	maxBlocked = 10_000
 
-	// blockedCheck is the interval of looking for them: a task that is found under way
-	// twice blocks. (Where this process gets no processor, the looking is late as well.)
+	// blockedCheck is the interval of the search for blocked workers: one that has the same
+	// task in two searches is blocked. (A process short of processor time also searches late.)
 	blockedCheck = 10 * time.Millisecond
 
-	// compactAt is how many tasks that are done may be held before a pool lets go of
-	// their memory.
+	// compactAt is how many finished tasks may be held before their memory is freed.
 	compactAt = 1024
 )
 
-// A pool runs tasks on a bounded number of goroutines. They start when there
-// is something to do and end when there is nothing left. One whose task blocks
-// does not count: another one may start.
+// A pool runs tasks on a bounded number of goroutines, the workers. They start when there are
+// tasks and end when there are none. Another worker may start in place of one that blocks.
 type pool struct {
 	mu       sync.Mutex
-	tasks    []task // those not begun start at first
+	tasks    []task // tasks[first:] are not started
 	first    int
-	workers  map[*worker]struct{} // but those that block
-	blocked  int
-	checking bool // check is to be called
+	workers  map[*worker]struct{} // without the blocked ones
+	blocked  int                  // number of blocked workers
+	checking bool                 // a call of check is scheduled
 }
 
-// A worker is a goroutine's; the pool's lock guards it.
-type worker struct{ seen, blocked bool } // at its task by check
+// A worker is the state of a pool's goroutine; the pool's lock guards it.
+type worker struct{ seen, blocked bool } // set by check; reset with the next task
 
-// A task is a verdict to be carried out.
+// A task is an expiry or a probe.
 type task struct {
 	lease   *Lease
 	expired bool // otherwise: to be probed
@@ -56,7 +54,7 @@ func (p *pool) run(t task) {
 	p.start(1)
 }
 
-// start starts up to n workers, or has check find out why there can be no more. The
+// start starts up to n workers, as far as maxWorkers allows, and otherwise schedules check. The
 // lock is held.
 func (p *pool) start(n int) {
 	for ; n > 0 && len(p.workers) < maxWorkers; n-- {
@@ -77,7 +75,7 @@ func (p *pool) add(w *worker) {
 	p.workers[w] = struct{}{}
 }
 
-// check has others start in the place of workers that block, while tasks wait.
+// check finds blocked workers, and starts others in their place while tasks wait.
 func (p *pool) check() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -93,7 +91,7 @@ func (p *pool) check() {
 	p.start(len(p.tasks) - p.first)
 }
 
-// blockedCount is how many workers block.
+// blockedCount returns the number of blocked workers.
 func (p *pool) blockedCount() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -107,12 +105,12 @@ func (p *pool) work(w *worker) {
 			return
 		}
 		t.do()
-		runtime.Gosched() // whoever connects meanwhile is not to wait for a time slice of each of us
+		runtime.Gosched() // in a mass expiry, let the clock and new connections run
 	}
 }
 
-// next takes the oldest task. With none left, or enough others for them, the
-// calling worker is gone.
+// next returns the oldest task. It returns false if the calling worker must end: no task is
+// left, or the worker was replaced.
 func (p *pool) next(w *worker) (task, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -7,19 +7,19 @@ import (
 	"strings"
 )
 
-// A Reason is why a session or a stream ended. The list is closed: errors, the
-// wire, logs, metrics and user interfaces all speak these and no others. The
-// numbers below 64 are stable on the wire (see docs/protocol.md).
+// A Reason is why a session or a stream ended. The list is complete: errors, the wire, logs and
+// metrics use these reasons and no others. The numbers below 64 are stable on the wire (see
+// docs/protocol.md).
 type Reason uint8
 
-// Reasons that an end gives to its peer.
+// Reasons that one end sends to the other.
 const (
 	Done           Reason = iota // the application had finished
-	FixedDeadline                // the time from accept had passed, whatever the traffic
-	Silent                       // nothing was heard for the whole timeout
+	FixedDeadline                // the fixed time from accept had passed
+	Silent                       // nothing was heard for the timeout
 	Aged                         // the maximum age was reached
-	NoHello                      // nothing at all was heard in the opening phase
-	TooSlow                      // the peer did not take what was sent to it
+	NoHello                      // nothing was heard in the opening phase
+	TooSlow                      // the peer did not read what was sent to it
 	TooManyBeats                 // heartbeats came faster than allowed
 	ProtocolError                // the peer broke the codec's rules
 	TooLarge                     // a message exceeded the limit
@@ -31,11 +31,11 @@ const (
 	UpstreamFailed               // the server behind this end can't be reached, or failed
 )
 
-// Reasons that an end observes, and never sends.
+// Reasons that an end observes and never sends.
 const (
-	PeerClosed    Reason = 64 + iota // the peer closed without giving a reason; in frames: before its data was whole
-	PeerReset                        // the peer, or its kernel, reset
-	TransportLost                    // the transport gave up by itself
+	PeerClosed    Reason = 64 + iota // the peer closed without a reason; with frames: before its data was complete
+	PeerReset                        // the peer or its kernel reset the connection
+	TransportLost                    // the transport failed or timed out
 )
 
 var reasonNames = map[Reason]string{
@@ -74,7 +74,7 @@ const (
 	appReasons int    = 128
 )
 
-// String is the reason's name, as users see it everywhere.
+// String returns the reason's name.
 func (r Reason) String() string {
 	if r >= firstApp {
 		return fmt.Sprintf("app-%d", r-firstApp)
@@ -88,7 +88,7 @@ func (r Reason) String() string {
 // Error makes a Reason a target of errors.Is: errors.Is(err, liveness.Silent).
 func (r Reason) Error() string { return r.String() }
 
-// MarshalText is String, for JSON and the like.
+// MarshalText returns the reason's name, for JSON and the like.
 func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // UnmarshalText reads the name of a reason.
@@ -108,8 +108,8 @@ func (r *Reason) UnmarshalText(text []byte) error {
 	return fmt.Errorf("liveness: no reason is named %q", text)
 }
 
-// Code is the reason's number on the wire. A reason that is only observed has
-// none; should it ever be sent, it goes as done.
+// Code returns the reason's number on the wire: that of [Done] for a reason that is only
+// observed.
 func (r Reason) Code() uint64 {
 	if r.observed() {
 		return uint64(Done)
@@ -117,16 +117,16 @@ func (r Reason) Code() uint64 {
 	return uint64(r)
 }
 
-// observed reports whether r is one that no end gives.
+// observed reports whether r is only observed, and never sent.
 func (r Reason) observed() bool { return r >= PeerClosed && r < firstApp }
 
-// ReasonOf is the reason that a code on the wire stands for.
+// ReasonOf returns the reason of a code on the wire; false: the code is unknown.
 func ReasonOf(code uint64) (Reason, bool) {
 	known := code <= uint64(UpstreamFailed) || code >= uint64(firstApp) && code <= math.MaxUint8
 	return Reason(code), known
 }
 
-// expiry reports whether r is a deadline that passed.
+// expiry reports whether r is a deadline that has passed.
 func (r Reason) expiry() bool {
 	switch r {
 	case FixedDeadline, Silent, Aged, NoHello:
@@ -135,7 +135,7 @@ func (r Reason) expiry() bool {
 	return false
 }
 
-// fault reports whether r says that the data ends where it should not.
+// fault reports whether r is an error, so that this end's data may be truncated.
 func (r Reason) fault() bool {
 	switch r {
 	case TooManyBeats, ProtocolError, TooLarge, Internal, UpstreamFailed:
@@ -144,7 +144,6 @@ func (r Reason) fault() bool {
 	return false
 }
 
-// abrupt reports whether a peer that ended for r is not to be waited for: its
-// send queue is dropped at once, where a polite end would have the kernel
-// retry for minutes.
+// abrupt reports whether a connection that ends for r is reset without a linger. Otherwise the
+// kernel would retransmit its send queue for minutes.
 func (r Reason) abrupt() bool { return r == Silent || r == TooSlow }

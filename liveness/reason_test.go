@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestReasonsAreThoseOfTheProtocol(t *testing.T) {
+func TestReasonsMatchTheProtocol(t *testing.T) {
 	doc, err := os.ReadFile("../docs/protocol.md")
 	if err != nil {
 		t.Fatal(err)
@@ -34,7 +34,7 @@ func TestReasonsAreThoseOfTheProtocol(t *testing.T) {
 	}
 }
 
-func TestReasonsAreText(t *testing.T) {
+func TestReasonText(t *testing.T) {
 	for r, name := range reasonNames {
 		b, err := json.Marshal(map[string]Reason{"reason": r})
 		if want := `{"reason":"` + name + `"}`; err != nil || string(b) != want {
@@ -54,7 +54,7 @@ func TestReasonsAreText(t *testing.T) {
 	}
 }
 
-// An error that comes from a connection beneath is that one's to change.
+// explain copies an error of an underlying Conn.
 func TestAnErrorExplainedIsACopy(t *testing.T) {
 	beneath := &Error{Reason: PeerReset, Initiator: Peer, Age: 2 * sec}
 	e := explain(fmt.Errorf("reading: %w", beneath))

@@ -14,10 +14,10 @@ import (
 	"github.com/livenet/livenet/transport/quic"
 )
 
-// Under acks a peer that sends one byte and then only receives, or is idle, lives for
-// several timeouts on every transport and with either kind of handler; under bytes it
+// Under acks a peer that sends one byte and then only receives, or is idle, stays open
+// for several timeouts, on every transport and with a Handler or Data; under bytes it
 // does not.
-func TestRule2APeerThatOnlyReceivesLives(t *testing.T) {
+func TestRule2AcksKeepAReceivingPeer(t *testing.T) {
 	t.Parallel()
 	const timeout = LeastAckTimeout
 	stop := make(chan struct{})
@@ -85,7 +85,7 @@ func TestRule2APeerThatOnlyReceivesLives(t *testing.T) {
 	}
 }
 
-// sendEvery sends a byte again and again, until c ends or stop is closed.
+// sendEvery sends a byte at an interval until c ends or stop is closed.
 func sendEvery(c *Conn, every time.Duration, stop <-chan struct{}) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()

@@ -14,16 +14,16 @@ const (
 	defaultMaxBackoff = 30 * time.Second
 )
 
-// A backoff is how long to wait before the next attempt: at random up to a limit, which
-// doubles with each attempt (full jitter), so that clients that lost their server together
-// do not come back together.
+// A backoff computes the wait before the next attempt: a random time up to a limit that doubles
+// with each attempt (full jitter), so that clients which lost their server at once don't come
+// back at once.
 type backoff struct {
 	min, max time.Duration
 	limit    time.Duration // of the latest wait; 0: there was none
 }
 
-// next returns the next wait, of which random (0 to 1) is the luck. lasted is how long the
-// session lived, 0 if it could not be had: one that outlived the latest limit starts anew.
+// next returns the next wait: random, from 0 to 1, times the limit. lasted is the age of the
+// session that ended, 0 if dialling failed. A session that outlived the limit resets it.
 func (b *backoff) next(lasted time.Duration, random float64) time.Duration {
 	switch {
 	case b.limit == 0, lasted > b.limit:
@@ -34,19 +34,19 @@ func (b *backoff) next(lasted time.Duration, random float64) time.Duration {
 	return time.Duration(random * float64(b.limit))
 }
 
-// final reports whether dialling again would not help: a newer session of the same client
-// has taken this one's place, or the two ends don't understand each other.
+// final reports whether Reconnect must not dial again: a newer session of the same client has
+// replaced this one, or the ends don't speak the same protocol.
 func (r Reason) final() bool { return r == Superseded || r == ProtocolError }
 
-// Reconnect keeps a session with addr: it dials, calls use with the connection, and when
-// that has ended dials again. Before each new attempt it waits, for longer each time that
-// an attempt fails or a session does not last, and at least as long as the server asked
-// for; Events is told with [Retrying]. A receive from retry (nil: none) ends a wait.
+// Reconnect dials addr, calls use with the connection, and dials again when the connection has
+// ended. Before each new attempt it emits a [Retrying] event and waits: at random, with a limit
+// that doubles while attempts fail or sessions are short, and at least as long as the server
+// asked for. A receive from retry, if not nil, ends a wait.
 //
-// It returns nil when use returns nil on a connection that lives; use's error likewise;
-// the [*Error] of a session that ended [Superseded] or with [ProtocolError]; and ctx's
-// error when ctx ends. The connection is closed when use returns. The context that use
-// gets ends with ctx or the connection.
+// Reconnect closes the connection when use returns. If the connection was still open, it returns
+// use's error, or nil. It returns the [*Error] of a session that ended with [Superseded] or
+// [ProtocolError], and ctx's error when ctx ends. The context of use ends with ctx or the
+// connection.
 func (d *Client) Reconnect(ctx context.Context, t transport.Transport, addr string, retry <-chan struct{}, use func(context.Context, *Conn) error) error {
 	if d.Policy != nil {
 		if err := (&Config{Evidence: d.Evidence}).checkAcks(d.Policy); err != nil {
@@ -88,7 +88,7 @@ func (d *Client) Reconnect(ctx context.Context, t transport.Transport, addr stri
 	}
 }
 
-// use calls use, and closes c when it has returned.
+// use calls use, and closes c when use has returned.
 func (d *Client) use(ctx context.Context, c *Conn, use func(context.Context, *Conn) error) error {
 	defer c.Close()
 	ctx, cancel := context.WithCancelCause(ctx)

@@ -21,7 +21,7 @@ import (
 
 // Each test here failed once, against code that looked right.
 
-// rawServer is a server that sends what a test likes, in one piece.
+// A rawServer is a server that sends given bytes in one piece.
 func rawServer(t *testing.T, send string) (transport.Transport, string, func()) {
 	t.Helper()
 	mem := memory()
@@ -52,7 +52,7 @@ const (
 	bye  = "\x05\x00\x00"
 )
 
-func TestWhatCameWithTheEndIsRead(t *testing.T) {
+func TestDataBeforeTheEndIsRead(t *testing.T) {
 	for _, last := range []string{end, bye} {
 		for _, size := range []int{1, 4, 64, 100} {
 			inBubble(t, func(t *testing.T) {
@@ -80,7 +80,7 @@ func TestWhatCameWithTheEndIsRead(t *testing.T) {
 	}
 }
 
-func TestAServersHelloCantPanicTheClient(t *testing.T) {
+func TestAnInvalidHelloDoesNotPanicTheClient(t *testing.T) {
 	for _, terms := range []string{
 		"\x00\x80\x80\xa5\x94\x9ct\x00",                    // beat every 4e12 ms
 		"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x01\x00", // a timeout without end
@@ -98,9 +98,8 @@ func TestAServersHelloCantPanicTheClient(t *testing.T) {
 	}
 }
 
-// A server whose first words break the codec's rules is told so, as it would be
-// later on.
-func TestAServerThatGreetsWronglyIsTold(t *testing.T) {
+// A server whose Hello breaks the codec's rules gets a Close frame, as it would later on.
+func TestRule6AnInvalidHelloIsAnswered(t *testing.T) {
 	for _, tt := range []struct {
 		sends string
 		want  Reason
@@ -129,7 +128,7 @@ func TestAServerThatGreetsWronglyIsTold(t *testing.T) {
 			synctest.Wait()
 			if _, single := tr.(*pipes); single { // which carries no code, so the codec says it
 				if bye := string([]byte{5, byte(tt.want.Code())}); !strings.Contains(string(said), bye) {
-					t.Errorf("the server is told %q, want a Bye for %v", said, tt.want)
+					t.Errorf("the server got %q, want a Close for %v", said, tt.want)
 				}
 				return
 			}
@@ -140,9 +139,8 @@ func TestAServerThatGreetsWronglyIsTold(t *testing.T) {
 	}
 }
 
-// An end that comes with the Hello, while it is still being dialled, is dated
-// from the dialling, and not from when the engine began.
-func TestTheAgeOfAnEndThatComesWithTheHello(t *testing.T) {
+// An end that comes with the Hello, during the dial, counts its age from the dial.
+func TestAgeOfAnEndThatComesWithTheHello(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		e := new(Engine)
 		e.Grant(Sliding(time.Minute), func(*Error) {}).Release()
@@ -162,8 +160,8 @@ func TestTheAgeOfAnEndThatComesWithTheHello(t *testing.T) {
 	})
 }
 
-// Beats and probes get through a connection that is busy writing.
-func TestABusyWriterStillBeatsAndAsks(t *testing.T) {
+// Beats and probes are sent on a connection that is busy writing.
+func TestABusyWriterStillBeatsAndProbes(t *testing.T) {
 	for _, counts := range []codec.Evidence{codec.Bytes, codec.Beats} {
 		inBubble(t, func(t *testing.T) {
 			w := serve(t, &Server{
@@ -194,7 +192,7 @@ func TestABusyWriterStillBeatsAndAsks(t *testing.T) {
 	}
 }
 
-func TestRule8TheCauseIsThereWhenTheHandlerWakes(t *testing.T) {
+func TestRule8TheCauseIsSetBeforeTheHandlerWakes(t *testing.T) {
 	t.Parallel()
 	plain := networks(t)["tcp"]
 	for range 50 {
@@ -215,8 +213,7 @@ func TestRule8TheCauseIsThereWhenTheHandlerWakes(t *testing.T) {
 	}
 }
 
-// A client that hangs up while another end has begun to finds it closed when
-// Close returns.
+// A connection that another goroutine has begun to close is closed when Close returns.
 func TestCloseReturnsWhenClosed(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Codec: codec.Auto}, memory())
@@ -233,8 +230,8 @@ func TestCloseReturnsWhenClosed(t *testing.T) {
 	})
 }
 
-// A server that ends its data and vanishes does not hold up the client's Close.
-func TestCloseDoesNotHangAfterTheServersEnd(t *testing.T) {
+// A server that ends its data and vanishes does not delay the client's Close.
+func TestCloseDoesNotBlockAfterTheServersEnd(t *testing.T) {
 	for range 20 {
 		inBubble(t, func(t *testing.T) {
 			w := serve(t, &Server{
@@ -259,7 +256,7 @@ func TestCloseDoesNotHangAfterTheServersEnd(t *testing.T) {
 	}
 }
 
-// always is a listener with a session ready at any time.
+// An always is a listener that always has a session ready.
 type always struct{ transport.Listener }
 
 func (a always) Accept(context.Context) (transport.Session, error) {
@@ -268,7 +265,7 @@ func (a always) Accept(context.Context) (transport.Session, error) {
 	return transport.Single(here), nil
 }
 
-func TestDrainBeginsThoughPeersKeepComing(t *testing.T) {
+func TestDrainBeginsWhilePeersConnect(t *testing.T) {
 	l, err := memory().Listen(t.Context(), "x")
 	if err != nil {
 		t.Fatal(err)
@@ -281,14 +278,14 @@ func TestDrainBeginsThoughPeersKeepComing(t *testing.T) {
 	}
 }
 
-func TestTheTransportsLossIsNotAClose(t *testing.T) {
+func TestATransportErrorIsNotNetErrClosed(t *testing.T) {
 	lost := &Error{Reason: TransportLost, Err: syscall.ETIMEDOUT}
 	if errors.Is(lost, net.ErrClosed) || errors.Is(lost, os.ErrDeadlineExceeded) || lost.Timeout() {
 		t.Error("a lost connection passes for closed, or for a deadline")
 	}
 }
 
-func TestAStreamsDeadlineIsTheEarlierOne(t *testing.T) {
+func TestDeadlineOfAStreamIsTheEarlierOne(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		deadline := make(chan time.Duration, 1)
 		w := serve(t, &Server{

@@ -18,8 +18,8 @@ import (
 	"github.com/livenet/livenet/transport/transporttest"
 )
 
-// The rules of liveness as a connection lives them, one session and all; the
-// engine's own tests are in engine_test.go.
+// The rules of liveness, tested on connections, with one stream and several; those of
+// the engine are in engine_test.go.
 
 // bothKinds runs f over sessions of several streams, and of one.
 func bothKinds(t *testing.T, f func(t *testing.T, tr transport.Transport)) {
@@ -32,8 +32,8 @@ func until(at time.Time) {
 	synctest.Wait()
 }
 
-// wantEnd checks that the session is alive until just before its deadline, and
-// ends for r within two ticks.
+// wantEnd checks that the session is open until just before its deadline, and ends for r
+// within two ticks.
 func (w *world) wantEnd(deadline time.Time, r Reason) Event {
 	w.t.Helper()
 	until(deadline.Add(-1))
@@ -51,11 +51,11 @@ func (w *world) wantEnd(deadline time.Time, r Reason) Event {
 	return e
 }
 
-// controlSlack is what a farewell to nobody may take.
+// controlSlack is how long a Close frame to a peer that does not read may take.
 const controlSlack = 50 * ms
 
-// The classic story: ten messages two seconds apart, then silence.
-func TestRule3SlidingEndsTheSilentAndOnlyThem(t *testing.T) {
+// A peer sends ten messages two seconds apart, and then nothing.
+func TestRule3SlidingEndsOnlySilentPeers(t *testing.T) {
 	bothKinds(t, func(t *testing.T, tr transport.Transport) {
 		w := serve(t, &Server{Config: Config{Policy: Sliding(4 * sec)}}, tr)
 		defer w.end()
@@ -74,13 +74,13 @@ func TestRule3SlidingEndsTheSilentAndOnlyThem(t *testing.T) {
 		if _, err := st.Write([]byte("still there?")); err == nil {
 			// The end may take one write to be noticed, but no more.
 			if _, err := st.Read(make([]byte, 1)); err == nil {
-				t.Error("the client is not told")
+				t.Error("the client got no reason")
 			}
 		}
 	})
 }
 
-func TestRule3FixedEndsTheTalkative(t *testing.T) {
+func TestRule3FixedEndsActivePeers(t *testing.T) {
 	bothKinds(t, func(t *testing.T, tr transport.Transport) {
 		w := serve(t, &Server{Config: Config{Policy: Fixed(10 * sec)}}, tr)
 		defer w.end()
@@ -121,7 +121,8 @@ func TestRule2WritesAreNoEvidence(t *testing.T) {
 	})
 }
 
-// What was read raw is no message, and no beat: a peer without frames ends at once.
+// Bytes without a codec are neither messages nor beats: a peer without frames ends at
+// once.
 func TestRule2RawReadsAreNoMessages(t *testing.T) {
 	for _, counts := range []codec.Evidence{codec.Messages, codec.Beats} {
 		t.Run(fmt.Sprint(counts), func(t *testing.T) {
@@ -149,7 +150,7 @@ func TestRule2RawReadsAreNoMessages(t *testing.T) {
 	}
 }
 
-func TestRule2WhatCountsIsChosen(t *testing.T) {
+func TestRule2EvidenceIsConfigured(t *testing.T) {
 	tests := []struct {
 		counts codec.Evidence
 		sends  string
@@ -206,7 +207,7 @@ func TestRule4NoUnsetDeadline(t *testing.T) {
 			t.Errorf("Serve: %v", err)
 		}
 	})
-	for _, cfg := range []*Config{nil, {Events: func(e Event) { t.Errorf("told of %v", e) }}} {
+	for _, cfg := range []*Config{nil, {Events: func(e Event) { t.Errorf("unexpected event %v", e) }}} {
 		inner, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -218,7 +219,7 @@ func TestRule4NoUnsetDeadline(t *testing.T) {
 	}
 }
 
-func TestRule4ThePeerThatSaysNothingIsNotFree(t *testing.T) {
+func TestRule4AnOpeningPhaseWithoutDataEnds(t *testing.T) {
 	t.Run("a session without a stream", func(t *testing.T) {
 		inBubble(t, func(t *testing.T) {
 			w := serve(t, &Server{Config: Config{Policy: Sliding(time.Hour), Opening: 3 * sec}}, memory())
@@ -231,7 +232,7 @@ func TestRule4ThePeerThatSaysNothingIsNotFree(t *testing.T) {
 			w.wantEnd(time.Now().Add(3*sec), NoHello)
 			var e *transport.CloseError
 			if !errors.As(context.Cause(sess.Context()), &e) || e.Code != NoHello.Code() {
-				t.Errorf("the peer is told %v", context.Cause(sess.Context()))
+				t.Errorf("the peer got %v", context.Cause(sess.Context()))
 			}
 		})
 	})
@@ -245,9 +246,9 @@ func TestRule4ThePeerThatSaysNothingIsNotFree(t *testing.T) {
 	})
 }
 
-// A client beats as often as it is asked to, which may be more seldom than a
-// peer may say nothing at first.
-func TestRule4WhoHasSaidHelloHasSaidSomething(t *testing.T) {
+// A client beats as often as the Hello asks for, which may be less often than once in the
+// opening phase.
+func TestRule4AHelloEndsTheOpeningPhase(t *testing.T) {
 	for _, evidence := range []codec.Evidence{codec.Bytes, codec.Messages, codec.Beats} {
 		bothKinds(t, func(t *testing.T, tr transport.Transport) {
 			w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute), Evidence: evidence}, Codec: codec.Auto}, tr)
@@ -257,7 +258,7 @@ func TestRule4WhoHasSaidHelloHasSaidSomething(t *testing.T) {
 			wg.Go(func() { io.Copy(io.Discard, c) })
 			time.Sleep(5 * time.Minute)
 			if c.End() != nil {
-				t.Errorf("who beats every %v was ended: %v", c.PeerHello().Beat, c.End())
+				t.Errorf("a peer that beats every %v was ended: %v", c.PeerHello().Beat, c.End())
 			}
 			c.Close()
 			wg.Wait()
@@ -265,14 +266,13 @@ func TestRule4WhoHasSaidHelloHasSaidSomething(t *testing.T) {
 	}
 }
 
-// A peer that has said why it ends has said it, however late it is found that it
-// has gone.
-func TestRule5ThePeersReasonStands(t *testing.T) {
+// A reason that the peer has sent stays, however late the end is noticed.
+func TestRule5ThePeersReasonIsKept(t *testing.T) {
 	bothKinds(t, func(t *testing.T, tr transport.Transport) {
 		w := serve(t, &Server{Config: Config{Policy: Fixed(10 * sec)}, Codec: codec.Auto}, tr)
 		defer w.end()
 		c := w.client(Client{Policy: Sliding(30 * sec)})
-		_, err := io.Copy(io.Discard, c) // and nobody closes it
+		_, err := io.Copy(io.Discard, c) // c is not closed
 		time.Sleep(time.Minute)
 		if e := c.End(); e == nil || e.Reason != FixedDeadline || e.Initiator != Peer {
 			t.Errorf("read until %v, and ended: %v", err, e)
@@ -280,7 +280,7 @@ func TestRule5ThePeersReasonStands(t *testing.T) {
 	})
 }
 
-// What ends with its session has figures of its own.
+// A stream that ends with its session has its own figures.
 func TestRule5AStreamHasItsOwnAge(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w := serve(t, &Server{Config: Config{Policy: Fixed(10 * sec)}}, memory())
@@ -364,7 +364,7 @@ func TestRule5AcceptedIsLivePlusClosed(t *testing.T) {
 	})
 }
 
-func TestRule6ThePeerIsToldTheReason(t *testing.T) {
+func TestRule6ThePeerGetsTheReason(t *testing.T) {
 	for _, tt := range []struct {
 		policy Policy
 		want   Reason
@@ -389,14 +389,14 @@ func TestRule6ThePeerIsToldTheReason(t *testing.T) {
 				}
 				synctest.Wait()
 				if got := w.one(KindSession).End.Reason; got != tt.want {
-					t.Errorf("the server says %v", got)
+					t.Errorf("the server ended: %v", got)
 				}
 			})
 		})
 	}
 }
 
-func TestRule6AStreamIsToldItsReasonAndTheSessionLives(t *testing.T) {
+func TestRule6AStreamGetsItsReasonAndTheSessionStays(t *testing.T) {
 	for _, c := range []codec.Codec{codec.Raw, codec.Auto} {
 		t.Run(c.Name(), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
@@ -420,9 +420,9 @@ func TestRule6AStreamIsToldItsReasonAndTheSessionLives(t *testing.T) {
 	}
 }
 
-// A client whose stream was ended by the server is done with the session: the
-// stream's reason is not the session's.
-func TestRule6AStreamsReasonIsNotTheSessions(t *testing.T) {
+// If the server ends a client's stream, the client closes the session with Done, not with
+// the stream's reason.
+func TestRule6TheReasonOfAStreamIsNotTheSessions(t *testing.T) {
 	for _, c := range []codec.Codec{codec.Raw, codec.Frame} {
 		t.Run(c.Name(), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
@@ -433,10 +433,10 @@ func TestRule6AStreamsReasonIsNotTheSessions(t *testing.T) {
 				io.Copy(io.Discard, conn)
 				conn.Close()
 				if e := conn.End(); e.Reason != FixedDeadline || e.Initiator != Peer {
-					t.Errorf("the client says %v", e)
+					t.Errorf("the client ended: %v", e)
 				}
 				w.awaitClosed(KindSession)
-				w.awaitClosed(KindStream) // which may be told a moment later
+				w.awaitClosed(KindStream) // its event may come a moment later
 				if e := w.one(KindStream).End; e.Reason != FixedDeadline || e.Initiator != Local {
 					t.Errorf("the server's stream ended %v", e)
 				}
@@ -497,7 +497,7 @@ func TestRule8TheApplicationsDeadlinesStayItsOwn(t *testing.T) {
 }
 
 func TestRule9OneJudge(t *testing.T) {
-	// Both ends judge: when the link dies without a word, each ends for its own
+	// Both ends judge: when the link fails silently, each ends for its own
 	// reasons and within its own bounds, and none lingers.
 	inBubble(t, func(t *testing.T) {
 		w := serve(t, &Server{Config: Config{Policy: Sliding(3 * sec)}, Codec: codec.Auto}, memory())
@@ -530,7 +530,7 @@ func TestRule9OneJudge(t *testing.T) {
 	})
 }
 
-// cutter remembers the session that it dialled last.
+// A cutter keeps the session that it dialled last.
 type cutter struct {
 	transport.Transport
 	last transport.Session
@@ -557,7 +557,7 @@ func TestRule12ClosingIsComplete(t *testing.T) {
 				wg.Go(func() { _, err := c.Read(make([]byte, 1)); blocked <- err })
 				wg.Go(func() {
 					for {
-						if _, err := c.Write(make([]byte, 64<<10)); err != nil { // nobody reads
+						if _, err := c.Write(make([]byte, 64<<10)); err != nil { // the peer does not read
 							blocked <- err
 							return
 						}

@@ -4,5 +4,5 @@ package liveness
 
 const canQuerySendQueue = false
 
-// unacknowledged returns 1: some may be, for all that is known.
+// unacknowledged returns 1, since the send queue can't be queried.
 func unacknowledged(tcpConn) int { return 1 }

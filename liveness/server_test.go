@@ -23,7 +23,7 @@ import (
 	"github.com/livenet/livenet/transport/transporttest"
 )
 
-func TestClientBeatsAsTheServerAsks(t *testing.T) {
+func TestClientBeatsAsTheHelloAsks(t *testing.T) {
 	for _, configured := range []time.Duration{0, time.Hour, sec} { // too slow, or faster
 		t.Run(configured.String(), func(t *testing.T) {
 			bothKinds(t, func(t *testing.T, tr transport.Transport) {
@@ -83,7 +83,7 @@ func TestClientDoesNotBeatWhileDataFlows(t *testing.T) {
 	}
 }
 
-func TestBeatsOutliveTheData(t *testing.T) {
+func TestBeatsContinueAfterTheData(t *testing.T) {
 	// The client has said all it had to say, and waits for a slow answer.
 	bothKinds(t, func(t *testing.T, tr transport.Transport) {
 		w := serve(t, &Server{
@@ -110,7 +110,7 @@ func TestBeatsOutliveTheData(t *testing.T) {
 	})
 }
 
-func TestTheServerProbesASilentPeer(t *testing.T) {
+func TestServerProbesASilentPeer(t *testing.T) {
 	bothKinds(t, func(t *testing.T, tr transport.Transport) {
 		w := serve(t, &Server{Config: Config{Policy: Sliding(3*sec, ProbeAfter(sec))}, Codec: codec.Auto}, tr)
 		defer w.end()
@@ -133,14 +133,14 @@ func TestTheServerProbesASilentPeer(t *testing.T) {
 func TestDrain(t *testing.T) {
 	bothKinds(t, func(t *testing.T, tr transport.Transport) {
 		w := serve(t, &Server{Config: Config{Policy: Sliding(time.Hour)}, Codec: codec.Auto, Drain: 5 * sec}, tr)
-		// One that leaves when it is told, one that doesn't care.
+		// One that closes when it gets the GoAway, one that ignores it.
 		polite := w.client(Client{})
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			_, err := polite.Read(make([]byte, 1))
 			var e *Error
 			if !errors.As(err, &e) || e.Reason != Draining || e.Initiator != Peer {
-				t.Errorf("the polite one is told %v", err)
+				t.Errorf("the draining peer got %v", err)
 			}
 			polite.Close()
 		})
@@ -166,7 +166,7 @@ func TestDrain(t *testing.T) {
 	})
 }
 
-func TestDrainEndsAsSoonAsAllHaveLeft(t *testing.T) {
+func TestDrainEndsWithTheLastSession(t *testing.T) {
 	bothKinds(t, func(t *testing.T, tr transport.Transport) {
 		w := serve(t, &Server{Config: Config{Policy: Sliding(time.Hour)}, Codec: codec.Auto, Drain: time.Hour}, tr)
 		c := w.client(Client{})
@@ -184,8 +184,8 @@ func TestDrainEndsAsSoonAsAllHaveLeft(t *testing.T) {
 	})
 }
 
-// Bad input on the wire: one end, one reason, and nobody else disturbed.
-func TestBadInputOnTheWire(t *testing.T) {
+// Invalid input has one end and one reason, and affects no other connection.
+func TestRule5InvalidInput(t *testing.T) {
 	tests := []struct {
 		name  string
 		codec codec.Codec
@@ -249,7 +249,7 @@ func TestBadInputOnTheWire(t *testing.T) {
 // hello is a client's Hello that asks for nothing.
 const hello = "\x01\x03\x00\x00\x00"
 
-// What the server itself asks for is never too many.
+// Beats at the rate that the server asks for are never too many.
 func TestShortTimeoutsMayBeatOften(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		w := serve(t, &Server{
@@ -297,9 +297,9 @@ func TestTooManyBeats(t *testing.T) {
 	})
 }
 
-// What a peer sent before anybody read is no flood either, be it read at once or
-// little by little, as TLS hands it out.
-func TestBeatsThatLayUnreadFromTheBeginning(t *testing.T) {
+// Beats that lay unread are not too many, whether they are read at once or in pieces, as
+// from TLS.
+func TestBeatsUnreadSinceTheAcceptAreNotTooMany(t *testing.T) {
 	for _, piece := range []int{64, 32 << 10} {
 		inBubble(t, func(t *testing.T) {
 			w := serve(t, &Server{
@@ -327,7 +327,7 @@ func TestBeatsThatLayUnreadFromTheBeginning(t *testing.T) {
 	}
 }
 
-func TestAnyNumberOfBeats(t *testing.T) {
+func TestMaxBeatsIsCutToInt32(t *testing.T) {
 	for _, most := range []int{math.MaxInt, math.MaxInt32, math.MaxInt32 + 1} {
 		inBubble(t, func(t *testing.T) {
 			w := serve(t, &Server{Config: Config{Policy: Sliding(3 * sec), MaxBeats: most}, Codec: codec.Auto}, memory())
@@ -345,8 +345,8 @@ func TestAnyNumberOfBeats(t *testing.T) {
 	}
 }
 
-// A client that can't know what its server counts beats while data flows, too.
-func TestWhoWasToldNothingBeatsAnyway(t *testing.T) {
+// A client that does not know the server's evidence beats while data flows, too.
+func TestClientWithoutAHelloBeatsWhileDataFlows(t *testing.T) {
 	bothKinds(t, func(t *testing.T, tr transport.Transport) {
 		w := serve(t, &Server{Config: Config{Policy: Sliding(3 * sec), Evidence: codec.Beats}, Codec: codec.Line}, tr)
 		defer w.end()
@@ -358,16 +358,16 @@ func TestWhoWasToldNothingBeatsAnyway(t *testing.T) {
 			time.Sleep(500 * ms)
 		}
 		if c.End() != nil || len(w.closed(KindSession)) > 0 {
-			t.Errorf("who is to beat every second was ended: %v, %v", c.End(), w.closed(KindSession))
+			t.Errorf("a client that beats every second was ended: %v, %v", c.End(), w.closed(KindSession))
 		}
 		c.Close()
 		wg.Wait()
 	})
 }
 
-// A peer who only answers, and for a while has no room to be asked, is asked when he
-// has.
-func TestRule10WhoHasRoomAgainIsAsked(t *testing.T) {
+// A peer that only answers probes, and whose window was full for a while, is probed when
+// it has room.
+func TestRule10APeerIsProbedOnceItsWindowOpens(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		const room = 64
 		w := serve(t, &Server{
@@ -395,15 +395,14 @@ func TestRule10WhoHasRoomAgainIsAsked(t *testing.T) {
 		})
 		time.Sleep(time.Minute)
 		if ends := append(w.closed(KindSession), w.closed(KindStream)...); len(ends) > 0 {
-			t.Errorf("it answers all that it is asked: %v", ends[0].End)
+			t.Errorf("it answers every Ping: %v", ends[0].End)
 		}
 		sess.Close(0, "")
 		wg.Wait()
 	})
 }
 
-// Where nothing can be asked, nobody is.
-func TestProbingBytes(t *testing.T) {
+func TestProbeWithoutACodecDoesNothing(t *testing.T) {
 	bothKinds(t, func(t *testing.T, tr transport.Transport) {
 		w := serve(t, &Server{
 			Config:  Config{Policy: Sliding(9*sec, ProbeAfter(3*sec))},
@@ -421,12 +420,12 @@ func TestProbingBytes(t *testing.T) {
 	})
 }
 
-// Those who take nothing do not keep others from being asked in time.
-func TestRule10WhoTakesNothingHoldsNobodyUp(t *testing.T) {
+// Peers that do not read don't delay the probes of others.
+func TestRule14BlockedPeersDelayNoProbes(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		const room, clogged, ask = 64, 640, 3 * sec
+		const room, blocked, probe = 64, 640, 3 * sec
 		w := serve(t, &Server{
-			Config: Config{Policy: Sliding(9*sec, ProbeAfter(ask))}, Codec: codec.Line,
+			Config: Config{Policy: Sliding(9*sec, ProbeAfter(probe))}, Codec: codec.Line,
 			Handler: func(_ context.Context, c *Conn) {
 				for b := make([]byte, 64); ; {
 					n, err := c.Read(b)
@@ -449,20 +448,20 @@ func TestRule10WhoTakesNothingHoldsNobodyUp(t *testing.T) {
 			asking.Go(func() {
 				heard := time.Now()
 				for lines, rounds := bufio.NewScanner(st), 0; rounds < 2 && lines.Scan(); rounds++ {
-					if late := time.Since(heard) - ask; late > 300*ms {
-						t.Errorf("round %d: asked %v late", rounds, late)
+					if late := time.Since(heard) - probe; late > 300*ms {
+						t.Errorf("round %d: probed %v late", rounds, late)
 					}
 					heard = time.Now()
 					io.WriteString(st, "PONG\n")
 				}
 			})
 		}
-		for range clogged {
+		for range blocked {
 			sess, st := w.dial()
 			io.WriteString(st, "fill\n")
 			sessions = append(sessions, sess)
 		}
-		for range 10 { // so that some are to be asked when those have been, but not all
+		for range 10 { // so that some are probed after those, but not all
 			answering()
 			time.Sleep(300 * ms)
 		}
@@ -473,10 +472,9 @@ func TestRule10WhoTakesNothingHoldsNobodyUp(t *testing.T) {
 	})
 }
 
-// Who can't ask, within a line or after the end of all of them, does not take it
-// for silence that nobody answers, unless it was told to. As soon as it can, it does
-// ask.
-func TestRule10WhoCannotAskDoesNotJudge(t *testing.T) {
+// A client that can't ping, within a line or after CloseWrite, does not take missing
+// answers for silence, unless its Policy is set. It pings as soon as it can.
+func TestRule10NoJudgementWhilePingIsImpossible(t *testing.T) {
 	for name, test := range map[string]struct {
 		policy Policy
 		says   string
@@ -488,7 +486,7 @@ func TestRule10WhoCannotAskDoesNotJudge(t *testing.T) {
 		"after the end":                 {says: "query\n", ends: true},
 		"within a line":                 {says: "quer"},
 		"within a line, and long after": {says: "quer", busy: time.Minute, silent: true},
-		"after the end, though told to": {policy: Sliding(3 * sec), says: "query\n", ends: true, silent: true},
+		"after the end, with a Policy":  {policy: Sliding(3 * sec), says: "query\n", ends: true, silent: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bothKinds(t, func(t *testing.T, tr transport.Transport) {
@@ -539,14 +537,14 @@ func TestRule10WhoCannotAskDoesNotJudge(t *testing.T) {
 	}
 }
 
-func TestAPanickingHandlerIsOneEnd(t *testing.T) {
+func TestRule5APanicIsOneEnd(t *testing.T) {
 	bothKinds(t, func(t *testing.T, tr transport.Transport) {
 		w := serve(t, &Server{
 			Config: Config{Policy: Sliding(time.Minute)},
 			Handler: func(_ context.Context, c *Conn) {
 				buf := make([]byte, 10)
 				if n, _ := c.Read(buf); string(buf[:n]) == "panic" {
-					panic("as told")
+					panic("test panic")
 				}
 				c.Write(buf[:5])
 				c.Read(buf)
@@ -560,7 +558,7 @@ func TestAPanickingHandlerIsOneEnd(t *testing.T) {
 		io.Copy(io.Discard, st2)
 		synctest.Wait()
 		ends := append(w.closed(KindSession), w.closed(KindStream)...)
-		if len(ends) != 1 || ends[0].End.Reason != Internal || !strings.Contains(ends[0].End.Error(), "as told") {
+		if len(ends) != 1 || ends[0].End.Reason != Internal || !strings.Contains(ends[0].End.Error(), "test panic") {
 			t.Errorf("ends: %v", ends)
 		}
 		if other.Context().Err() != nil {
@@ -571,14 +569,14 @@ func TestAPanickingHandlerIsOneEnd(t *testing.T) {
 	})
 }
 
-// stingy is a listener that has run out of descriptors for a while.
-type stingy struct {
+// An outOfDescriptors is a listener that has no file descriptors for a while.
+type outOfDescriptors struct {
 	transport.Listener
 	failures atomic.Int32
 	times    []time.Time
 }
 
-func (s *stingy) Accept(ctx context.Context) (transport.Session, error) {
+func (s *outOfDescriptors) Accept(ctx context.Context) (transport.Session, error) {
 	if s.failures.Add(-1) >= 0 {
 		s.times = append(s.times, time.Now())
 		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: syscall.EMFILE}
@@ -593,7 +591,7 @@ func TestAcceptErrorsBackOffAndGoOn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l := &stingy{Listener: inner}
+		l := &outOfDescriptors{Listener: inner}
 		l.failures.Store(12)
 		w := &world{t: t, net: mem, addr: "x", served: make(chan error, 1)}
 		w.srv = &Server{Config: Config{Policy: Sliding(time.Minute), Events: w.record, Engine: new(Engine)}, Handler: echo}
@@ -615,13 +613,13 @@ func TestAcceptErrorsBackOffAndGoOn(t *testing.T) {
 			}
 		}
 		if failed != 12 {
-			t.Errorf("%d failures told", failed)
+			t.Errorf("%d failures reported", failed)
 		}
 		w.end()
 	})
 }
 
-func TestAListenerThatFailsForGoodEndsServe(t *testing.T) {
+func TestAFailedListenerEndsServe(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		mem := memory()
 		l, err := mem.Listen(t.Context(), "x")
@@ -642,7 +640,7 @@ func TestAListenerThatFailsForGoodEndsServe(t *testing.T) {
 	})
 }
 
-func TestServersThatMakeNoSense(t *testing.T) {
+func TestInvalidServers(t *testing.T) {
 	for name, srv := range map[string]*Server{
 		"no handler":         {Config: Config{Policy: Fixed(1)}},
 		"raw knows no beats": {Config: Config{Policy: Fixed(1), Evidence: codec.Beats}, Handler: echo},
@@ -658,19 +656,19 @@ func TestServersThatMakeNoSense(t *testing.T) {
 	}
 }
 
-// hasty is a listener of a transport that has an idle timeout of its own.
-type hasty struct {
+// A withIdleTimeout is a listener of a transport that has an idle timeout.
+type withIdleTimeout struct {
 	transport.Listener
-	patience time.Duration
+	timeout time.Duration
 }
 
-func (h hasty) IdleTimeout() time.Duration { return h.patience }
+func (h withIdleTimeout) IdleTimeout() time.Duration { return h.timeout }
 
-func TestRule9ATransportThatWouldPreemptThePolicyIsRefused(t *testing.T) {
+func TestRule9ServeRefusesAShorterIdleTimeout(t *testing.T) {
 	for _, tt := range []struct {
-		policy   Policy
-		patience time.Duration
-		refused  bool
+		policy  Policy
+		timeout time.Duration
+		refused bool
 	}{
 		{Sliding(4 * sec), 30 * sec, false},
 		{Sliding(30 * sec), 30 * sec, true},
@@ -686,17 +684,17 @@ func TestRule9ATransportThatWouldPreemptThePolicyIsRefused(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			srv := &Server{Config: Config{Policy: tt.policy}, Handler: echo}
 			served := make(chan error, 1)
-			go func() { served <- srv.Serve(ctx, hasty{l, tt.patience}) }()
+			go func() { served <- srv.Serve(ctx, withIdleTimeout{l, tt.timeout}) }()
 			synctest.Wait()
 			cancel()
 			if err := <-served; (err != nil) != tt.refused {
-				t.Errorf("%v on a transport of %v patience: %v", tt.policy, tt.patience, err)
+				t.Errorf("%v on a transport of %v timeout: %v", tt.policy, tt.timeout, err)
 			}
 		})
 	}
 }
 
-func TestDialGivesUpOnAServerThatSaysNothing(t *testing.T) {
+func TestDialTimesOutWithoutAHello(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		// A server that speaks lines has no Hello to send.
 		w := serve(t, &Server{
@@ -739,8 +737,8 @@ func TestALongSessionCarriesShortRequests(t *testing.T) {
 	})
 }
 
-// Whoever closes a log after Serve has returned must have had all of it.
-func TestServeReturnsWhenAllHasBeenTold(t *testing.T) {
+// All events were emitted when Serve returns.
+func TestServeReturnsAfterTheLastEvent(t *testing.T) {
 	bothKinds(t, func(t *testing.T, tr transport.Transport) {
 		var told atomic.Int32
 		srv := &Server{Config: Config{Policy: Fixed(sec)}, Handler: func(_ context.Context, c *Conn) { io.Copy(io.Discard, c) }}
@@ -754,13 +752,13 @@ func TestServeReturnsWhenAllHasBeenTold(t *testing.T) {
 		}
 		opened := srv.Counts(KindSession).Accepted + srv.Counts(KindStream).Accepted
 		if n := told.Load(); n == 0 || uint64(n) != opened {
-			t.Errorf("%d of %d ends told when Serve returned", n, opened)
+			t.Errorf("%d of %d ends reported when Serve returned", n, opened)
 		}
 		sess.Close(0, "")
 	})
 }
 
-// slowEvents makes a server slow to tell its ends.
+// slowEvents makes a server slow to emit Closed events.
 type slowEvents struct {
 	transport.Transport
 	srv  *Server

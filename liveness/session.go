@@ -74,7 +74,7 @@ func (s *Session) PeerHello() *codec.Hello {
 
 // TLS is the state of the session's TLS; nil if it has none, or the peer was not heard yet.
 func (s *Session) TLS() *tls.ConnectionState {
-	if s.in.Load() == 0 { // the handshake may be under way, and would be waited for
+	if s.in.Load() == 0 { // ConnectionState would wait for a handshake
 		return nil
 	}
 	for conn := s.owner.transportConn(); conn != nil; {

@@ -17,9 +17,9 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// A server lists the sessions that live, finds one by its number, and ends it; its peer is
-// told.
-func TestSessionsAreListedAndEnded(t *testing.T) {
+// A server lists the open sessions, finds one by its ID, and ends it; its peer gets the
+// reason.
+func TestSessions(t *testing.T) {
 	bothKinds(t, func(t *testing.T, tr transport.Transport) {
 		w := serve(t, &Server{Config: Config{Policy: Sliding(time.Minute)}, Codec: codec.Frame, Handler: echo}, tr)
 		a, b := w.client(Client{}), w.client(Client{})
@@ -56,7 +56,7 @@ func TestSessionsAreListedAndEnded(t *testing.T) {
 	})
 }
 
-// A session carries more streams, in both directions where the application takes them, and
+// A session carries more streams, in both directions if the application accepts them, and
 // they end with it.
 func TestSessionStreams(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
@@ -217,7 +217,7 @@ func TestListenerShutdownDuringAccept(t *testing.T) {
 	})
 }
 
-// Shutdown waits for what is under way, and no longer than its context.
+// Shutdown waits for what is under way, but not longer than its context.
 func TestShutdown(t *testing.T) {
 	for name, patient := range map[string]bool{"waits": true, "is bounded": false} {
 		t.Run(name, func(t *testing.T) {
@@ -250,8 +250,8 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-// Reconnect comes back after an end that isn't final, as late as the server asked for, and
-// stops at one that is.
+// Reconnect dials again after an end that isn't final, as late as the server asked for,
+// and stops at one that is.
 func TestReconnect(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		tr := memory()
@@ -332,8 +332,8 @@ func TestReconnectWaitsForLong(t *testing.T) {
 	})
 }
 
-// The addresses may be asked for while the Opened event asks for them.
-func TestASessionsAddressesAreAskedForAtOnce(t *testing.T) {
+// The addresses may be read while the Opened event is being made.
+func TestAddressesOfASessionConcurrently(t *testing.T) {
 	a, _ := net.Pipe()
 	c := NewConn(a, &Config{Policy: Sliding(sec), Engine: new(Engine), Events: func(Event) {}})
 	defer c.Close()

@@ -12,9 +12,9 @@ import (
 	. "github.com/livenet/livenet/liveness"
 )
 
-// A new policy judges at once: a peer that is silent for longer than it allows ends,
-// and one that would have ended lives on.
-func TestSetPolicyJudgesLiveLeases(t *testing.T) {
+// A new policy judges at once: a peer that is silent for longer than it allows ends, and
+// one that would have ended stays.
+func TestSetPolicyJudgesOpenSessions(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		conn := func(p Policy) *Conn {
 			a, b := net.Pipe()
@@ -44,7 +44,7 @@ func TestSetPolicyJudgesLiveLeases(t *testing.T) {
 	})
 }
 
-// A server's new policy holds for the sessions that it has, and for those to come.
+// A server's new policy applies to the open sessions and to those to come.
 func TestServerSetPolicy(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		tr := memory()

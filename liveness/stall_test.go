@@ -10,10 +10,9 @@ import (
 	"time"
 )
 
-// However long the stalls, if none is as long as a timeout: who looks but once
-// in nearly a timeout has two looks at a dead peer within three, and the second
-// must do.
-func TestRule10LongStallsForEverBuryTheDead(t *testing.T) {
+// However long the stalls, if none is as long as a timeout, a dead peer is judged twice
+// within three timeouts. The second judgement expires it.
+func TestRule10RepeatedLongStallsStillExpireDeadPeers(t *testing.T) {
 	const timeout = sec
 	for _, stall := range []time.Duration{timeout / 4, timeout / 2, 7 * timeout / 10, 9 * timeout / 10} {
 		t.Run(stall.String(), func(t *testing.T) {
@@ -46,9 +45,9 @@ func TestRule10LongStallsForEverBuryTheDead(t *testing.T) {
 	}
 }
 
-// Stalls that are longer than that tell nothing of the peer: nobody could have
-// heard it. So one that follows another soon does not end its grace.
-func TestRule10AStallRightAfterAStall(t *testing.T) {
+// Stalls longer than a timeout prove nothing about the peer, so one that follows another
+// soon does not end the grace period.
+func TestRule10AStallAfterAStall(t *testing.T) {
 	const timeout = sec
 	bubble(t, func(t *testing.T, e *Engine) {
 		alive := &watched{policy: Sliding(timeout)}
@@ -59,24 +58,23 @@ func TestRule10AStallRightAfterAStall(t *testing.T) {
 		}
 		time.Sleep(timeout / 4)
 		if !la.Renew() {
-			t.Error("killed though nobody had the time to read what it sent")
+			t.Error("expired before its data could be read")
 		}
 		la.Release()
 	})
 }
 
-// The kernel counts in jiffies: asked again and again, it gives an answer that
-// is a little more recent each time, until the next one. That is no reason to
-// ask it more than once at a time.
-func TestRule11TheWitnessIsAskedOnce(t *testing.T) {
+// The kernel counts in jiffies: repeated answers are a little more recent each time until
+// the next jiffy. So Heard is called once in a judgement.
+func TestRule10HeardIsCalledOncePerJudgement(t *testing.T) {
 	const timeout, stall = sec, 200 * ms
 	bubble(t, func(t *testing.T, e *Engine) {
-		asked := 0
+		heardCalls := 0
 		began := time.Now()
 		w := &watched{policy: Sliding(timeout)}
 		w.heard = func() (time.Duration, bool) {
-			asked++
-			return time.Since(began) - time.Duration(asked)*time.Microsecond, true
+			heardCalls++
+			return time.Since(began) - time.Duration(heardCalls)*time.Microsecond, true
 		}
 		e.watch(w)
 		time.Sleep(timeout - stall/2)
@@ -87,15 +85,15 @@ func TestRule11TheWitnessIsAskedOnce(t *testing.T) {
 		} else if x.Silence < timeout {
 			t.Errorf("ended after a silence of %v", x.Silence)
 		}
-		if asked != 1 {
-			t.Errorf("asked %d times", asked)
+		if heardCalls != 1 {
+			t.Errorf("Heard called %d times", heardCalls)
 		}
 	})
 }
 
-// However often this process has stalled: what has come during the last stall
-// can be read before the verdict.
-func TestRule10NoVerdictAtTheMomentOfAResume(t *testing.T) {
+// However often this process has stalled, what arrived during the latest stall can be
+// read before the verdict.
+func TestRule10NoVerdictRightAfterAResume(t *testing.T) {
 	const timeout, stall = sec, 450 * ms
 	bubble(t, func(t *testing.T, e *Engine) {
 		for missed := range 6 {
@@ -112,9 +110,8 @@ func TestRule10NoVerdictAtTheMomentOfAResume(t *testing.T) {
 	})
 }
 
-// A stall counts wherever it catches the clock, also when it has done its work
-// and goes to sleep.
-func TestRule10AStallBeforeASleepCounts(t *testing.T) {
+// A stall counts wherever it catches the clock, also just before it sleeps.
+func TestRule10AStallBeforeTheClockSleepsCounts(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		e.once.Do(e.init)
 		e.running.Store(true) // by this test, which is the clock
@@ -130,9 +127,9 @@ func TestRule10AStallBeforeASleepCounts(t *testing.T) {
 	})
 }
 
-// A clock that wakes too late has seen nothing since it last woke: it counts the
-// whole of its sleep as a stall, since it may have been one.
-func TestRule10AStallDuringASleepCountsFromItsBeginning(t *testing.T) {
+// A clock that wakes too late takes the whole of its sleep for a stall, since it may have
+// been one.
+func TestRule10AStallDuringASleepCountsFromItsStart(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		e.once.Do(e.init)
 		e.woke, e.due = e.now(), e.now()+5*sec
@@ -148,9 +145,9 @@ func TestRule10AStallDuringASleepCountsFromItsBeginning(t *testing.T) {
 	})
 }
 
-// What lay unread during a stall is dated to its arrival, where a witness knows
-// that: a peer that died meanwhile gains nothing by being read late.
-func TestRule11AfterAStallTheWitnessDatesWhatIsRead(t *testing.T) {
+// Input that lay unread during a stall is dated to its arrival if Arrived knows it, so a
+// peer that died meanwhile is not ended later.
+func TestRule10ArrivedDatesInputReadAfterAStall(t *testing.T) {
 	const timeout, stall, behind = sec, 500 * ms, 200 * ms
 	bubble(t, func(t *testing.T, e *Engine) {
 		began := time.Now()
@@ -164,14 +161,14 @@ func TestRule11AfterAStallTheWitnessDatesWhatIsRead(t *testing.T) {
 		ld.Renew()
 		lu.Renew()
 		read := time.Now()
-		stopClock(e, 5*DefaultTick) // who is behind stalls easily
+		stopClock(e, 5*DefaultTick) // later than stallTicks
 		wantLife(t, dead, arrived.Add(timeout), Silent)
 		wantLife(t, unknown, read.Add(timeout), Silent)
 	})
 }
 
-// So is what is read before the clock has looked up.
-func TestRule11WhatIsReadBeforeTheClockLooksUpIsDatedToo(t *testing.T) {
+// So is input that is read before the clock wakes.
+func TestRule10ArrivedDatesInputReadBeforeTheClockWakes(t *testing.T) {
 	const timeout, stall = sec, 500 * ms
 	bubble(t, func(t *testing.T, e *Engine) {
 		arrived := time.Now().Add(100 * ms)
@@ -183,12 +180,11 @@ func TestRule11WhatIsReadBeforeTheClockLooksUpIsDatedToo(t *testing.T) {
 	})
 }
 
-// Otherwise it is dated to when it was read: the witness is not asked of
-// everybody all the time.
-func TestRule11WithoutAStallNobodyAsksTheWitness(t *testing.T) {
+// Without a stall, input is dated to when it was read: Arrived costs a system call.
+func TestRule10ArrivedIsCalledOnlyAfterAStall(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		w := &watched{policy: Sliding(2 * sec)}
-		w.arrived = func() (time.Duration, bool) { t.Error("asked"); return 0, false }
+		w.arrived = func() (time.Duration, bool) { t.Error("Arrived called"); return 0, false }
 		l := e.watch(w)
 		for range 20 {
 			time.Sleep(300 * ms)
@@ -201,13 +197,13 @@ func TestRule11WithoutAStallNobodyAsksTheWitness(t *testing.T) {
 	})
 }
 
-// Of a clock that wakes late only the delay is certain. Again and again a little
-// late, it does not put off a verdict for as long as all its sleeps.
-func TestRule10HiccupsOfASleepingClockDoNotAddUp(t *testing.T) {
+// Only the delay of a clock that wakes late is certain. Repeated short delays don't defer
+// a verdict for as long as all the sleeps.
+func TestRule10ShortDelaysDoNotAddUp(t *testing.T) {
 	const timeout, hiccup = time.Minute, 4 * DefaultTick
 	for hiccups := range 6 {
 		synctest.Test(t, func(t *testing.T) {
-			e := calm()
+			e := fineEngine()
 			e.running.Store(true) // by this test, which is the clock
 			start := time.Now()
 			w := &watched{policy: Sliding(timeout)}
@@ -229,14 +225,14 @@ func TestRule10HiccupsOfASleepingClockDoNotAddUp(t *testing.T) {
 	}
 }
 
-// Who was to be asked before he is judged, and could not be, is asked after the
-// stall, and has time to answer; whether or not a witness knows that nothing has
-// come. If he does not, he is given up.
-func TestRule10WhoCouldNotBeAskedIsAsked(t *testing.T) {
+// A peer whose policy probes it, but was not probed because of a stall, is probed after
+// it and has time to answer; whether or not Heard says that nothing has arrived. If it
+// does not answer, it expires.
+func TestRule10AProbeMissedInAStallIsSent(t *testing.T) {
 	const timeout, probe, before = sec, 300 * ms, 100 * ms
 	for _, stall := range []time.Duration{5 * timeout, timeout, timeout - before - 50*ms} {
 		for _, known := range []bool{true, false} {
-			t.Run(fmt.Sprintf("%v, a witness: %v", stall, known), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%v, Heard has an answer: %v", stall, known), func(t *testing.T) {
 				bubble(t, func(t *testing.T, e *Engine) {
 					var answered atomic.Pointer[time.Time]
 					var l atomic.Pointer[Lease]
@@ -276,27 +272,27 @@ func TestRule10WhoCouldNotBeAskedIsAsked(t *testing.T) {
 	}
 }
 
-// That holds for as long as it is not heard anew, however often it is looked at.
-// A witness that says the same again, as exactly as it can, has no news.
-func TestRule10WhoHadNoRoomIsRemembered(t *testing.T) {
+// The grace period for a full buffer lasts until new evidence, however often the peer is
+// judged. An answer of Heard that differs only by its precision is none.
+func TestRule10AFullBufferIsRememberedUntilNewEvidence(t *testing.T) {
 	const timeout = sec
 	for name, wavers := range map[string]time.Duration{"exact": 0, "wavering": ms} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, e *Engine) {
 				filled := time.Now().Add(80 * ms)
-				asked := time.Duration(0)
+				heardCalls := time.Duration(0)
 				w := &watched{policy: Sliding(timeout)}
 				w.arrived = func() (time.Duration, bool) { return time.Since(filled), true }
 				w.heard = func() (time.Duration, bool) {
-					asked++
-					return time.Since(filled) - asked*wavers, true
+					heardCalls++
+					return time.Since(filled) - heardCalls*wavers, true
 				}
 				l := e.watch(w)
 				time.Sleep(50 * ms)
 				l.Renew()
 				stopClock(e, timeout-150*ms)
 				time.Sleep(2 * ms)
-				l.Renew()                                   // who reads that has had the first look at it
+				l.Renew()                                   // the first judgement uses this
 				sleepUntil(filled.Add(timeout + timeout/8)) // the peer's news take their time
 				if !l.Renew() {
 					t.Errorf("killed: %+v", w.expired.Load())
@@ -307,9 +303,9 @@ func TestRule10WhoHadNoRoomIsRemembered(t *testing.T) {
 	}
 }
 
-// Where two deadlines have passed in one stall, of which the peer has met the first
-// for all that is known, the second is the reason.
-func TestRule10AStallOverTwoDeadlines(t *testing.T) {
+// If two deadlines have passed in one stall, and the peer may have met the first, the
+// second is the reason.
+func TestRule10AStallAcrossTwoDeadlines(t *testing.T) {
 	const silence, end, stall = sec, 1500 * ms, 2 * sec
 	for name, test := range map[string]struct {
 		witness func(began time.Time) (ago time.Duration, ok bool)
@@ -343,9 +339,9 @@ func TestRule10AStallOverTwoDeadlines(t *testing.T) {
 	}
 }
 
-// What lay unread may have been all that there was room for: its sender has time
-// to go on, also where it is read while the clock is busy with others.
-func TestRule10WhoHadNoRoomHasTimeToGoOn(t *testing.T) {
+// Input that lay unread may have filled the buffer: its sender has time to go on, also if
+// it is read while the clock judges others.
+func TestRule10AFullBufferGetsAGracePeriod(t *testing.T) {
 	const timeout, stall = sec, 3 * sec
 	bubble(t, func(t *testing.T, e *Engine) {
 		began := time.Now()
@@ -382,9 +378,9 @@ func TestRule10WhoHadNoRoomHasTimeToGoOn(t *testing.T) {
 	})
 }
 
-// A peer takes nothing while this process doesn't send: its time begins again after a
+// A peer reads nothing while this process doesn't send: its window begins again after a
 // stall.
-func TestRule10AStallIsNoPace(t *testing.T) {
+func TestRule10AStallDoesNotCountForMinPace(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		const timeout, stall = 4 * sec, 3 * sec
 		a, b := net.Pipe()

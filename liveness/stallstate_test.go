@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// What a stall changes, as a table: how long it is taken for, and until when a suspect is
-// waited for.
+// A table of how long a stall is taken to be, and until when a judgement is deferred.
 func TestRule10Stall(t *testing.T) {
 	const timeout = 4 * time.Second
 	at := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// Stats are an engine's figures since it began.
+// Stats are an engine's figures since the first grant.
 type Stats struct {
 	Live    int64 // leases held now
 	Granted int64
 	Expired int64
-	Stalls  int64 // times that this process did not run for several ticks
-	Blocked int64 // expiries and probes that block, in whose place others run: see [Engine]
+	Stalls  int64 // how often this process did not run for several ticks
+	Blocked int64 // expiries and probes that block now, and have been replaced; see [Engine]
 
-	// Late says how long after its deadline each verdict fell: Late[i] counts
-	// those that took less than 2^i microseconds and not less than half of it;
-	// the last one counts all longer ones as well.
+	// Late is a histogram of the time from deadline to verdict. Late[i] counts those from
+	// 2^(i-1) to below 2^i microseconds, Late[0] those below 1 µs, and the last one also
+	// all longer ones.
 	Late    [24]int64
 	LateMax time.Duration
 }
 
-// Stats reads the engine's figures.
+// Stats returns the engine's figures.
 func (e *Engine) Stats() Stats {
 	e.once.Do(e.init)
 	s := Stats{

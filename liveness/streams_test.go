@@ -12,7 +12,7 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// A session has so many streams at a time, and the others have to wait.
+// A session serves MaxStreams streams at a time; the others wait.
 func TestMaxStreams(t *testing.T) {
 	t.Parallel()
 	const most = 4
@@ -57,7 +57,7 @@ func testMaxStreams(t *testing.T, w *world, most int) {
 	if _, err := io.ReadFull(beyond, got); err != nil || string(got) != "beyond" {
 		t.Errorf("got %q, %v, when there is room", got, err)
 	}
-	// The session's end is seen though nobody accepts.
+	// The session's end is noticed without an Accept.
 	if st, err := sess.OpenStream(t.Context()); err == nil {
 		io.WriteString(st, "x")
 	}
@@ -65,9 +65,9 @@ func testMaxStreams(t *testing.T, w *world, most int) {
 	w.awaitClosed(KindSession)
 }
 
-// A session that has as many streams as it may is seen to end all the same, and
-// handlers that wait for nothing but that are told.
-func TestAFullSessionEnds(t *testing.T) {
+// The end of a session that has MaxStreams streams is noticed, and its handlers' contexts
+// end.
+func TestASessionAtMaxStreamsEnds(t *testing.T) {
 	for _, name := range []string{"yamux", "quic"} {
 		t.Run(name, func(t *testing.T) {
 			w := serve(t, &Server{

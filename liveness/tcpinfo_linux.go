@@ -7,11 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// info reads TCP_INFO.
-//
-// The kernel dates what arrives in jiffies, so an age is known to a jiffy only: one is
-// taken off. Of a multipath connection it tells of the first path only, which says
-// nothing.
+// info reads TCP_INFO. It is not ok for a multipath connection, whose TCP_INFO describes only
+// the first path. The kernel dates arrivals in jiffies, so one jiffy is subtracted from ages.
 func (s *tcpSocket) info() (i tcpInfo, ok bool) {
 	if s == nil {
 		return i, false
@@ -40,8 +37,8 @@ func (s *tcpSocket) info() (i tcpInfo, ok bool) {
 	return i, ok && err == nil
 }
 
-// sendQueue returns how many bytes the peer's kernel has acknowledged, and how many
-// that were written it has not.
+// sendQueue returns how many of the bytes that were written the peer's kernel has acknowledged,
+// and how many it has not.
 func (s *tcpSocket) sendQueue() (acked, queued int64, ok bool) {
 	err := s.raw.Control(func(fd uintptr) {
 		if p, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL); err != nil || p != unix.IPPROTO_TCP {
@@ -51,38 +48,38 @@ func (s *tcpSocket) sendQueue() (acked, queued int64, ok bool) {
 		if err != nil {
 			return
 		}
-		n, err := unix.IoctlGetInt(int(fd), unix.TIOCOUTQ) // later: the sum is never more than was written
+		n, err := unix.IoctlGetInt(int(fd), unix.TIOCOUTQ) // after TCP_INFO, so that the sum is not too high
 		acked, queued, ok = int64(info.Bytes_acked), int64(n), err == nil
 	})
 	return acked, queued, ok && err == nil
 }
 
-// unread reports whether data has arrived that the program has not read, and whether it
-// is so much that the peer may have had no room for more.
+// unread reports whether unread input is queued, and whether it is so much that the peer's
+// window may have been zero.
 func (s *tcpSocket) unread() (some, full bool) {
 	s.raw.Control(func(fd uintptr) {
 		queued, _ := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
 		room, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF)
-		// The window is half of the room, and not opened by less than half of that.
+		// The window is half of the buffer, and grows only in steps of half of that.
 		some, full = queued > 0, err == nil && queued >= room/4
 	})
 	return some, full
 }
 
-// jiffy is the step of the clock by which the kernel dates what arrives.
+// jiffy returns the precision of the kernel's dates of arrival.
 var jiffy = sync.OnceValue(func() time.Duration {
 	var ts unix.Timespec
 	if err := unix.ClockGetres(unix.CLOCK_MONOTONIC_COARSE, &ts); err != nil || ts.Nano() <= 0 {
 		return 10 * time.Millisecond // the longest in use
 	}
-	return time.Duration(ts.Nano()) + time.Millisecond // and it reports whole milliseconds
+	return time.Duration(ts.Nano()) + time.Millisecond // TCP_INFO has whole milliseconds
 })
 
 // tcpRTOMaxMS is TCP_RTO_MAX_MS, of Linux 6.15.
 const tcpRTOMaxMS = 44
 
-// limitBackoff has the kernel ask a peer that doesn't answer, or has no room, at least
-// every d, as far as it can: older kernels wait up to two minutes.
+// limitBackoff limits the interval of retransmissions and window probes to d, between 1 s and
+// 2 min. It does nothing on kernels before 6.15, which back off to two minutes.
 func (s *tcpSocket) limitBackoff(d time.Duration) {
 	const least, most = time.Second, 2 * time.Minute
 	s.raw.Control(func(fd uintptr) {
@@ -90,13 +87,13 @@ func (s *tcpSocket) limitBackoff(d time.Duration) {
 	})
 }
 
-// limitsBackoff reports whether the kernel has what limitBackoff sets.
+// limitsBackoff reports whether the kernel has TCP_RTO_MAX_MS.
 func limitsBackoff(fd int) bool {
 	_, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, tcpRTOMaxMS)
 	return err == nil
 }
 
-// queued returns how many bytes of input are there to be read.
+// queued returns how many bytes of unread input are queued.
 func (s *tcpSocket) queued() (n int) {
 	s.raw.Control(func(fd uintptr) {
 		n, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ)

@@ -15,9 +15,8 @@ import (
 	"github.com/livenet/livenet/transport/transporttest"
 )
 
-// A handler that is busy, and reads late, costs the peer nothing: the kernel
-// knows when its bytes arrived.
-func TestRule10TheKernelIsAWitness(t *testing.T) {
+// A handler that reads late does not end its peer: TCP_INFO says when the bytes arrived.
+func TestRule10TCPInfoCountsUnreadInput(t *testing.T) {
 	t.Parallel()
 	const timeout = 300 * ms
 	for name, counts := range map[string]codec.Evidence{"Bytes": codec.Bytes, "Messages": codec.Messages} {
@@ -67,8 +66,8 @@ func ended(c *Conn) <-chan struct{} {
 	return done
 }
 
-// The kernel dates a connection's beginning, too: that is no evidence.
-func TestRule4OnTCPThePeerThatSaysNothingIsNotFree(t *testing.T) {
+// Before any data TCP_INFO dates the connection's start, which is no evidence.
+func TestRule4OnTCPAnOpeningPhaseWithoutDataEnds(t *testing.T) {
 	t.Parallel()
 	a, b := tcpPair(t)
 	defer b.Close()
@@ -80,8 +79,8 @@ func TestRule4OnTCPThePeerThatSaysNothingIsNotFree(t *testing.T) {
 	}
 }
 
-// And what came before the accept, and lies unread, is evidence.
-func TestRule4OnTCPWhatCameBeforeTheAcceptCounts(t *testing.T) {
+// Unread input that arrived before the accept is evidence.
+func TestRule4OnTCPInputBeforeTheAcceptCounts(t *testing.T) {
 	t.Parallel()
 	a, b := tcpPair(t)
 	defer b.Close()
@@ -97,9 +96,9 @@ func TestRule4OnTCPWhatCameBeforeTheAcceptCounts(t *testing.T) {
 	}
 }
 
-// What the application knows of its peer has not come by the connection: the
-// kernel has no say in when that was, not even after a stall.
-func TestRule11TheApplicationsWordIsNotDatedByTheKernel(t *testing.T) {
+// What an application calls Renew for may not have come on the connection, so TCP_INFO
+// does not date it, not even after a stall.
+func TestRule10RenewIsNotDatedByTheKernel(t *testing.T) {
 	t.Parallel()
 	const timeout = 500 * ms
 	undisturbed(t, timeout/4, func(p *pulse) error {
@@ -129,7 +128,7 @@ func TestRule11TheApplicationsWordIsNotDatedByTheKernel(t *testing.T) {
 	})
 }
 
-// holdUp is a policy that holds up who judges by it, once, for so long.
+// A holdUp is a policy that blocks once for some time.
 type holdUp struct {
 	d    time.Duration
 	once sync.Once
@@ -143,7 +142,7 @@ func (h *holdUp) Judge(e Evidence) Verdict {
 	return Expired(FixedDeadline, 10*ms)
 }
 
-// stall holds up the engine's clock for d.
+// stall blocks the engine's clock for d.
 func stall(e *Engine, d time.Duration) {
 	h := &holdUp{d: d}
 	over := make(chan struct{})
@@ -151,9 +150,9 @@ func stall(e *Engine, d time.Duration) {
 	<-over
 }
 
-// Over TCP a peer that dies while we are stalled gains nothing by what it sent
-// before, which we read late: the kernel says when that came.
-func TestRule10OnTCPTheDeadAreReapedAsIfThereHadBeenNoStall(t *testing.T) {
+// Over TCP a peer that dies during a stall is not ended later because its last data is
+// read late: TCP_INFO says when it arrived.
+func TestRule10OnTCPAStallDoesNotDelayADeadPeersEnd(t *testing.T) {
 	t.Parallel()
 	const timeout, held = 1600 * ms, 2400 * ms
 	// With its date it is ended as soon as it is read; without, a timeout later.
@@ -186,9 +185,8 @@ func TestRule10OnTCPTheDeadAreReapedAsIfThereHadBeenNoStall(t *testing.T) {
 	})
 }
 
-// After a stall nothing has come from a peer for long that found our buffer full. It
-// has time to go on.
-func TestRule10AFullBufferIsNotTheirSilence(t *testing.T) {
+// A peer that found the receive buffer full during a stall has time to go on after it.
+func TestRule10AFullReceiveBufferIsNotSilence(t *testing.T) {
 	t.Parallel()
 	const timeout = 400 * ms
 	undisturbed(t, timeout/8, func(p *pulse) error {
@@ -222,9 +220,9 @@ func TestRule10AFullBufferIsNotTheirSilence(t *testing.T) {
 	})
 }
 
-// What came during a stall is read before anybody is judged: it may say why the
-// peer has gone.
-func TestRule10AByeThatLiesUnreadIsRead(t *testing.T) {
+// Input that arrived during a stall is read before any judgement: it may have the reason
+// of the peer's end.
+func TestRule10AnUnreadCloseFrameIsRead(t *testing.T) {
 	t.Parallel()
 	const timeout = 400 * ms
 	undisturbed(t, timeout/8, func(p *pulse) error {
@@ -259,9 +257,9 @@ func TestRule10AByeThatLiesUnreadIsRead(t *testing.T) {
 	})
 }
 
-// A server mostly answers. After a stall of the client's it has not been asked for
-// long, and the kernel knows of nothing that came.
-func TestRule10AServerThatWasNotAskedIsNotSilent(t *testing.T) {
+// A server mostly answers. After a stall of the client it was not pinged for long, and
+// has sent nothing.
+func TestRule10AServerThatWasNotProbedIsNotSilent(t *testing.T) {
 	t.Parallel()
 	const timeout = 400 * ms
 	undisturbed(t, timeout/8, func(p *pulse) error {
@@ -284,8 +282,9 @@ func TestRule10AServerThatWasNotAskedIsNotSilent(t *testing.T) {
 	})
 }
 
-// Under TLS, what the kernel has seen is a handshake, until something has been read.
-func TestRule4AHandshakeIsNoEvidence(t *testing.T) {
+// Under TLS the bytes in TCP_INFO are those of a handshake until some input has been
+// read.
+func TestRule4ATLSHandshakeIsNoEvidence(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		parked   bool

@@ -4,8 +4,7 @@ package liveness
 
 import "time"
 
-// info has no answer: other systems don't tell when data last arrived. What the
-// program has read must do.
+// info is never ok: other systems don't say when data last arrived.
 func (s *tcpSocket) info() (tcpInfo, bool) { return tcpInfo{}, false }
 
 func (s *tcpSocket) sendQueue() (acked, queued int64, ok bool) { return 0, 0, false }

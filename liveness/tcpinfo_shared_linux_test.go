@@ -12,11 +12,10 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// Where several streams share a connection, the kernel can't say what its bytes
-// were. Those that were read have been judged for what they were, and were no
-// evidence if nothing was renewed: a multiplexer's own pings, for instance.
-// Those that lie unread may yet be the best.
-func TestRule2OnASharedConnectionTheKernelKnowsOnlyWhatIsUnread(t *testing.T) {
+// On a connection that several streams share, the kernel can't say what its bytes were.
+// Those that were read have renewed leases if they were evidence; a multiplexer's own
+// pings are none. Unread input may be evidence.
+func TestRule2OnASharedConnectionOnlyUnreadInputCounts(t *testing.T) {
 	t.Parallel()
 	for _, counts := range []codec.Evidence{codec.Bytes, codec.Messages, codec.Beats} {
 		for _, read := range []bool{true, false} {
@@ -56,7 +55,7 @@ func TestRule2OnASharedConnectionTheKernelKnowsOnlyWhatIsUnread(t *testing.T) {
 	}
 }
 
-// overTCP is a transport whose sessions say that they are carried by conn.
+// An overTCP is a transport whose sessions say that conn carries them.
 type overTCP struct {
 	transport.Transport
 	conn net.Conn

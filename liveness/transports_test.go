@@ -21,7 +21,7 @@ import (
 	"github.com/livenet/livenet/transport/yamux"
 )
 
-// network is a transport as its two ends configure it.
+// A network is a transport as its two ends configure it.
 type network struct {
 	server, client transport.Transport
 	codes          bool // a session's end carries its code
@@ -50,8 +50,8 @@ func networks(t *testing.T) map[string]network {
 	}
 }
 
-// everyNetwork runs f over all transports at once. A test that does little but wait
-// calls t.Parallel before.
+// everyNetwork runs f over all transports at once. A test that mostly waits calls
+// t.Parallel before.
 func everyNetwork(t *testing.T, f func(t *testing.T, n network)) {
 	for name, n := range networks(t) {
 		t.Run(name, func(t *testing.T) {
@@ -61,8 +61,8 @@ func everyNetwork(t *testing.T, f func(t *testing.T, n network)) {
 	}
 }
 
-// eitherHandler is everyNetwork for what a peer sees, to whom it makes no difference
-// which kind of handler a server has.
+// eitherHandler is everyNetwork with a Handler and with Data, for tests of what a peer
+// sees.
 func eitherHandler(t *testing.T, f func(t *testing.T, n network)) {
 	everyNetwork(t, func(t *testing.T, n network) {
 		for kind, byData := range map[string]bool{"Handler": false, "Data": true} {
@@ -76,8 +76,8 @@ func eitherHandler(t *testing.T, f func(t *testing.T, n network)) {
 	})
 }
 
-// The same policies, and the same ends, on every transport.
-func TestEveryTransportEndsTheSameWay(t *testing.T) {
+// The same policies lead to the same ends on every transport.
+func TestRule5EveryTransportEndsTheSameWay(t *testing.T) {
 	t.Parallel()
 	policies := []struct {
 		policy Policy
@@ -108,14 +108,14 @@ func TestEveryTransportEndsTheSameWay(t *testing.T) {
 				c.Close()
 				w.awaitClosed(KindSession)
 				if e := w.one(KindSession); e.End.Reason != p.reason || e.End.Initiator != Local {
-					t.Errorf("the server says %v", e.End)
+					t.Errorf("the server ended: %v", e.End)
 				}
 			})
 		}
 	})
 }
 
-// A peer that knows nothing of livenet learns what its transport can carry.
+// A peer without a codec gets the reason as far as its transport can carry it.
 func TestRule6PeersWithoutACodec(t *testing.T) {
 	t.Parallel()
 	eitherHandler(t, func(t *testing.T, n network) {
@@ -138,8 +138,8 @@ func TestRule6PeersWithoutACodec(t *testing.T) {
 	})
 }
 
-// Beats keep an idle connection alive on every transport, both ends agree when
-// it is over, and nothing is left behind (see TestMain).
+// Beats keep an idle connection open on every transport, both ends agree on its end, and
+// nothing is left behind (see TestMain).
 func TestBeatsKeepEveryTransportAlive(t *testing.T) {
 	t.Parallel()
 	const timeout = 600 * ms
@@ -172,8 +172,9 @@ func TestBeatsKeepEveryTransportAlive(t *testing.T) {
 	})
 }
 
-// Who hangs up in the handshake beneath yamux has hung up: a scanner, a health check.
-func TestHangingUpInAHandshake(t *testing.T) {
+// A peer that closes during a TLS handshake below yamux, as a scanner or a health check
+// does, has closed: it is no error.
+func TestCloseDuringAHandshake(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"tls", "yamux", "yamux-tls"} {
 		t.Run(name, func(t *testing.T) {
@@ -193,8 +194,7 @@ func TestHangingUpInAHandshake(t *testing.T) {
 	}
 }
 
-// Who has closed one half, and still tries to write, has not said why the rest
-// ends.
+// A Write after CloseWrite fails, but does not change the reason of a later end.
 func TestAWriteAfterCloseWriteIsNotTheEnd(t *testing.T) {
 	t.Parallel()
 	everyNetwork(t, func(t *testing.T, n network) {
@@ -229,8 +229,8 @@ func TestAWriteAfterCloseWriteIsNotTheEnd(t *testing.T) {
 	})
 }
 
-// Who writes when his stream is ended gets to know why, as soon as he reads it.
-func TestRule5AWriterIsTold(t *testing.T) {
+// A Write on an ended stream returns the reason as soon as that was read.
+func TestRule5WriteReturnsTheReason(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"quic", "yamux"} {
 		n := networks(t)[name]
@@ -259,8 +259,8 @@ func TestRule5AWriterIsTold(t *testing.T) {
 	}
 }
 
-// A Write that fails while a Read is pending gives the reason that End does.
-func TestRule8WriteSaysWhatEndSays(t *testing.T) {
+// A Write that fails while a Read is pending returns the reason that End returns.
+func TestRule8WriteReturnsTheSameAsEnd(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"quic", "yamux"} {
 		n := networks(t)[name]
@@ -310,8 +310,8 @@ func TestDrainOnEveryTransport(t *testing.T) {
 	})
 }
 
-// A certificate that this end hasn't got is no fault of the client's.
-func TestAHandshakeThatFailsHereIsNoViolation(t *testing.T) {
+// A missing certificate at this end is no protocol error of the client.
+func TestALocalHandshakeFailureIsNotAProtocolError(t *testing.T) {
 	t.Parallel()
 	missing := &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return nil, errors.New("can't load the certificate")
@@ -355,9 +355,9 @@ func TestAHandshakeThatFailsHereIsNoViolation(t *testing.T) {
 	})
 }
 
-// A client whose handshake fails is told of like every other end: over QUIC, too,
-// where the handshake comes before the accept.
-func TestAFailedHandshakeIsToldOf(t *testing.T) {
+// A failed handshake of a client is reported like other ends, also over QUIC, where it
+// comes before the accept.
+func TestRule5AFailedHandshakeIsReported(t *testing.T) {
 	t.Parallel()
 	for name, client := range map[string]transport.Transport{"tls": tcp.Transport{TLS: new(tls.Config)}, "quic": quic.Transport{}} {
 		t.Run(name, func(t *testing.T) {

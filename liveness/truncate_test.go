@@ -13,9 +13,9 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// An answer that is cut off arrives as far as it was written, and does not pass for a
-// whole one, though neither codec nor transport can name the reason.
-func TestRule6ACutOffAnswerIsNotWhole(t *testing.T) {
+// A truncated answer arrives as far as it was written, and does not look complete, even
+// if neither codec nor transport can name the reason.
+func TestRule6ATruncatedAnswerIsReset(t *testing.T) {
 	t.Parallel()
 	const size = 2 << 20 // more than a peer's window takes at once
 	ends := map[Reason]func(*Conn){
@@ -55,8 +55,8 @@ func TestRule6ACutOffAnswerIsNotWhole(t *testing.T) {
 	}
 }
 
-// The same of a connection that was made elsewhere.
-func TestRule6ACutOffAnswerIsNotWholeUnderNewConn(t *testing.T) {
+// The same holds under NewConn.
+func TestRule6ATruncatedAnswerIsResetUnderNewConn(t *testing.T) {
 	t.Parallel()
 	const size = 2 << 20
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -91,8 +91,7 @@ func TestRule6ACutOffAnswerIsNotWholeUnderNewConn(t *testing.T) {
 	}
 }
 
-// A polite end stays one.
-func TestRule12AWholeAnswerEndsWithEOF(t *testing.T) {
+func TestRule12ACompleteAnswerEndsWithEOF(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"tcp", "tls", "parked", "parked-tls"} {
 		t.Run(name, func(t *testing.T) {

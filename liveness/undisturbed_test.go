@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A pulse shows whether a trial in real time was held up by a busy machine: the
-// longest that it went without a beat of its own.
+// A pulse measures by how much a busy machine delayed a test in real time: the longest
+// time between its beats.
 type pulse struct {
 	mu      sync.Mutex
 	last    time.Time
@@ -16,8 +16,8 @@ type pulse struct {
 	spoilt  bool // it was disturbed in another way
 }
 
-// beat is to be called again and again, from when the trial begins to depend on
-// not being held up.
+// beat is called again and again from when the test begins to depend on not being
+// delayed.
 func (p *pulse) beat() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -36,15 +36,15 @@ func (p *pulse) rest() {
 	p.mu.Unlock()
 }
 
-// disturbed is for a trial that knows it was, though no beat was late.
+// disturbed marks a test as delayed although no beat was late.
 func (p *pulse) disturbed() {
 	p.mu.Lock()
 	p.spoilt = true
 	p.mu.Unlock()
 }
 
-// every has it beat by itself, for trials in which others do what must be done
-// in time: it is held up when the process is.
+// every beats from a goroutine of its own, for tests in which others do what must be in
+// time.
 func (p *pulse) every(d time.Duration) (stop func()) {
 	var beating sync.WaitGroup
 	quit := make(chan struct{})
@@ -68,8 +68,8 @@ func (p *pulse) every(d time.Duration) (stop func()) {
 	}
 }
 
-// undisturbed fails t if trial does. A trial that went for longer than bound
-// without a beat says nothing, whatever it returns, and is repeated.
+// undisturbed fails t if trial does. A trial that went for longer than bound without a
+// beat is repeated, whatever it returns.
 func undisturbed(t *testing.T, bound time.Duration, trial func(*pulse) error) {
 	t.Helper()
 	const trials = 20

@@ -13,9 +13,9 @@ import (
 	. "github.com/livenet/livenet/liveness"
 )
 
-// Who doesn't read can't judge: a client whose output is blocked does not give up a
-// server that has filled its window, and judges it again when it reads on.
-func TestRule10WhoDoesNotReadDoesNotJudge(t *testing.T) {
+// A client whose output is blocked does not expire a server that has filled its window,
+// and judges it again when it reads on.
+func TestRule10AClientThatDoesNotReadDoesNotJudge(t *testing.T) {
 	t.Parallel()
 	const timeout = 300 * ms
 	everyNetwork(t, func(t *testing.T, n network) {
@@ -67,8 +67,7 @@ func TestRule10WhoDoesNotReadDoesNotJudge(t *testing.T) {
 	})
 }
 
-// A server whose handler does not read does not give up a client that has something to
-// say.
+// A server whose handler does not read does not expire a client that has data to send.
 func TestRule10AHandlerThatDoesNotReadDoesNotJudge(t *testing.T) {
 	t.Parallel()
 	const timeout = 300 * ms
@@ -115,9 +114,9 @@ func TestRule10AHandlerThatDoesNotReadDoesNotJudge(t *testing.T) {
 	}
 }
 
-// Whoever takes nothing for the whole timeout is too slow; whoever has nothing to take is
-// silent.
-func TestRule5WhoNeverReadsIsTooSlow(t *testing.T) {
+// A peer that reads nothing for the timeout is too slow if data waits for it, and silent
+// if not.
+func TestRule5APeerThatNeverReadsIsTooSlow(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"tcp", "tls", "parked", "parked-tls"} {
 		for reason, handler := range map[Reason]func(context.Context, *Conn){TooSlow: echo, Silent: func(_ context.Context, c *Conn) { io.Copy(io.Discard, c) }} {
@@ -142,8 +141,8 @@ func TestRule5WhoNeverReadsIsTooSlow(t *testing.T) {
 	}
 }
 
-// What a peer sends that does not read is not taken for a message: it will never be read.
-func TestRule2WhoNeverReadsIsJudged(t *testing.T) {
+// Input from a peer that does not read is not taken for messages: it will never be read.
+func TestRule2APeerThatNeverReadsIsJudged(t *testing.T) {
 	t.Parallel()
 	for _, counts := range []codec.Evidence{codec.Messages, codec.Beats} {
 		for _, name := range []string{"tcp", "parked"} {

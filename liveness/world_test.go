@@ -16,7 +16,7 @@ import (
 
 const ms, sec = time.Millisecond, time.Second
 
-// world is a server, its transport and all that happened to them.
+// A world is a server, its transport and all its events.
 type world struct {
 	t    *testing.T
 	srv  *Server
@@ -58,7 +58,7 @@ func serve(t *testing.T, srv *Server, tr transport.Transport) *world {
 	return w
 }
 
-// end stops the server and checks the books: one end, one reason, one event.
+// end stops the server and checks: one end, one reason and one event each.
 func (w *world) end() {
 	w.t.Helper()
 	w.srv.Close()
@@ -139,7 +139,7 @@ func (w *world) awaitAllClosed(k Kind, n int) {
 	}
 }
 
-// closed is the Closed events of one kind, so far.
+// closed returns the Closed events of one kind so far.
 func (w *world) closed(k Kind) []Event {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -152,7 +152,7 @@ func (w *world) closed(k Kind) []Event {
 	return list
 }
 
-// one is the only Closed event of one kind.
+// one returns the only Closed event of one kind.
 func (w *world) one(k Kind) Event {
 	w.t.Helper()
 	list := w.closed(k)
@@ -162,7 +162,7 @@ func (w *world) one(k Kind) Event {
 	return list[0]
 }
 
-// dial opens a session and a stream with nothing of liveness on this side.
+// dial opens a session and a stream without package liveness on the client's side.
 func (w *world) dial() (transport.Session, transport.Stream) {
 	w.t.Helper()
 	sess, err := w.net.Dial(w.t.Context(), w.addr)
@@ -219,8 +219,7 @@ func inBubble(t *testing.T, f func(*testing.T)) {
 
 func memory() transport.Transport { return new(transporttest.Memory) }
 
-// pipes is a transport whose sessions are one stream: a net.Pipe, or one that
-// parks.
+// A pipes is a transport whose sessions are one stream: a net.Pipe, or one that parks.
 type pipes struct {
 	accept chan net.Conn
 	pair   func() (a, b net.Conn)

@@ -14,19 +14,18 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// What happens at one instant has an order, and these tests make it happen at
-// one instant. Where the engine calls others' code in between, that code does
-// it. Where it calls none, there are many tries.
+// These tests make things happen at one instant. If the engine calls a subject or a
+// policy in between, that does it. Otherwise there are many tries.
 
-// A race is two calls that are made at the same instant, again and again.
+// A race makes two calls at the same instant, again and again.
 type race struct {
 	before     func()
 	one, other func()
 	after      func() bool // false: that's enough
 }
 
-// run runs the race n times, or fewer if that takes long: when there is no
-// processor for each of the two, more tries do not help.
+// run runs the race n times, or fewer if that takes long, as it does without a processor
+// for each of the two.
 func (r race) run(n int) {
 	var m meeting
 	var over atomic.Bool
@@ -55,8 +54,8 @@ func (r race) run(n int) {
 	wg.Wait()
 }
 
-// A meeting is where two goroutines wait for each other, awake, so that they
-// leave it together.
+// A meeting is where two goroutines wait for each other by spinning, so that they go on
+// at the same instant.
 type meeting struct{ arrivals atomic.Int64 }
 
 func (m *meeting) wait() {
@@ -75,10 +74,10 @@ func (m *meeting) wait() {
 	}
 }
 
-// clocks are ways in which epochs follow each other, in a hurry.
+// clocks are ways in which epochs follow each other quickly.
 var clocks = map[string]func(e *Engine){
-	"crowd": func(e *Engine) { e.runTick() },
-	"calm": func(e *Engine) {
+	"coarse": func(e *Engine) { e.runTick() },
+	"fine": func(e *Engine) {
 		if !e.fine {
 			e.switchToFine()
 		}
@@ -94,10 +93,9 @@ var clocks = map[string]func(e *Engine){
 	},
 }
 
-// Whatever is stamped with an epoch was heard before the end that is recorded
-// for it: the clock is read when nobody can stamp with it any more. Were it
-// read sooner, a renewal in between would be dated to before it happened, and
-// so would the deadline.
+// All renewals that are stamped with an epoch were before its recorded end: the end is
+// read after the new stamp was published. Otherwise a renewal could be dated too early,
+// and so would be its deadline.
 func TestRule1AnEpochEndsAfterItsLastRenewal(t *testing.T) {
 	for name, tick := range clocks {
 		t.Run(name, func(t *testing.T) {
@@ -135,15 +133,14 @@ func TestRule1AnEpochEndsAfterItsLastRenewal(t *testing.T) {
 	}
 }
 
-// unfiled is a lease of which the engine's own clock does not know.
+// unfiled returns a lease that is not in the engine's wheel.
 func (e *Engine) unfiled(p Policy) *Lease {
 	e.once.Do(e.init)
 	return &Lease{subject: &callback{policy: p}, shard: &e.shards[rand.IntN(len(e.shards))]}
 }
 
-// Of two renewals that race, the one that comes late with an older epoch leaves
-// the newer stamp alone.
-func TestRule1RenewalsThatRaceNeverMoveAStampBack(t *testing.T) {
+// If two renewals race, the one with the older epoch does not overwrite the newer stamp.
+func TestRule1RacingRenewalsNeverMoveAStampBack(t *testing.T) {
 	l := new(Engine).unfiled(Sliding(time.Hour))
 	epoch := uint32(0)
 	race{
@@ -160,8 +157,7 @@ func TestRule1RenewalsThatRaceNeverMoveAStampBack(t *testing.T) {
 	}.run(5000)
 }
 
-// A lease is released once, and nothing brings it back: not even a renewal that
-// has begun before.
+// A lease is released once. No renewal revives it, not even one that started before.
 func TestRule7AReleaseIsFinal(t *testing.T) {
 	for name, other := range map[string]func(*Lease) bool{"renewal": (*Lease).Renew, "release": (*Lease).Release} {
 		t.Run(name, func(t *testing.T) {
@@ -187,23 +183,22 @@ func TestRule7AReleaseIsFinal(t *testing.T) {
 	}
 }
 
-// However close an expiry comes to a renewal, or to a release, only one of them
-// happens.
-func TestRule7OneOfThoseThatRaceWithAnExpiryWins(t *testing.T) {
+// Only one of an expiry and a renewal, or a release, succeeds, however close they are.
+func TestRule7OnlyOneWinsARaceWithAnExpiry(t *testing.T) {
 	for name, save := range map[string]func(*Lease) bool{"renewal": (*Lease).Renew, "release": (*Lease).Release} {
 		t.Run(name, func(t *testing.T) {
 			e := new(Engine)
-			moment := lastMoment{patience: 10_000_000}
+			moment := rendezvous{spins: 10_000_000}
 			var expired atomic.Int32
-			var list [2000]contested
+			var list [2000]contender
 			for i := range list {
 				c := &list[i]
 				c.moment = &moment
-				c.policy = Within(30 * ms) // whoever is heard once lives for ever
+				c.policy = Within(30 * ms) // one renewal ends the opening phase
 				c.expire = func(*Error) { c.expired.Store(true); expired.Add(1) }
 				c.lease = e.watch(c)
 			}
-			var last *contested
+			var last *contender
 			for i, tries, saved := 1, 0, 0; saved+int(expired.Load()) < len(list); i++ {
 				if i%10_000 == 0 {
 					runtime.Gosched() // there may be one processor only
@@ -231,46 +226,46 @@ func TestRule7OneOfThoseThatRaceWithAnExpiryWins(t *testing.T) {
 				c.lease.Release()
 			}
 			if both > 0 {
-				t.Errorf("%d leases expired after a %s that was told it came in time", both, name)
+				t.Errorf("%d leases expired after a %s that had reported success", both, name)
 			}
 		})
 	}
 }
 
-// contested is a subject that another goroutine tries to save in the last moment
-// before its expiry.
-type contested struct {
+// A contender is a subject that another goroutine renews or releases just before its
+// expiry.
+type contender struct {
 	callback
 	lease   *Lease
-	moment  *lastMoment
+	moment  *rendezvous
 	seen    atomic.Bool
 	saved   bool
 	expired atomic.Bool
 }
 
-// lastMoment is where one who is about to expire waits for the one who saves.
-type lastMoment struct {
-	of       atomic.Pointer[contested]
-	patience int // the clock's: the other may have no processor
+// A rendezvous is where the goroutine that is about to expire a lease waits for the one
+// that renews or releases it.
+type rendezvous struct {
+	of    atomic.Pointer[contender]
+	spins int // the clock's: the other may have no processor
 }
 
-// Heard is the last that is asked before the expiry.
-func (c *contested) Heard() (ago time.Duration, sure, ok bool) {
+// Heard is the last call before the expiry.
+func (c *contender) Heard() (ago time.Duration, sure, ok bool) {
 	c.moment.of.Store(c)
-	for !c.seen.Load() && c.moment.patience > 0 {
-		c.moment.patience--
+	for !c.seen.Load() && c.moment.spins > 0 {
+		c.moment.spins--
 	}
 	return 0, false, false
 }
 
-func (c *contested) Arrived() (time.Duration, bool) { return 0, false }
+func (c *contender) Arrived() (time.Duration, bool) { return 0, false }
 
-// What happens in the middle of a judgement comes before the verdict, which is
-// void then.
-func TestRule7AVerdictIsVoidOnceTheLeaseHasChanged(t *testing.T) {
+// A renewal or release during a judgement comes before the verdict, which is dropped.
+func TestRule7AVerdictOnAChangedLeaseIsDropped(t *testing.T) {
 	const timeout = 100 * ms
 	for name, change := range map[string]func(*Lease) bool{"renewed": (*Lease).Renew, "released": (*Lease).Release} {
-		for _, during := range []string{"policy", "witness"} {
+		for _, during := range []string{"policy", "heard"} {
 			t.Run(name+" during "+during, func(t *testing.T) {
 				bubble(t, func(t *testing.T, e *Engine) {
 					lease := make(chan *Lease, 1)
@@ -281,7 +276,7 @@ func TestRule7AVerdictIsVoidOnceTheLeaseHasChanged(t *testing.T) {
 					})
 					w := &watched{policy: Sliding(timeout)}
 					if during == "policy" {
-						w.policy = meddling{w.policy, meddle}
+						w.policy = interferer{w.policy, meddle}
 					} else {
 						w.heard = func() (time.Duration, bool) { meddle(); return 0, false }
 					}
@@ -304,13 +299,13 @@ func TestRule7AVerdictIsVoidOnceTheLeaseHasChanged(t *testing.T) {
 	}
 }
 
-// meddling is a policy that calls meddle when it finds a peer dead.
-type meddling struct {
+// An interferer is a policy that calls meddle when it finds a peer dead.
+type interferer struct {
 	Policy
 	meddle func()
 }
 
-func (m meddling) Judge(e Evidence) Verdict {
+func (m interferer) Judge(e Evidence) Verdict {
 	v := m.Policy.Judge(e)
 	if v.Dead {
 		m.meddle()
@@ -318,8 +313,8 @@ func (m meddling) Judge(e Evidence) Verdict {
 	return v
 }
 
-// A judgement that deals with a stamp takes no later renewal with it: one that
-// finds its epoch's stamp in place leaves no other trace.
+// A judgement that handles a stamp loses no later renewal of the same epoch, which does
+// not change the word.
 func TestRule1AJudgementLosesNoRenewal(t *testing.T) {
 	for name, tick := range clocks {
 		t.Run(name, func(t *testing.T) {
@@ -351,12 +346,11 @@ func TestRule1AJudgementLosesNoRenewal(t *testing.T) {
 	}
 }
 
-// The clock may be held up between dating a stamp and looking whether its epoch
-// is over. Who renews in between, in the same epoch, leaves no other trace than
-// that stamp.
+// The clock may be delayed between dating a stamp and checking whether its epoch is over.
+// It loses no renewal in between, in the same epoch, which does not change the word.
 func TestRule1AnEpochThatEndsDuringAJudgementLosesNoRenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := calm()
+		e := fineEngine()
 		e.running.Store(true) // by this test, which is the clock
 		e.wake(e.now())
 		w, other := &watched{policy: Sliding(sec)}, &watched{policy: Sliding(time.Hour)}
@@ -373,7 +367,7 @@ func TestRule1AnEpochThatEndsDuringAJudgementLosesNoRenewal(t *testing.T) {
 			lo.Renew() // opens the next
 			return 0, false
 		}
-		e.stall = stall{affectedFrom: 1, resumed: e.now(), length: sec} // so that the witness is asked
+		e.stall = stall{affectedFrom: 1, resumed: e.now(), length: sec} // so that Arrived is called
 		e.judge(l, e.now())
 		w.arrived, e.stall.length = nil, 0
 		for w.expired.Load() == nil {
@@ -387,11 +381,11 @@ func TestRule1AnEpochThatEndsDuringAJudgementLosesNoRenewal(t *testing.T) {
 	})
 }
 
-// A witness that dates a renewal back does not make it one that never was: if
-// the peer is heard again while it testifies, it lives.
-func TestRule7ARenewalDuringTheTestimonyCounts(t *testing.T) {
+// If the peer is heard again during the call of Heard, it stays open, even if Heard's
+// answer is older.
+func TestRule7ARenewalDuringHeardCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := calm()
+		e := fineEngine()
 		e.running.Store(true) // by this test, which is the clock
 		start := time.Now()
 		last := start
@@ -411,13 +405,13 @@ func TestRule7ARenewalDuringTheTestimonyCounts(t *testing.T) {
 		e.judge(l, e.now())
 		synctest.Wait()
 		if !renewed || w.expired.Load() != nil {
-			t.Errorf("told that it had renewed: %v; then expired: %v", renewed, w.expired.Load() != nil)
+			t.Errorf("Renew returned %v; then expired: %v", renewed, w.expired.Load() != nil)
 		}
 	})
 }
 
-// An epoch's number says where its end stands, for so long: who is held up while
-// he looks it up does not find another's.
+// The ring of epochs' ends is reused. A goroutine that is delayed while it reads an end
+// does not get another epoch's.
 func TestAnEpochsEndIsNeverInTheFuture(t *testing.T) {
 	e := new(Engine)
 	e.once.Do(e.init)
@@ -438,9 +432,8 @@ func TestAnEpochsEndIsNeverInTheFuture(t *testing.T) {
 	wg.Wait()
 }
 
-// A dialled connection may be judged before it has begun to beat. Then its beats,
-// which begin all the same, have nobody to end them but themselves.
-func TestRule12BeatsThatBeginAfterTheEndEnd(t *testing.T) {
+// A dialled connection may end before its beater starts. The beater then stops by itself.
+func TestRule12ABeaterStartedAfterTheEndStops(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		here, there := net.Pipe()
 		defer there.Close()

@@ -13,21 +13,21 @@ import (
 	. "github.com/livenet/livenet/liveness"
 )
 
-// A heldUp connection has one Write, of a number counted from 1, or some from then
-// on, that begin late: its process was stopped, or others had the processor.
-type heldUp struct {
+// A delayed connection begins its at-th Write, and more further ones, late, as if its
+// process had been stopped.
+type delayed struct {
 	net.Conn
 	writes, at, more int
 	late             time.Duration
 	deadline         time.Time
 }
 
-func (c *heldUp) SetWriteDeadline(t time.Time) error {
+func (c *delayed) SetWriteDeadline(t time.Time) error {
 	c.deadline = t
 	return c.Conn.SetWriteDeadline(t)
 }
 
-func (c *heldUp) Write(p []byte) (int, error) {
+func (c *delayed) Write(p []byte) (int, error) {
 	if c.writes++; c.at <= c.writes && c.writes <= c.at+c.more {
 		time.Sleep(c.late)
 		if !c.deadline.IsZero() && !time.Now().Before(c.deadline) {
@@ -37,8 +37,8 @@ func (c *heldUp) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// heldUpPipes are those whose server is held up, or whose client.
-func heldUpPipes(server, client *heldUp) *pipes {
+// delayedPipes returns pipes whose server or client is delayed.
+func delayedPipes(server, client *delayed) *pipes {
 	n := newPipes()
 	n.pair = func() (a, b net.Conn) {
 		a, b = net.Pipe()
@@ -53,24 +53,24 @@ func heldUpPipes(server, client *heldUp) *pipes {
 	return n
 }
 
-// What livenet has to say in passing has little time, which a stall of its own
-// may use up: it is said all the same.
-func TestRule10AStallKeepsNothingBack(t *testing.T) {
+// Control frames have little time to be sent. They are sent even if a stall of this
+// process uses it up.
+func TestRule10ControlFramesAreSentDespiteAStall(t *testing.T) {
 	const tooLate = 60 * ms // for everything that is said in passing
 	for name, test := range map[string]struct {
-		server, client *heldUp
+		server, client *delayed
 		policy         Policy
 		probed, beats  bool
 	}{
-		"Hello":               {server: &heldUp{at: 1, late: tooLate}, policy: Sliding(10 * sec)},
-		"Hello, four times":   {server: &heldUp{at: 1, more: 3, late: tooLate}, policy: Sliding(time.Hour)},
-		"Hello, with a probe": {server: &heldUp{at: 1, late: tooLate}, policy: Sliding(10*sec, ProbeAfter(3*sec)), beats: true},
-		"Ping":                {server: &heldUp{at: 2, late: 15 * ms}, policy: Sliding(3*sec, ProbeAfter(sec)), probed: true},
-		"Pong":                {client: &heldUp{at: 2, late: tooLate}, policy: Sliding(3*sec, ProbeAfter(sec)), probed: true},
+		"Hello":               {server: &delayed{at: 1, late: tooLate}, policy: Sliding(10 * sec)},
+		"Hello, four times":   {server: &delayed{at: 1, more: 3, late: tooLate}, policy: Sliding(time.Hour)},
+		"Hello, with a probe": {server: &delayed{at: 1, late: tooLate}, policy: Sliding(10*sec, ProbeAfter(3*sec)), beats: true},
+		"Ping":                {server: &delayed{at: 2, late: 15 * ms}, policy: Sliding(3*sec, ProbeAfter(sec)), probed: true},
+		"Pong":                {client: &delayed{at: 2, late: tooLate}, policy: Sliding(3*sec, ProbeAfter(sec)), probed: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				w := serve(t, &Server{Config: Config{Policy: test.policy}, Codec: codec.Frame, Handler: echo}, heldUpPipes(test.server, test.client))
+				w := serve(t, &Server{Config: Config{Policy: test.policy}, Codec: codec.Frame, Handler: echo}, delayedPipes(test.server, test.client))
 				began := time.Now()
 				c := w.client(Client{NoBeat: !test.beats})
 				if took := time.Since(began); took > sec {
@@ -92,16 +92,16 @@ func TestRule10AStallKeepsNothingBack(t *testing.T) {
 	}
 }
 
-func TestRule10AStallTakesNoFarewellsTime(t *testing.T) {
+func TestRule10TheCloseFrameIsSentDespiteAStall(t *testing.T) {
 	for _, late := range []time.Duration{6 * ms, 15 * ms, 100 * ms} {
 		inBubble(t, func(t *testing.T) {
 			w := serve(t, &Server{Config: Config{Policy: Sliding(sec)}, Codec: codec.Frame, Handler: echo},
-				heldUpPipes(&heldUp{at: 2, late: late}, nil))
+				delayedPipes(&delayed{at: 2, late: late}, nil))
 			sess, st := w.dial()
 			io.WriteString(st, "\xfeLN\x01"+hello)
 			got, err := io.ReadAll(st)
 			if err != nil || !strings.HasSuffix(string(got), "\x05\x02\x00") {
-				t.Errorf("held up for %v: the peer is told %q, %v", late, got, err)
+				t.Errorf("delayed by %v: the peer got %q, %v", late, got, err)
 			}
 			sess.Close(0, "")
 			w.end()
@@ -109,10 +109,9 @@ func TestRule10AStallTakesNoFarewellsTime(t *testing.T) {
 	}
 }
 
-// A holdsBack connection takes all of one Write, of a number counted from 1, and
-// keeps it back until there is room and something else is written, as TLS does
-// where a record is cut.
-type holdsBack struct {
+// A buffering connection accepts its at-th Write but keeps it until something else is
+// written and there is room, as TLS does with a truncated record.
+type buffering struct {
 	net.Conn
 	writes, at int
 	full       bool // from then on
@@ -120,9 +119,9 @@ type holdsBack struct {
 	finished   bool // CloseWrite was called
 }
 
-func (c *holdsBack) CloseWrite() error { c.finished = true; return nil }
+func (c *buffering) CloseWrite() error { c.finished = true; return nil }
 
-func (c *holdsBack) Write(p []byte) (int, error) {
+func (c *buffering) Write(p []byte) (int, error) {
 	if c.writes++; c.writes == c.at {
 		c.rest = append(c.rest, p...)
 		return len(p), os.ErrDeadlineExceeded
@@ -142,12 +141,12 @@ func (c *holdsBack) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// What a stream has taken, and holds back, is not out.
-func TestWhatIsHeldBackIsNotSaid(t *testing.T) {
+// A Write that the stream has accepted but buffers is not taken for sent.
+func TestABufferedWriteIsFlushed(t *testing.T) {
 	for name, full := range map[string]bool{"there is room again": false, "there is none": true} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
-				held := &holdsBack{at: 2, full: full}
+				held := &buffering{at: 2, full: full}
 				n := newPipes()
 				n.pair = func() (a, b net.Conn) {
 					a, held.Conn = net.Pipe()
@@ -168,7 +167,7 @@ func TestWhatIsHeldBackIsNotSaid(t *testing.T) {
 				sess.Close(0, "")
 				w.end()
 				if told == full || held.finished == full {
-					t.Errorf("the peer is told: %v, and reads EOF: %v", told, held.finished)
+					t.Errorf("the peer got the Close: %v, and EOF: %v", told, held.finished)
 				}
 			})
 		})
