@@ -3,6 +3,7 @@ package liveness_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"syscall"
@@ -185,5 +186,49 @@ func TestRule9KeepaliveFollowsThePolicyThatStays(t *testing.T) {
 		if p := c.Session().Policy(); (p == "sliding 10h0m0s") != (idle > 1200) {
 			t.Fatalf("%s, and keepalive after %d s", p, idle)
 		}
+	}
+}
+
+// Under a shorter policy a kernel that was asked seldom is asked before it is judged, even
+// if the first packet is lost. One that does not answer has the policy's time.
+func TestRule2AShorterPolicyAsksFirst(t *testing.T) {
+	t.Parallel()
+	server, peer := newNetHost(t), newNetHost(t)
+	defer server.close()
+	defer peer.close()
+	accepted, dialed, err := linkedHosts(t, server, peer, 1)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer dialed[0].Close()
+	c := NewConn(accepted[0], &Config{Policy: Sliding(time.Hour), Engine: new(Engine)})
+	defer c.Close()
+	dialed[0].Write([]byte("x"))
+	if _, err := c.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(LeastAckTimeout + sec) // it is silent for longer than the new policy bears
+	if err := vanish(server, peer); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Session().SetPolicy(Sliding(LeastAckTimeout)); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(200 * ms)
+	const back = "neigh del %s dev veth"
+	if err := errors.Join(peer.ip(fmt.Sprintf(back, "10.0.0.1")), server.ip(fmt.Sprintf(back, "10.0.0.2"))); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(LeastAckTimeout)
+	if e := c.End(); e != nil {
+		t.Fatal(e)
+	}
+	if err := vanish(server, peer); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	<-c.Done()
+	if d := time.Since(began); c.End().Reason != Silent || d > LeastAckTimeout+sec {
+		t.Errorf("ended %v, %v after it vanished", c.End(), d)
 	}
 }

@@ -262,11 +262,16 @@ func (s *state) setPolicy(p Policy) error {
 	if err := s.cfg.checkAcks(p); err != nil {
 		return err
 	}
-	if c, ok := s.owner.(*Conn); ok { // its socket is set for the policy that it keeps
+	c, ok := s.owner.(*Conn)
+	if ok { // its socket is set for the policy that it keeps
 		c.deadlines.Lock()
 		defer c.deadlines.Unlock()
 	}
 	s.usePolicy(&connPolicy{Policy: p, opening: was.opening})
+	asked := s.policy.Load().sample > 0 || ok && c.bits.Load()&acksAreEvidence != 0
+	if asked && s.in.Load() > 0 {
+		s.lease.Renew() // until now its stack was asked less often than p requires
+	}
 	s.lease.rejudge()
 	return nil
 }
