@@ -415,7 +415,12 @@ func (c *Conn) tcpSocket() *tcpSocket {
 	return s
 }
 
-func (c *Conn) transportConn() any { return c.stream }
+func (c *Conn) transportConn() any {
+	if c.multiplexed && c.dialed != nil {
+		return c.dialed.sess
+	}
+	return c.stream
+}
 
 func (c *Conn) session() transport.Session {
 	if c.dialed == nil {

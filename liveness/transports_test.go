@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -374,4 +375,21 @@ func TestRule5AFailedHandshakeIsReported(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A session has the state of its TLS at both ends, wherever that lies.
+func TestSessionTLS(t *testing.T) {
+	everyNetwork(t, func(t *testing.T, n network) {
+		w := serve(t, &Server{Config: Config{Policy: Sliding(10 * sec)}}, n)
+		defer w.end()
+		c := w.client(Client{Codec: codec.Raw})
+		defer c.Close()
+		say(t, c, "x")
+		want := strings.HasSuffix(t.Name(), "tls") || strings.HasSuffix(t.Name(), "quic")
+		for _, s := range append(slices.Collect(w.srv.Sessions()), c.Session()) {
+			if state := s.TLS(); (state != nil) != want || want && !state.HandshakeComplete {
+				t.Errorf("%+v", state)
+			}
+		}
+	})
 }

@@ -2,6 +2,7 @@ package quic
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"sync/atomic"
@@ -97,6 +98,9 @@ func (s *session) Answered() bool {
 	n := s.conn.ConnectionStats().PacketsReceived
 	return s.received.Swap(n) != n
 }
+
+// ConnectionState is that of TLS, as a *tls.Conn has it.
+func (s *session) ConnectionState() tls.ConnectionState { return s.conn.ConnectionState().TLS }
 
 func (s *session) LocalAddr() net.Addr { return s.conn.LocalAddr() }
 
