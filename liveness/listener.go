@@ -78,9 +78,9 @@ func (l *Listener) Counts() Counts { return l.srv.Counts(KindSession) }
 // SetPolicy is [Server.SetPolicy].
 func (l *Listener) SetPolicy(p Policy) error { return l.srv.SetPolicy(p) }
 
-// Shutdown stops accepting and waits for the connections to end. If ctx ends first, it
-// ends those that are left, for [Draining], waits a second at most for what
-// [Conn.BeforeClose] set, and returns ctx's error.
+// Shutdown stops accepting, closes [Conn.Draining] of the connections, and waits for them
+// to end. If ctx ends first, it ends those that are left, for [Draining], waits a second at
+// most for what [Conn.BeforeClose] set, and returns ctx's error.
 func (l *Listener) Shutdown(ctx context.Context) error {
 	l.Close()
 	return l.srv.drainConns(ctx)

@@ -560,7 +560,11 @@ func (s *Server) drainConns(ctx context.Context) error {
 		s.idle = make(chan struct{})
 	}
 	s.checkIdle()
+	left := s.sessions.all()
 	s.mu.Unlock()
+	for _, st := range left {
+		st.reach(draining)
+	}
 	select {
 	case <-s.idle:
 		return nil

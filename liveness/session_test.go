@@ -172,7 +172,14 @@ func TestListenerSessions(t *testing.T) {
 		t.Errorf("listed: %v; %+v", all, l.Counts())
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
+	time.AfterFunc(30*sec, cancel)
+	go func() { // a handler that is told
+		<-c.(*Conn).Draining()
+		if c.(*Conn).End() != nil {
+			t.Error("it was told at the end only")
+		}
+		cancel()
+	}()
 	if err := l.Shutdown(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("Shutdown: %v", err)
 	}
