@@ -1,9 +1,13 @@
 package tcp
 
 import (
+	"errors"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
+
+	"github.com/livenet/livenet/transport"
 )
 
 // A preambleListener accepts connections that begin with a proxy's header.
@@ -44,6 +48,10 @@ func (c *preambled) ReadPreamble() error {
 		var peer net.Addr
 		if peer, c.err = c.read(c.TCPConn); peer != nil {
 			c.peer.Store(&peer)
+		}
+		if errors.Is(c.err, os.ErrDeadlineExceeded) {
+			// The rest can't be read later, so this is not a timeout but the end.
+			c.err = &transport.CloseError{Origin: transport.Lost, Err: c.err}
 		}
 	})
 	return c.err
