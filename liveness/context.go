@@ -5,13 +5,12 @@ import (
 	"sync/atomic"
 )
 
-// A handlerContext ends with its connection, neither before nor after, and the
-// connection's end is its cause. What that takes is made when somebody asks for
-// it: most handlers wait in Read, and there may be very many of them.
+// A handlerContext is cancelled when its connection ends, with the [*Error] as the cause.
+// The cancellable context is made on first use, since most handlers only wait in Read.
 type handlerContext struct {
-	context.Context // has its values, and does not end
+	context.Context // for its values; never cancelled
 	state           *state
-	inner           atomic.Pointer[innerContext] // nil: nobody has asked
+	inner           atomic.Pointer[innerContext] // nil: not used yet
 }
 
 type innerContext struct {
@@ -19,7 +18,7 @@ type innerContext struct {
 	cancel context.CancelCauseFunc
 }
 
-// initContext gives c a context if its server has a handler that takes one.
+// initContext gives c a context if its server has a Handler.
 func (c *Conn) initContext(ctx context.Context) {
 	if c.srv.Handler != nil {
 		c.ctx = &handlerContext{Context: ctx, state: &c.state}
@@ -37,12 +36,12 @@ func (h *handlerContext) get() *innerContext {
 		}
 	}
 	if e := h.state.ended.Load(); e != nil {
-		m.cancel(&e.Error) // end is still to come, or came before there was something to end
+		m.cancel(&e.Error) // end may have run before m was stored
 	}
 	return m
 }
 
-// end is for a state that has ended.
+// end cancels the context after the state has ended.
 func (h *handlerContext) end(e *Error) {
 	if m := h.inner.Load(); m != nil {
 		m.cancel(e)
@@ -59,5 +58,5 @@ func (h *handlerContext) Err() error {
 	return h.get().Err()
 }
 
-// String is how its children call it.
+// String names the context in the String of derived contexts.
 func (h *handlerContext) String() string { return "liveness.Handler" }

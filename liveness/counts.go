@@ -5,16 +5,16 @@ import (
 	"sync"
 )
 
-// Counts are the sessions, or the streams, of one listener since it began. At
-// every reading Accepted is Live plus the sums of Closed and Claimed.
+// Counts counts the sessions or the streams of one listener since it began. Accepted is
+// always Live plus the sums of Closed and Claimed.
 type Counts struct {
 	Accepted uint64
 	Live     uint64
-	Closed   map[Reason]uint64 // for what this end decided or observed
-	Claimed  map[Reason]uint64 // for the reason that the peer named, which it may choose freely
+	Closed   map[Reason]uint64 // by reasons that this end decided or observed
+	Claimed  map[Reason]uint64 // by reasons that the peer named, which it may choose freely
 }
 
-// counters keeps counts. Its lock makes each reading consistent.
+// counters updates Counts. Its lock keeps them consistent.
 type counters struct {
 	mu     sync.Mutex
 	counts Counts

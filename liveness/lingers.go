@@ -5,13 +5,12 @@ import (
 	"time"
 )
 
-// lingers are a server's connections of which nothing is left but to wait for the
-// peer's end. They are no sessions any more, and the server waits for them when it
-// ends.
+// lingers lists a server's connections that have ended and wait for the peer's FIN. They are
+// not in the server's list of sessions, but Serve waits for them.
 type lingers struct {
 	mu     sync.Mutex
 	conns  map[*Conn]struct{}
-	forced bool // nobody is waited for any longer
+	forced bool // end was called: close at once
 	all    sync.WaitGroup
 }
 
@@ -35,14 +34,14 @@ func (l *lingers) remove(c *Conn) {
 	l.all.Done()
 }
 
-// wait waits for all to end, for d at most.
+// wait waits for all of them, for d at most.
 func (l *lingers) wait(d time.Duration) {
 	timer := time.AfterFunc(d, l.end)
 	defer timer.Stop()
 	l.all.Wait()
 }
 
-// end has nobody waited for any longer.
+// end closes all of them, and those that are added later, at once.
 func (l *lingers) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

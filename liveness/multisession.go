@@ -12,19 +12,18 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// A multiSession is a server's side of a session that carries several streams: its
-// state, and its streams.
+// A multiSession is a server's side of a session that carries several streams.
 type multiSession struct {
 	srv   *Server
 	sess  transport.Session
 	state state
-	ctx   context.Context // has its handlers' values, and does not end
+	ctx   context.Context // of its handlers; never cancelled
 
 	mu            sync.Mutex
 	conns         map[*Conn]struct{}
-	lastStreamEnd time.Duration // when a stream ended last, on the engine's clock; 0: none has
-	stopWatching  func() bool   // stops looking for the session's end while no more streams are accepted; nil: they are
-	refs          int           // its state, accepting, closing, and each stream; without any the server is done with it
+	lastStreamEnd time.Duration // when the latest stream ended, on the engine's clock; 0: none has
+	stopWatching  func() bool   // set while MaxStreams is reached, when only the session's end is watched
+	refs          int           // held by the state, accepting, closing and each stream; at 0 the server removes the session
 }
 
 func newMultiSession(ctx context.Context, s *Server, sess transport.Session) *multiSession {
@@ -34,8 +33,8 @@ func newMultiSession(ctx context.Context, s *Server, sess transport.Session) *mu
 	return x
 }
 
-// start has streams accepted until the session ends: without a goroutine, while
-// there are none, if the transport can do that.
+// start accepts streams until the session ends. It needs no goroutine between streams if the
+// session is a [transport.Acceptor].
 func (x *multiSession) start() {
 	if a, ok := transport.As[transport.Acceptor](x.sess); ok {
 		a.WakeOnStream((*acceptor)(x))
@@ -44,19 +43,19 @@ func (x *multiSession) start() {
 	go x.accept(x.ctx)
 }
 
-// An acceptor is a session as whoever wakes it sees it.
+// An acceptor is a multiSession as a [transport.Waker].
 type acceptor multiSession
 
 func (a *acceptor) Wake() { go (*multiSession)(a).accept(cancelled) }
 
-// cancelled is a context that waits for nothing.
+// cancelled is a context with which AcceptStream returns only a stream that is there already.
 var cancelled = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
 }()
 
-// accept serves the streams that there are until ctx ends.
+// accept accepts and serves streams until ctx ends.
 func (x *multiSession) accept(ctx context.Context) {
 	for x.hasRoom() {
 		stream, err := x.sess.AcceptStream(ctx)
@@ -74,8 +73,8 @@ func (x *multiSession) accept(ctx context.Context) {
 	}
 }
 
-// hasRoom reports whether the session may have one more stream. If not, accepting
-// goes on when one has ended. Until then nobody would see the session's end.
+// hasRoom reports whether one more stream may be accepted. If not, removeConn resumes
+// accepting. Until then no AcceptStream would notice the session's end, so it is watched.
 func (x *multiSession) hasRoom() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -86,7 +85,7 @@ func (x *multiSession) hasRoom() bool {
 	return false
 }
 
-// dropRef lets go of one of the holds.
+// dropRef drops a reference. With the last one, the server removes the session.
 func (x *multiSession) dropRef() {
 	x.mu.Lock()
 	x.refs--
@@ -97,7 +96,7 @@ func (x *multiSession) dropRef() {
 	}
 }
 
-// serve begins to serve a stream.
+// serve serves a stream that was accepted.
 func (x *multiSession) serve(stream transport.Stream) {
 	c := x.srv.newConn(stream)
 	c.multiplexed = true
@@ -110,7 +109,7 @@ func (x *multiSession) serve(stream transport.Stream) {
 	}
 }
 
-// addConn counts c among the session's connections, and ends it if the session is ending.
+// addConn adds a stream, and ends it if the session is draining or closing.
 func (x *multiSession) addConn(c *Conn) {
 	x.mu.Lock()
 	x.conns[c] = struct{}{}
@@ -127,7 +126,7 @@ func (x *multiSession) addConn(c *Conn) {
 	c.state.end(e)
 }
 
-// removeConn is for a connection that has ended, and is served no more.
+// removeConn removes a stream that has ended and whose handler has returned.
 func (x *multiSession) removeConn(c *Conn) {
 	defer x.dropRef()
 	x.mu.Lock()
@@ -142,12 +141,12 @@ func (x *multiSession) removeConn(c *Conn) {
 	}
 }
 
-// transportEnded is the session's own end, seen by accepting.
+// transportEnded ends the state when the transport's session has ended.
 func (x *multiSession) transportEnded(err error) {
 	if cause := context.Cause(x.sess.Context()); cause != nil {
 		err = cause
 	}
-	// An EOF that a transport found beneath is the peer's end, and not an orderly one.
+	// A bare EOF is an orderly end; an EOF that a CloseError wraps is not.
 	_, explained := errors.AsType[*transport.CloseError](err)
 	if explained || !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 		x.state.setPending(endingFrom(explain(err)))
@@ -155,7 +154,7 @@ func (x *multiSession) transportEnded(err error) {
 	x.state.finish()
 }
 
-// list is the session's connections.
+// list returns the session's streams.
 func (x *multiSession) list() []*Conn {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -166,11 +165,11 @@ func (x *multiSession) list() []*Conn {
 	return list
 }
 
-// drain asks the peer to finish on each stream. It then closes the session: what is
-// still under way would be dropped if this end did, and nothing tells when the peer
-// has taken it. A session that has nothing under way is ended at once.
+// drain asks the peer to finish on each stream. The peer is to close the session: if this
+// end did, unacknowledged data would be lost, and the transport doesn't say when there is
+// none. A session without streams in the last 30 s is ended at once.
 func (x *multiSession) drain() {
-	x.mu.Lock() // no stream enters from here on
+	x.mu.Lock() // addConn ends all further streams
 	x.state.reach(draining)
 	last := x.lastStreamEnd
 	x.mu.Unlock()
@@ -194,7 +193,7 @@ func (x *multiSession) preparePolicy(p Policy) (sample time.Duration) {
 	return sampleInterval(x.sess, p)
 }
 
-// tcpSocket is that of the connection which carries all the streams, if it is TCP.
+// tcpSocket returns the TCP connection that carries all streams; nil: it is not TCP.
 func (x *multiSession) tcpSocket() *tcpSocket {
 	s := tcpSocketOf(x.sess)
 	if s != nil {
@@ -215,9 +214,10 @@ func (x *multiSession) transportConn() any         { return x.sess }
 
 func (x *multiSession) counters() *counters { return &x.srv.sessionCounts }
 
-func (x *multiSession) pingable() (time.Duration, bool) { return 0, false } // it judges by what the client does by itself
+func (x *multiSession) pingable() (time.Duration, bool) { return 0, false } // a server does not rely on pings
 
-// probe asks the peer over whichever stream can. Where its stack is asked, that does.
+// probe pings the peer on the first stream that can send a Ping, or samples its stack if
+// acknowledgements are the evidence. It returns false if a stream's window is full.
 func (x *multiSession) probe() bool {
 	if x.srv.Evidence == codec.Acks {
 		if _, ok := transport.As[transport.Answerer](x.sess); ok {
@@ -229,8 +229,8 @@ func (x *multiSession) probe() bool {
 		if c.ping() {
 			return true
 		}
-		// A stream whose window is full may have cost its time; the next one is not
-		// worth the same again, since this is asked for many sessions.
+		// A full window has cost up to controlTime. Don't try the next stream: the probes
+		// of other sessions are waiting.
 		if c.framed != nil && c.framed.out.blocked.Load() {
 			return false
 		}
@@ -238,9 +238,8 @@ func (x *multiSession) probe() bool {
 	return true
 }
 
-// teardown ends the session, and its streams with it: the transport tells the peer the
-// reason for all of them. That may wait for the peer, for as long as the transport lets
-// it: the server waits for it, and whoever ends the session does not.
+// teardown ends the streams and closes the transport's session, which sends the reason for
+// all of them. That may wait for the peer, so it runs on a goroutine, for which Serve waits.
 func (x *multiSession) teardown(e *ending) {
 	for _, c := range x.list() {
 		c.state.end(e.ofStream())

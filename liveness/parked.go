@@ -8,11 +8,10 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// This file is the way of a connection whose server has no Handler, but Data: it is
-// message-driven. Where the stream is pollable it is parked between the messages:
-// no goroutine of it runs, and it holds no buffer.
+// A connection whose server has Data, not a Handler, is message-driven. If its stream is a
+// [transport.Pollable], it is parked between messages: it has no goroutine and no buffer.
 
-// canPark reports whether c is to be served without a goroutine.
+// canPark reports whether c needs no goroutine while it is idle.
 func (s *Server) canPark(c *Conn) bool {
 	if s.Data == nil {
 		return false
@@ -38,13 +37,13 @@ const (
 
 func (c *Conn) isParked() bool { return c.bits.Load()&parkable != 0 }
 
-// A container has connections that end with it.
+// A container keeps a list of connections: a server, or a session of several streams.
 type container interface {
 	addConn(c *Conn)
 	removeConn(c *Conn)
 }
 
-// container is what c is listed in, or nil.
+// container returns the session or server that lists c; nil: none.
 func (c *Conn) container() container {
 	switch {
 	case c.state.parent != nil:
@@ -105,8 +104,7 @@ func (c *Conn) opened() bool {
 	return true
 }
 
-// park lets go of a connection that has nothing to read until it has, or until
-// it ends.
+// park ends the serving of a connection until it becomes readable.
 func (c *Conn) park() {
 	if c.deactivate() {
 		p, _ := transport.As[transport.Pollable](c.stream)
@@ -114,8 +112,7 @@ func (c *Conn) park() {
 	}
 }
 
-// deactivate reports false if the connection has ended: then there is nothing left
-// to do with it.
+// deactivate marks that no goroutine serves c. It returns false if c has ended.
 func (c *Conn) deactivate() bool {
 	if c.bits.And(^uint32(active))&hasEnded != 0 {
 		c.unregister()
@@ -124,7 +121,7 @@ func (c *Conn) deactivate() bool {
 	return true
 }
 
-// released is the other way to the end of a parked connection.
+// released removes c from its container, unless a goroutine still serves it.
 func (c *Conn) released() {
 	if c.bits.Load()&noHandler != 0 {
 		c.unregister()
@@ -134,7 +131,7 @@ func (c *Conn) released() {
 	}
 }
 
-// A parkedConn is a Conn as whoever wakes it sees it.
+// A parkedConn is a Conn as a [transport.Waker].
 type parkedConn Conn
 
 func (p *parkedConn) Wake() {
@@ -143,10 +140,10 @@ func (p *parkedConn) Wake() {
 	}
 }
 
-// serveParked hands what there is to Data, and parks.
+// serveParked calls Data with the available input, and parks c again.
 func (c *Conn) serveParked() {
 	more := false
-	defer func() { // also when Data ends its goroutine
+	defer func() { // also if Data calls runtime.Goexit
 		if more {
 			c.park()
 		} else {
@@ -157,49 +154,50 @@ func (c *Conn) serveParked() {
 	more = c.deliverAll()
 }
 
-// deliverAll reports false if the connection is to be closed.
+// deliverAll calls Data until a read would block. It returns false if the connection is to be
+// closed.
 func (c *Conn) deliverAll() (more bool) {
 	defer c.recoverPanic()
 	p, _ := transport.As[transport.Pollable](c.stream)
 	b := dataBuffers.Get().(*[]byte)
 	defer dataBuffers.Put(b)
 	for {
-		if fed, err := c.deliver(*b, p.TryRead); !fed || err != nil {
-			return fed && err == transport.ErrWouldBlock
+		if ok, err := c.deliver(*b, p.TryRead); !ok || err != nil {
+			return ok && err == transport.ErrWouldBlock
 		}
 	}
 }
 
-// deliverBlocking feeds a connection from a goroutine of its own, which holds no
-// buffer while it waits, if the stream has a way to wait without.
+// deliverBlocking calls Data from a goroutine that waits for input. It holds no buffer while
+// it waits, if the stream is a [transport.Waiter]. It returns at the connection's end.
 func (c *Conn) deliverBlocking() {
-	w, ok := transport.As[transport.Waiter](c.stream)
+	w, waits := transport.As[transport.Waiter](c.stream)
 	var b *[]byte
 	for {
-		if ok && !c.ready() {
-			w.WaitRead() // an error here is Read's to tell
+		if waits && !c.ready() {
+			w.WaitRead() // Read returns its error, too
 		}
 		if b == nil {
 			b = dataBuffers.Get().(*[]byte)
 		}
-		fed, err := c.deliver(*b, c.stream.Read)
-		if ok || !fed || err != nil {
+		ok, err := c.deliver(*b, c.stream.Read)
+		if waits || !ok || err != nil {
 			dataBuffers.Put(b)
 			b = nil
 		}
 		switch {
-		case !fed:
+		case !ok:
 			return
 		case err == nil:
-		case timedOut(err) && c.End() == nil: // its end may say that, too
-			c.SetReadDeadline(time.Time{}) // it was for reads that Data has made
+		case timedOut(err) && c.End() == nil: // closing sets a deadline, too
+			c.SetReadDeadline(time.Time{}) // Data set it for its own reads
 		default:
 			return
 		}
 	}
 }
 
-// ready reports whether there is something to read though the stream has nothing.
+// ready reports whether a read returns without reading from the stream.
 func (c *Conn) ready() bool {
 	if c.framed == nil {
 		return false
@@ -209,9 +207,9 @@ func (c *Conn) ready() bool {
 	return c.framed.in.ready()
 }
 
-// deliver reads once, and hands what it got to Data. It reports false if Data
-// has failed: whatever its error, that is the end. Err is reading's.
-func (c *Conn) deliver(b []byte, read func([]byte) (int, error)) (fed bool, err error) {
+// deliver reads once and calls Data with what it read. It returns false if Data failed, and
+// the error of the read.
+func (c *Conn) deliver(b []byte, read func([]byte) (int, error)) (ok bool, err error) {
 	n, err := c.readOnce(b, read)
 	if n > 0 {
 		c.bits.Or(inData)
@@ -225,7 +223,7 @@ func (c *Conn) deliver(b []byte, read func([]byte) (int, error)) (fed bool, err 
 	return true, err
 }
 
-// dataFailed takes note of Data's error, unless it is one that came from here.
+// dataFailed ends the connection for Data's error, unless Data returned the connection's own.
 func (c *Conn) dataFailed(err error) {
 	var known *Error
 	if errors.As(err, &known) {
@@ -234,7 +232,7 @@ func (c *Conn) dataFailed(err error) {
 	c.state.fail(&Error{Reason: Internal, Err: err})
 }
 
-// dataBuffers are what Data is called with.
+// dataBuffers holds the buffers that Data is called with.
 var dataBuffers = sync.Pool{New: func() any {
 	b := make([]byte, chunk)
 	return &b

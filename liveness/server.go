@@ -14,12 +14,11 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// A Handler serves one stream. It owns c until it returns; c is closed then.
-// The context ends with the stream, or with its session; its cause is the
-// [*Error] that says why. A handler must return once that has happened: Serve
-// waits for it. It should keep reading: on a transport other than TCP, what it
-// has not read is no evidence. When the server drains, [Conn.Draining] is closed:
-// the handler may finish what is under way.
+// A Handler serves one stream. When it returns, c is closed. The context is cancelled when
+// the stream or its session ends; its cause is the [*Error] that says why. The handler must
+// then return: Serve waits for it. It should keep reading: on a transport other than TCP,
+// unread input is no evidence. When the server drains, [Conn.Draining] is closed, and the
+// handler may finish what is under way.
 type Handler func(ctx context.Context, c *Conn)
 
 // Server serves the sessions of a transport's listener, each under the
@@ -27,48 +26,46 @@ type Handler func(ctx context.Context, c *Conn)
 type Server struct {
 	Config
 
-	// Streams, if not nil, judges each stream by itself, beside the session's
-	// policy: a long session can carry short requests. It has no meaning where a
-	// session is one stream.
+	// Streams, if not nil, is a policy for each stream, beside the session's Policy: a
+	// long session can carry short requests. It is not used on a transport whose session
+	// is one stream.
 	Streams Policy
 
-	// Codec makes messages of the streams' bytes; nil means [codec.Raw]. [codec.Auto]
-	// accepts frames only if messages or beats are the evidence.
+	// Codec frames the streams' bytes as messages; nil means [codec.Raw]. [codec.Auto]
+	// accepts only frames if messages or beats are the evidence.
 	Codec codec.Codec
 
-	// Handler serves each stream in a goroutine of its own. If it panics, or Data
-	// does, the connection ends with [Internal], and the end's Err has the stack.
+	// Handler serves each stream on its own goroutine. If it panics, or Data does, the
+	// connection ends with [Internal], and [Error].Err has the stack.
 	Handler Handler
 
-	// Data, in Handler's place, is called with what a peer has sent, piece by
-	// piece as it comes, one call at a time for each connection. The connection
-	// can be used as in a Handler; p must not be once Data has returned. The
-	// connection is closed when Data returns an error, and when the peer has
-	// ended its data. Between the calls an idle connection holds no buffer, and
-	// on a transport whose streams are [transport.Pollable] no goroutine.
+	// Data replaces Handler. It is called with each piece p of the peer's data, one call
+	// at a time for each connection. It may use the connection as a Handler does, but not
+	// keep p. The connection is closed when Data returns an error, or the peer has ended
+	// its data. An idle connection holds no buffer, and no goroutine if the transport's
+	// streams are [transport.Pollable].
 	Data func(c *Conn, p []byte) error
 
-	// OnOpen and OnClose, with Data only, are called before the first and after the last
-	// call of Data for a connection, on a goroutine of its own. If OnOpen returns an error
-	// the connection ends with [Internal], and Data is not called. In OnClose c.End says
-	// why the connection ended.
+	// OnOpen and OnClose are used only with Data. They are called before the first and
+	// after the last call of Data for a connection, on a goroutine of its own. If OnOpen
+	// returns an error, the connection ends with [Internal], and Data is not called. In
+	// OnClose, c.End says why the connection ended.
 	OnOpen  func(c *Conn) error
 	OnClose func(c *Conn)
 
 	// MaxStreams is how many streams of a session are served at a time; 0 means
-	// [DefaultMaxStreams]. Further ones wait to be accepted, as long as the
-	// transport lets them.
+	// [DefaultMaxStreams]. Further streams wait to be accepted.
 	MaxStreams int
 
-	// Drain is how long Serve waits for peers to leave by themselves once its
-	// context has ended; 0 means [DefaultDrain].
+	// Drain is how long Serve waits for the sessions to end once its context has ended; 0
+	// means [DefaultDrain].
 	Drain time.Duration
 
-	// RetryAfter is when peers that are asked to leave may connect again, where the
-	// codec can say so; 0 says nothing of that.
+	// RetryAfter is how long a drained peer should wait before it connects again. It is
+	// sent only with a codec that has a GoAway frame; 0 sends nothing.
 	RetryAfter time.Duration
 
-	sessionPolicy, streamPolicy atomic.Pointer[connPolicy] // set by Serve; of streams, nil: the session's
+	sessionPolicy, streamPolicy atomic.Pointer[connPolicy] // set by Serve; streamPolicy is nil without Streams
 	sessionCounts, streamCounts counters
 	lingers                     lingers
 
@@ -79,12 +76,12 @@ type Server struct {
 	served        bool
 	draining      bool
 	closed        bool
-	policyChanged bool // the policy
+	policyChanged bool // since Serve began
 	listeners     []transport.Listener
-	idle          chan struct{}      // closed when draining and the last session has gone
+	idle          chan struct{}      // closed when draining and no session is left
 	done          chan struct{}      // closed when Serve has returned
-	stop          context.CancelFunc // accepting
-	inShutdown    bool               // Shutdown, and not Drain, says how long the peers may take
+	stop          context.CancelFunc // stops accepting
+	inShutdown    bool               // Shutdown's context, not Drain, bounds the drain
 	serving       sync.WaitGroup
 }
 
@@ -100,7 +97,7 @@ func (s *Server) maxStreams() int {
 	return s.MaxStreams
 }
 
-// Counts are the sessions, or the streams, since the server began.
+// Counts returns the counts of sessions, or of streams, since the server began.
 func (s *Server) Counts(k Kind) Counts {
 	if k == KindStream {
 		return s.streamCounts.read()
@@ -109,10 +106,10 @@ func (s *Server) Counts(k Kind) Counts {
 }
 
 // Serve accepts and serves the sessions of listeners until ctx ends or [Server.Shutdown]
-// is called. Then it closes the listeners, asks the peers to finish, waits for up to
-// s.Drain, or as Shutdown says, ends the sessions that are left, waits for their handlers
-// and returns nil. If a listener fails for good, Serve does the same, and returns the
-// error. A server serves once.
+// is called. Then it closes the listeners, asks the peers to finish, waits up to s.Drain or
+// until Shutdown's context ends, ends the remaining sessions, waits for their handlers, and
+// returns nil. If a listener fails for good, Serve does the same and returns the error. A
+// server can serve only once.
 func (s *Server) Serve(ctx context.Context, listeners ...transport.Listener) error {
 	defer closeListeners(listeners)
 	accepting, cancel := context.WithCancel(ctx)
@@ -128,7 +125,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...transport.Listener) err
 		go func() {
 			err := s.accept(accepting, context.WithoutCancel(ctx), l)
 			if err != nil {
-				cancel() // one server, one life
+				cancel() // the other listeners stop, too
 			}
 			failed <- err
 		}()
@@ -160,7 +157,7 @@ func (s *Server) open(stop context.CancelFunc, listeners []transport.Listener) e
 	return nil
 }
 
-// begin prepares for sessions. The lock is held, or nobody knows of s yet.
+// begin initializes s for serving. The lock is held, or s is not shared yet.
 func (s *Server) begin() {
 	s.served = true
 	s.idle, s.done = make(chan struct{}), make(chan struct{})
@@ -176,7 +173,7 @@ func closeListeners(listeners []transport.Listener) {
 	}
 }
 
-// check finds what contradicts itself. The lock is held.
+// check returns an error if the server's fields contradict each other. The lock is held.
 func (s *Server) check(listeners []transport.Listener) error {
 	switch {
 	case s.Policy == nil:
@@ -188,7 +185,7 @@ func (s *Server) check(listeners []transport.Listener) error {
 	case s.Handler != nil && s.Data != nil:
 		return errors.New("liveness: a server has one handler: Handler or Data")
 	case s.Evidence > codec.Bytes && s.codec() == codec.Raw:
-		return errors.New("liveness: the raw codec knows bytes only: it can't tell messages or beats")
+		return errors.New("liveness: evidence of messages or beats needs a codec other than raw")
 	}
 	if s.Streams != nil {
 		if err := s.checkAcks(s.Streams); err != nil {
@@ -198,8 +195,8 @@ func (s *Server) check(listeners []transport.Listener) error {
 	return s.checkPolicy(listeners, s.Policy)
 }
 
-// checkPolicy refuses a policy that a transport would pre-empt, ending sessions for a
-// reason of its own, or for which it asks too seldom.
+// checkPolicy returns an error for a policy that a transport would pre-empt by its own idle
+// timeout, or whose timeout is too short for the transport's keepalive.
 func (s *Server) checkPolicy(listeners []transport.Listener, p Policy) error {
 	if p == nil {
 		return ErrNoPolicy
@@ -212,9 +209,9 @@ func (s *Server) checkPolicy(listeners []transport.Listener, p Policy) error {
 			return err
 		}
 		i, ok := transport.As[transport.IdleTimeouter](l)
-		if most := longestSilence(p); ok && i.IdleTimeout() > 0 && most >= i.IdleTimeout() {
-			return fmt.Errorf("liveness: the transport gives up a silent session after %v, before the policy (%v) does: give it more time than %v",
-				i.IdleTimeout(), describe(p), most)
+		if longest := longestSilence(p); ok && i.IdleTimeout() > 0 && longest >= i.IdleTimeout() {
+			return fmt.Errorf("liveness: the transport's idle timeout, %v, would end a session before the policy (%v) does: set it to more than %v",
+				i.IdleTimeout(), describe(p), longest)
 		}
 	}
 	return nil
@@ -230,8 +227,8 @@ func (s *Server) codec() codec.Codec {
 	return s.Codec
 }
 
-// Waits between tries to accept, while accepting fails: with no descriptor
-// left, for instance, more of them come only as sessions end.
+// Bounds of the wait between failed calls of Accept. Without file descriptors, say, Accept
+// fails until sessions end.
 const (
 	firstBackoff = 5 * time.Millisecond
 	lastBackoff  = time.Second
@@ -267,8 +264,8 @@ func (s *Server) accept(ctx, sessions context.Context, l transport.Listener) err
 	}
 }
 
-// admit grants a session its lease and has it served. It waits for nothing of the
-// session.
+// admit grants a lease to an accepted session and starts to serve it. It doesn't wait for
+// the peer.
 func (s *Server) admit(ctx context.Context, sess transport.Session) {
 	if sess.Multiplexed() {
 		x := newMultiSession(ctx, s, sess)
@@ -277,7 +274,7 @@ func (s *Server) admit(ctx context.Context, sess transport.Session) {
 		x.state.announceThen(x.start)
 		return
 	}
-	stream, err := sess.AcceptStream(ctx) // which there is from the beginning
+	stream, err := sess.AcceptStream(ctx) // there is one from the beginning
 	if err != nil {
 		sess.Close(Internal.Code(), "")
 		s.emit(Event{What: AcceptFailed, Err: err})
@@ -288,8 +285,8 @@ func (s *Server) admit(ctx context.Context, sess transport.Session) {
 	c.serve(ctx)
 }
 
-// serve grants a server's connection its lease, and has it served by a goroutine of its
-// own, or parked. It waits for nothing of the connection. False: its session has ended.
+// serve grants a lease to a server's connection, and parks it or starts its goroutine. It
+// returns false if the session has ended. It doesn't wait for the peer.
 func (c *Conn) serve(ctx context.Context) bool {
 	parks := c.srv.canPark(c)
 	if parks {
@@ -320,7 +317,7 @@ func (c *Conn) serve(ctx context.Context) bool {
 	return true
 }
 
-// newConn is the connection of a stream, whose state is still to begin.
+// newConn makes the connection of a stream. Its state has not begun.
 func (s *Server) newConn(stream transport.Stream) *Conn {
 	c := &Conn{srv: s, stream: stream}
 	c.state.cfg, c.state.owner = &s.Config, c
@@ -331,9 +328,8 @@ func (s *Server) newConn(stream transport.Stream) *Conn {
 	return c
 }
 
-// hello is what the server states of itself: how long it bears silence, and
-// how often it wants a beat in that time. Three chances are customary: one may
-// be lost, and one late.
+// hello returns the server's Hello: its timeout, and the interval of beats that it asks for.
+// There are three beats in a timeout, so that one may be lost and one be late.
 func (s *Server) hello() codec.Hello {
 	h := codec.Hello{Evidence: s.Evidence}
 	for _, p := range []*connPolicy{s.sessionPolicy.Load(), s.streamPolicy.Load()} {
@@ -349,14 +345,13 @@ func (s *Server) hello() codec.Hello {
 
 const beatsPerTimeout = 3
 
-// handle runs the handler on c, ends c when it returns, and waits until that
-// has been told.
+// handle runs the handler on c, closes c, and waits until c is closed.
 func (s *Server) handle(c *Conn) {
 	defer c.awaitClosed()
 	defer c.Close()
 	defer c.recoverPanic()
 	switch {
-	case c.End() != nil: // it came too late
+	case c.End() != nil: // ended before its goroutine ran
 	case c.ctx != nil:
 		s.Handler(c.ctx, c)
 	default:
@@ -379,8 +374,8 @@ func (c *Conn) serveData() {
 	}
 }
 
-// recoverPanic ends a connection whose handler panics. If it has ended before, no event
-// tells of the panic, so that the log does.
+// recoverPanic ends a connection whose handler panics. If the connection has ended before,
+// no event reports the panic, so it is logged.
 func (c *Conn) recoverPanic() {
 	if r := recover(); r != nil {
 		err := &panicError{r, debug.Stack()}
@@ -390,7 +385,7 @@ func (c *Conn) recoverPanic() {
 	}
 }
 
-// panicError is the error of a handler that panicked.
+// panicError is the Err of a connection whose handler panicked.
 type panicError struct {
 	value any
 	stack []byte
@@ -400,21 +395,20 @@ func (p *panicError) Error() string {
 	return fmt.Sprintf("the handler panicked: %v\n%s", p.value, p.stack)
 }
 
-// add counts a session among those that are served. If the server was closed
-// meanwhile, drain is still to come, and ends it.
+// add adds a session to the list. If the server was closed meanwhile, drain ends it.
 func (s *Server) add(st *state) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sessions.add(st)
 	s.serving.Add(1)
-	if s.policyChanged { // perhaps since it was granted
+	if s.policyChanged { // perhaps after the grant
 		st.setPolicy(s.sessionPolicy.Load().Policy)
 	}
 }
 
-// SetPolicy judges the sessions by p from now on: those that there are, whatever
-// [Session.SetPolicy] has said of them, and those to come. Clients that are there are not
-// told. It fails for a p that Serve would refuse.
+// SetPolicy changes the policy of all sessions, of those that are open, even if
+// [Session.SetPolicy] was called on them, and of those to come. The peers of open sessions
+// don't learn of it. It returns an error for a policy with which Serve would fail.
 func (s *Server) SetPolicy(p Policy) error {
 	s.settingPolicy.Lock()
 	defer s.settingPolicy.Unlock()
@@ -441,7 +435,7 @@ func (s *Server) SetPolicy(p Policy) error {
 func (s *Server) addConn(c *Conn)    { s.add(&c.state) }
 func (s *Server) removeConn(c *Conn) { s.remove(&c.state) }
 
-// remove is for a session that has ended, and is served no more.
+// remove removes a session that has ended and whose handler has returned.
 func (s *Server) remove(st *state) {
 	defer s.serving.Done()
 	s.mu.Lock()
@@ -450,7 +444,7 @@ func (s *Server) remove(st *state) {
 	s.checkIdle()
 }
 
-// checkIdle notes the moment when a drain is complete. The lock is held.
+// checkIdle closes idle when a drain is complete. The lock is held.
 func (s *Server) checkIdle() {
 	if s.draining && s.sessions.n == 0 {
 		select {
@@ -467,7 +461,7 @@ func (s *Server) isDraining() bool {
 	return s.draining
 }
 
-// drain asks every peer to finish, waits, and ends what is left.
+// drain asks every peer to finish, waits, and ends the remaining sessions.
 func (s *Server) drain() {
 	s.mu.Lock()
 	s.draining = true
@@ -502,8 +496,7 @@ func (s *Server) isInShutdown() bool {
 	return s.inShutdown
 }
 
-// awaitIdle waits until the last session has gone, or until is past and no Shutdown gives
-// them longer.
+// awaitIdle waits until no session is left, or until has passed and Shutdown wasn't called.
 func (s *Server) awaitIdle(until time.Time) {
 	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
@@ -518,22 +511,22 @@ func (s *Server) awaitIdle(until time.Time) {
 }
 
 // Shutdown makes Serve stop accepting, asks the peers to finish, and waits until all
-// sessions have ended and Serve has returned. If ctx ends first, it ends the sessions that
-// are left, for [Draining], waits a second at most for their handlers, and returns ctx's
+// sessions have ended and Serve has returned. If ctx ends first, it ends the remaining
+// sessions for [Draining], waits at most a second for their handlers, and returns ctx's
 // error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.inShutdown = true
 	served, stop := s.served, s.stop
 	if !served {
-		s.closed = true // Serve, if it comes, ends at once
+		s.closed = true // a later Serve returns at once
 	}
 	s.mu.Unlock()
 	if !served {
 		return nil
 	}
 	stop()
-	select { // done beats a context that has ended as well
+	select { // prefer done over an ended context
 	case <-s.done:
 		return nil
 	default:
@@ -551,8 +544,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// drainConns is Shutdown for the connections of a [Listener], which have no handlers that
-// could be waited for.
+// drainConns is Shutdown for the connections of a [Listener], which have no handlers to wait
+// for.
 func (s *Server) drainConns(ctx context.Context) error {
 	s.mu.Lock()
 	s.draining = true
@@ -582,8 +575,8 @@ func (s *Server) endAll() {
 	each(left, func(st *state) { st.endAfterHook(ending{Error: Error{Reason: Draining}, async: true}) })
 }
 
-// each runs f on each session, several at a time, since sending a frame may take a
-// moment.
+// each calls f on each session, several at a time, since sending a frame may block for
+// controlTime.
 func each(list []*state, f func(*state)) {
 	var wg sync.WaitGroup
 	next := make(chan *state)
@@ -601,7 +594,7 @@ func each(list []*state, f func(*state)) {
 	wg.Wait()
 }
 
-// Close ends every session at once, for [Draining], but for what [Conn.BeforeClose] set,
+// Close ends every session for [Draining], at once unless [Conn.BeforeClose] set a function,
 // and makes Serve return within a second.
 func (s *Server) Close() error {
 	s.mu.Lock()
