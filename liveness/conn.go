@@ -111,7 +111,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return 0, e
 	}
 	n, err := c.stream.Read(p)
-	return c.afterRead(n, err)
+	return c.afterRead(n, len(p), err)
 }
 
 // readOnce is Read with a single call of read, which may be TryRead of a
@@ -127,21 +127,21 @@ func (c *Conn) readOnce(p []byte, read func([]byte) (int, error)) (int, error) {
 	}
 	n, err := read(p)
 	if err == transport.ErrWouldBlock {
-		c.afterRead(n, nil) // TLS may return data with it
+		c.afterRead(n, len(p), nil) // TLS may return data with it
 		return n, err
 	}
-	return c.afterRead(n, err)
+	return c.afterRead(n, len(p), err)
 }
 
-// afterRead counts n bytes that were read without a codec, renews the lease, and converts
-// err.
-func (c *Conn) afterRead(n int, err error) (int, error) {
+// afterRead counts n bytes that were read without a codec into a buffer of size, renews the
+// lease, and converts err.
+func (c *Conn) afterRead(n, size int, err error) (int, error) {
 	if n > 0 {
 		c.state.addIn(n)
 		if c.state.cfg.Evidence <= codec.Bytes {
 			c.state.renew()
 		}
-		c.yield(n)
+		c.yield(n, size)
 	}
 	if err != nil {
 		err = c.readError(err)
@@ -149,14 +149,16 @@ func (c *Conn) afterRead(n int, err error) (int, error) {
 	return n, err
 }
 
-// fairShare is how many bytes a connection reads before it yields the processor. Many
-// floods of tiny frames would otherwise each use up a whole time slice.
+// fairShare is how many bytes of a backlog a connection reads before it yields the processor.
+// Many floods of tiny frames would otherwise each use up a whole time slice.
 const fairShare = 4 << 10
 
-// yield yields the processor if the latest n bytes of input have crossed a multiple of
-// fairShare.
-func (c *Conn) yield(n int) {
-	if total := c.state.in.Load(); total/fairShare != (total-int64(n))/fairShare {
+// yield yields the processor if the latest n bytes of input, read into a buffer of size, have
+// crossed a multiple of fairShare and look like a backlog. A single message of a
+// conversation isn't worth that: the next Read will block.
+func (c *Conn) yield(n, size int) {
+	backlog := n >= min(size, fairShare/2)
+	if total := c.state.in.Load(); backlog && total/fairShare != (total-int64(n))/fairShare {
 		runtime.Gosched()
 	}
 }

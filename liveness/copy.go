@@ -110,7 +110,7 @@ func (c *Conn) readLazily(r *lazyReader) (b *[]byte, n int, err error) {
 		return nil, 0, e
 	}
 	b, n, err = r.read()
-	n, err = c.afterRead(n, err)
+	n, err = c.afterRead(n, chunk, err)
 	return b, n, err
 }
 
@@ -176,7 +176,7 @@ func (s *splicer) copy(n int) (int64, error) {
 		return 0, e
 	}
 	moved, err := s.out.ReadFrom(&io.LimitedReader{R: s.in, N: int64(n)})
-	s.from.afterRead(int(moved), nil)
+	s.from.afterRead(int(moved), n, nil)
 	if s.to != nil {
 		s.to.state.addOut(int(moved))
 	}

@@ -92,7 +92,7 @@ func (r *reader) fill(p []byte, read func([]byte) (int, error)) (n int, err erro
 	var seen codec.Seen
 	if k > 0 {
 		r.conn.state.addIn(k)
-		defer r.conn.yield(k)
+		defer r.conn.yield(k, len(p)-headroom)
 		var broken error
 		n, seen, broken = r.framed.coder.Decode(p, k)
 		if e := r.handleControl(seen); e != nil {
@@ -249,7 +249,7 @@ func (r *reader) readBeats() {
 			case seen.Close != nil:
 				c.state.fail(explainClose(seen.Close))
 			}
-			c.yield(k)
+			c.yield(k, len(buf)-r.framed.coder.Headroom())
 		}
 		switch {
 		case err == nil:
