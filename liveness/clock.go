@@ -112,6 +112,7 @@ func (e *Engine) wake(now time.Duration) {
 	if now-e.due > (stallTicks-1)*e.step {
 		e.stall.record(now, now-e.woke-e.step, now-e.due)
 		e.stats.stalls.Add(1)
+		e.stats.stalled.Add(int64(now - e.woke))
 	}
 	e.woke, e.due = now, now+e.step
 }

@@ -21,10 +21,10 @@ type pacer struct {
 	waiting atomic.Int64 // bytes of that Write that are not yet written
 	piece   atomic.Int64 // size of the piece being written, which is part of waiting
 
-	mu     sync.Mutex    // guards what follows: probes may overlap
-	since  time.Duration // when goal was set, on the engine's clock
-	goal   int64         // total of bytes that the peer must have taken a window later
-	stalls int64         // number of the engine's stalls when goal was set
+	mu      sync.Mutex    // guards what follows: probes may overlap
+	since   time.Duration // when goal was set, on the engine's clock
+	goal    int64         // total of bytes that the peer must have taken a window later
+	stalled int64         // for how long the engine had stalled by then
 }
 
 const (
@@ -121,8 +121,9 @@ func (p *pacer) progress() (taken, more, waiting int64) {
 	return taken, more, waiting
 }
 
-// tooSlow reports whether the peer has missed its goal for a whole window without a stall. It
-// sets a new goal when the old one is reached, when nothing waits, and after a stall.
+// tooSlow reports whether the peer has missed its goal for a whole window. It
+// sets a new goal when the old one is reached and when nothing waits. Stalls of this process
+// extend the window.
 func (p *pacer) tooSlow() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -130,12 +131,13 @@ func (p *pacer) tooSlow() bool {
 	now := e.time()
 	window, least := p.window()
 	taken, more, waiting := p.progress()
-	stalls := e.stats.stalls.Load()
-	if waiting > 0 && taken+more < p.goal && stalls == p.stalls {
+	stalled := e.stats.stalled.Load()
+	if waiting > 0 && taken+more < p.goal {
 		unnoticed := window / checksPerWindow / 2
-		return now-p.since >= after(window, unnoticed)
+		catchUp := time.Duration(stalled-p.stalled) * 3 / 2 // the stall, and time to catch up
+		return now-p.since >= after(after(window, unnoticed), catchUp)
 	}
-	p.goal, p.since, p.stalls = taken+min(waiting, least), e.time(), stalls
+	p.goal, p.since, p.stalled = taken+min(waiting, least), e.time(), stalled
 	return false
 }
 

@@ -36,7 +36,7 @@ func TestMinPaceEndsAZeroWindowThatAcks(t *testing.T) {
 		}
 	}()
 	<-shut.Done()
-	if d := time.Since(began); shut.End().Reason != TooSlow || d < timeout || d > 2*timeout && engine.Stats().Stalls == 0 { // a stall restarts the window
+	if d := time.Since(began); shut.End().Reason != TooSlow || d < timeout || d > 2*timeout && engine.Stats().Stalls == 0 { // a stall extends the window
 		t.Errorf("the one whose window is shut: %v after %v", shut.End(), d)
 	}
 	if idle.End() != nil {

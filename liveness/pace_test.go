@@ -160,7 +160,7 @@ func TestMinPaceOnEveryTransport(t *testing.T) {
 			t.Run(test.name, func(t *testing.T) {
 				t.Parallel()
 				wait := 3 * sec
-				if test.slow { // stalls of this process put the judgement off
+				if test.slow { // stalls of this process extend the window
 					wait = 20 * sec
 				}
 				end, took := pace(t, n, Config{Policy: Sliding(sec), MinPace: minPace}, codec.Raw, test.size, test.reading, wait)

@@ -378,8 +378,7 @@ func TestRule10AFullBufferGetsAGracePeriod(t *testing.T) {
 	})
 }
 
-// A peer reads nothing while this process doesn't send: its window begins again after a
-// stall.
+// A peer reads nothing while this process doesn't send: a stall extends its window.
 func TestRule10AStallDoesNotCountForMinPace(t *testing.T) {
 	bubble(t, func(t *testing.T, e *Engine) {
 		const timeout, stall = 4 * sec, 3 * sec

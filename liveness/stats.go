@@ -42,6 +42,7 @@ func (e *Engine) Stats() Stats {
 
 type statistics struct {
 	stalls  atomic.Int64
+	stalled atomic.Int64 // nanoseconds, all stalls together
 	late    [24]atomic.Int64
 	lateMax atomic.Int64 // written by the clock only
 }
