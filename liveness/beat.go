@@ -73,9 +73,9 @@ func (b periodic) Judge(e Evidence) Verdict {
 	spread := mix(e.Seed + uint64(e.Heard))
 	due := after(e.Heard, every-time.Duration(spread%uint64(every/10+1)))
 	if e.Age >= due {
-		return ProbeNow(e.Age + every)
+		return probeNow(e.Age + every)
 	}
-	return JudgeAgain(due)
+	return judgeAgain(due)
 }
 
 func (b periodic) String() string { return fmt.Sprintf("probe every %v", time.Duration(b)) }

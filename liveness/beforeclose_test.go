@@ -169,7 +169,7 @@ func TestBeforeCloseWhenAServerCloses(t *testing.T) {
 		"Shutdown in a context's end": func(w *world) { w.srv.Shutdown(ended) },
 		"Close after the drain's time": func(w *world) {
 			w.stop()
-			time.Sleep(DefaultDrain + 10*ms)
+			time.Sleep(5*sec + 10*ms)
 			w.srv.Close()
 		},
 	} {

@@ -30,8 +30,8 @@ type Config struct {
 	Evidence codec.Evidence
 
 	// MaxBeats is how many heartbeats per second a peer may send on one stream before it
-	// is ended with [TooManyBeats]; 0 means [DefaultMaxBeats], or four times as many as
-	// the Hello asks for, if that is more. Larger values are cut to [math.MaxInt32].
+	// is ended with [TooManyBeats]; 0 means 100, or four times as many as the Hello
+	// asks for, if that is more. Larger values are cut to [math.MaxInt32].
 	MaxBeats int
 
 	// MinPace is how many bytes per second a peer must take while data waits for it; 0
@@ -61,7 +61,7 @@ type Config struct {
 
 const (
 	defaultOpening  = 10 * time.Second
-	DefaultMaxBeats = 100
+	defaultMaxBeats = 100
 )
 
 func (c *Config) engine() *Engine {
@@ -85,9 +85,9 @@ func (c *Config) maxBeats(asked time.Duration) int32 {
 	case c.MaxBeats > 0:
 		return int32(min(c.MaxBeats, math.MaxInt32))
 	case asked > 0:
-		return int32(min(max(DefaultMaxBeats, lenience*time.Second/asked), math.MaxInt32))
+		return int32(min(max(defaultMaxBeats, lenience*time.Second/asked), math.MaxInt32))
 	}
-	return DefaultMaxBeats
+	return defaultMaxBeats
 }
 
 // policy adds the deadline of the opening phase to p.

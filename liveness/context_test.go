@@ -14,7 +14,7 @@ import (
 
 // withContext serves one connection, on both kinds of transport, with a handler that uses
 // its context. The context ends with the connection.
-func withContext(t *testing.T, p Policy, handler Handler) {
+func withContext(t *testing.T, p Policy, handler func(context.Context, *Conn)) {
 	bothKinds(t, func(t *testing.T, tr transport.Transport) {
 		w := serve(t, &Server{Config: Config{Policy: p}, Codec: codec.Raw, Handler: handler}, tr)
 		sess, st := w.dial()

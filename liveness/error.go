@@ -145,7 +145,7 @@ func explain(err error) *Error {
 
 func explainCloseError(c *transport.CloseError) *Error {
 	e := &Error{Text: c.Text, Err: c}
-	known, ok := ReasonOf(c.Code)
+	known, ok := reasonOf(c.Code)
 	if c.HasCode && !ok {
 		e.Text = withCode(c.Code, c.Text)
 	}
@@ -186,7 +186,7 @@ func reasonOfFault(f transport.Fault) Reason {
 
 // explainClose converts a peer's Close frame.
 func explainClose(b *codec.Close) *Error {
-	r, ok := ReasonOf(b.Code)
+	r, ok := reasonOf(b.Code)
 	if !ok {
 		return &Error{Reason: PeerClosed, Initiator: Peer, Text: withCode(b.Code, b.Text)}
 	}

@@ -5,38 +5,32 @@ import (
 	"time"
 )
 
-// Evidence is all that a [Policy] knows of a peer. Times count from the grant of the lease.
+// Evidence is all that a [Policy] knows of a peer. Its times count from the grant of the lease.
 type Evidence struct {
-	Age    time.Duration // now
+	Age    time.Duration // the time now
 	Heard  time.Duration // when the peer was last heard; 0: never since the grant
 	Probes int           // probes sent to the peer since it was last heard
 	Seed   uint64        // a random number that stays the same for the lease, for jitter
 }
 
-// Silence returns the time since the peer was last heard.
-func (e Evidence) Silence() time.Duration { return e.Age - e.Heard }
-
-// A Verdict is a policy's decision: judge again at an age; probe the peer now and judge again
-// at an age; or the peer is dead, for a reason.
+// A Verdict is a policy's decision. {At: t} means judge again at age t, and {Probe: true, At: t}
+// also means probe the peer now. {Dead: true, Reason: r, At: t} means that the deadline t has
+// passed.
 type Verdict struct {
 	Dead   bool
 	Probe  bool
 	Reason Reason        // if Dead
-	At     time.Duration // the age at which to judge again; if Dead, the deadline that has passed
+	At     time.Duration // since the grant
 }
 
-// Never is the age that is never reached.
+// Never is a [Verdict].At that is never reached.
 const Never time.Duration = math.MaxInt64
 
-// JudgeAgain is the verdict to judge again at age at. Until then the policy must not decide
-// otherwise on the same evidence.
-func JudgeAgain(at time.Duration) Verdict { return Verdict{At: at} }
+func judgeAgain(at time.Duration) Verdict { return Verdict{At: at} }
 
-// ProbeNow is the verdict to probe the peer now, and to judge again at age at.
-func ProbeNow(at time.Duration) Verdict { return Verdict{Probe: true, At: at} }
+func probeNow(again time.Duration) Verdict { return Verdict{Probe: true, At: again} }
 
-// Expired is the verdict that the peer's deadline, an age, has passed.
-func Expired(r Reason, deadline time.Duration) Verdict {
+func dead(r Reason, deadline time.Duration) Verdict {
 	return Verdict{Dead: true, Reason: r, At: deadline}
 }
 

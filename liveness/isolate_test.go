@@ -417,7 +417,7 @@ func TestABlockedEventsIsLogged(t *testing.T) {
 func TestFailuresAreLoggedWithoutEvents(t *testing.T) {
 	read := func(c *Conn) { c.Read(make([]byte, 1)) }
 	for name, tt := range map[string]struct {
-		handler Handler
+		handler func(context.Context, *Conn)
 		data    func(*Conn, []byte) error
 		want    string
 	}{

@@ -39,7 +39,7 @@ func (e *Engine) judge(l *Lease, now time.Duration) time.Duration {
 				}
 				probing := probes(p, ev, v.At)
 				until := e.stall.grace(suspect{
-					age: ev.Age, silence: ev.Silence(), timeout: v.At - ev.Heard, granted: l.granted,
+					age: ev.Age, silence: ev.Age - ev.Heard, timeout: v.At - ev.Heard, granted: l.granted,
 					doubt: doubt || l.readLate || probing, deferred: int(l.deferred),
 				})
 				switch {

@@ -127,12 +127,9 @@ func (l *Lease) rejudge() {
 	}
 }
 
-// Age returns the time since the grant.
-func (l *Lease) Age() time.Duration { return l.shard.engine.now() - l.granted }
-
-// Silence returns the time since the last renewal, or the grant if there was none, to a tick.
+// silence returns the time since the last renewal, or the grant if there was none, to a tick.
 // For a lease that has ended it counts from the last judgement's evidence.
-func (l *Lease) Silence() time.Duration {
+func (l *Lease) silence() time.Duration {
 	return max(0, l.shard.engine.now()-max(l.lastHeard(), l.granted))
 }
 

@@ -22,7 +22,7 @@ func TestRule11EpochsKeepTheirLengthDuringAMassExpiry(t *testing.T) {
 			time.Sleep(DefaultTick / 2)
 			neighbour.Renew()
 			time.Sleep(silence)
-			if d := silence - neighbour.Silence(); d > 3*DefaultTick {
+			if d := silence - neighbour.silence(); d > 3*DefaultTick {
 				t.Errorf("%d of %d judged: a silence is given as %v too short", e.Stats().Expired, n, d)
 			}
 		}

@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-// A Policy decides from evidence whether a peer is dead. Judge must be a pure function, without
-// a clock, a lock or state, and cheap, since the engine's one goroutine calls it. After a
-// JudgeAgain at age T it must not return anything else for the same evidence before T.
+// A Policy decides from evidence whether a peer is dead. Judge must be a pure function, without a
+// clock, a lock or state. It must be fast: one goroutine calls it for all leases of an engine. After
+// a verdict to judge again at age T, it must return the same verdict for the same evidence until T.
 //
 // A policy may have two more methods. String names it in events ("sliding 4s").
 // Deadline(Evidence) time.Duration returns the age at which it expires a peer that is not heard
-// again; [Never] if it does not. Without that method, the age of the next judgement is used.
+// again, or [Never]. Without it, the At of Judge's verdict is taken as that age.
 type Policy interface {
 	Judge(Evidence) Verdict
 }
 
 // Fixed returns the policy for short connections: it expires the peer at age d with
-// [FixedDeadline], whatever the traffic. It panics if d is not positive.
+// [FixedDeadline], whatever it sends. It panics if d is not positive.
 func Fixed(d time.Duration) Policy { return fixed(positive("Fixed", d)) }
 
 // Sliding returns the policy for long connections: it expires the peer with [Silent] when it has
@@ -34,16 +34,12 @@ func Sliding(d time.Duration, options ...SlidingOption) Policy {
 // A SlidingOption refines [Sliding].
 type SlidingOption func(*sliding)
 
-// ProbeAfter probes a peer that has been silent for d, once in each silence. With a d that is
-// not below the timeout it never does. It panics if d is not positive.
+// ProbeAfter probes a peer that has been silent for d, once in each silence. It has no effect
+// unless d is below the timeout. It panics if d is not positive.
 func ProbeAfter(d time.Duration) SlidingOption {
 	positive("ProbeAfter", d)
 	return func(s *sliding) { s.probe = d }
 }
-
-// Within returns the policy of the opening phase: it expires the peer with [NoHello] at age d,
-// unless the peer was heard before. It panics if d is not positive.
-func Within(d time.Duration) Policy { return within(positive("Within", d)) }
 
 // MaxAge returns the policy that ends a session with [Aged] at age d plus a random part of
 // jitter, so that sessions that began together don't end together. It panics if d is not
@@ -55,8 +51,8 @@ func MaxAge(d, jitter time.Duration) Policy {
 	return maxAge{positive("MaxAge", d), jitter}
 }
 
-// Earliest combines policies: the one whose deadline comes first ends the session and gives the
-// reason; of equal deadlines, the one that is listed first. It panics if ps is empty.
+// Earliest returns a policy that combines ps: the one whose deadline comes first expires the peer
+// and gives the reason. Of equal deadlines, the one listed first does. It panics if ps is empty.
 func Earliest(ps ...Policy) Policy {
 	if len(ps) == 0 {
 		panic("liveness: Earliest of no policy")
@@ -91,14 +87,14 @@ func (s sliding) Judge(e Evidence) Verdict {
 	probe := after(e.Heard, s.probe)
 	switch {
 	case e.Age >= end:
-		return Expired(Silent, end)
+		return dead(Silent, end)
 	case s.probe == 0 || e.Probes > 0 || probe >= end:
-		return JudgeAgain(end)
+		return judgeAgain(end)
 	case e.Age >= probe:
 		// If the peer answers at once, the next probe is due then.
-		return ProbeNow(min(end, after(e.Age, s.probe)))
+		return probeNow(min(end, after(e.Age, s.probe)))
 	default:
-		return JudgeAgain(probe)
+		return judgeAgain(probe)
 	}
 }
 
@@ -111,11 +107,12 @@ func (s sliding) String() string {
 	return fmt.Sprintf("sliding %v probing after %v", s.timeout, s.probe)
 }
 
+// within is the policy of the opening phase: it expires a peer that was never heard.
 type within time.Duration
 
 func (w within) Judge(e Evidence) Verdict {
 	if e.Heard > 0 {
-		return JudgeAgain(Never)
+		return judgeAgain(Never)
 	}
 	return deadline(e.Age, time.Duration(w), NoHello)
 }
@@ -152,9 +149,9 @@ func (m maxAge) String() string {
 // deadline returns the verdict for a deadline that does not depend on evidence.
 func deadline(age, at time.Duration, r Reason) Verdict {
 	if age >= at {
-		return Expired(r, at)
+		return dead(r, at)
 	}
-	return JudgeAgain(at)
+	return judgeAgain(at)
 }
 
 type earliest struct{ policies []Policy }

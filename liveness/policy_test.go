@@ -17,43 +17,43 @@ func TestPolicies(t *testing.T) {
 		seen   Evidence
 		want   Verdict
 	}{
-		{"fixed at the grant", Fixed(10 * sec), Evidence{}, JudgeAgain(10 * sec)},
-		{"fixed just before", Fixed(10 * sec), Evidence{Age: 10*sec - 1}, JudgeAgain(10 * sec)},
-		{"fixed at the deadline", Fixed(10 * sec), Evidence{Age: 10 * sec}, Expired(FixedDeadline, 10*sec)},
-		{"fixed is not moved by traffic", Fixed(10 * sec), Evidence{Age: 10 * sec, Heard: 10*sec - 1}, Expired(FixedDeadline, 10*sec)},
-		{"fixed judged late names the true deadline", Fixed(10 * sec), Evidence{Age: 12 * sec}, Expired(FixedDeadline, 10*sec)},
+		{"fixed at the grant", Fixed(10 * sec), Evidence{}, judgeAgain(10 * sec)},
+		{"fixed just before", Fixed(10 * sec), Evidence{Age: 10*sec - 1}, judgeAgain(10 * sec)},
+		{"fixed at the deadline", Fixed(10 * sec), Evidence{Age: 10 * sec}, dead(FixedDeadline, 10*sec)},
+		{"fixed is not moved by traffic", Fixed(10 * sec), Evidence{Age: 10 * sec, Heard: 10*sec - 1}, dead(FixedDeadline, 10*sec)},
+		{"fixed judged late names the true deadline", Fixed(10 * sec), Evidence{Age: 12 * sec}, dead(FixedDeadline, 10*sec)},
 
-		{"sliding counts from the grant", Sliding(4 * sec), Evidence{Age: 1 * sec}, JudgeAgain(4 * sec)},
-		{"sliding counts from the last evidence", Sliding(4 * sec), Evidence{Age: 5 * sec, Heard: 3 * sec}, JudgeAgain(7 * sec)},
-		{"sliding just before", Sliding(4 * sec), Evidence{Age: 7*sec - 1, Heard: 3 * sec}, JudgeAgain(7 * sec)},
-		{"sliding at the deadline", Sliding(4 * sec), Evidence{Age: 7 * sec, Heard: 3 * sec}, Expired(Silent, 7*sec)},
+		{"sliding counts from the grant", Sliding(4 * sec), Evidence{Age: 1 * sec}, judgeAgain(4 * sec)},
+		{"sliding counts from the last evidence", Sliding(4 * sec), Evidence{Age: 5 * sec, Heard: 3 * sec}, judgeAgain(7 * sec)},
+		{"sliding just before", Sliding(4 * sec), Evidence{Age: 7*sec - 1, Heard: 3 * sec}, judgeAgain(7 * sec)},
+		{"sliding at the deadline", Sliding(4 * sec), Evidence{Age: 7 * sec, Heard: 3 * sec}, dead(Silent, 7*sec)},
 
-		{"probing waits", probing, Evidence{Age: 6*sec - 1, Heard: 2 * sec}, JudgeAgain(6 * sec)},
-		{"probing probes", probing, Evidence{Age: 6 * sec, Heard: 2 * sec}, ProbeNow(10 * sec)},
-		{"probing probes late", probing, Evidence{Age: 11 * sec, Heard: 2 * sec}, ProbeNow(12 * sec)},
-		{"probing probes once", probing, Evidence{Age: 7 * sec, Heard: 2 * sec, Probes: 1}, JudgeAgain(12 * sec)},
-		{"probing, no answer", probing, Evidence{Age: 12 * sec, Heard: 2 * sec, Probes: 1}, Expired(Silent, 12*sec)},
-		{"probing too late to ask", Sliding(4*sec, ProbeAfter(5*sec)), Evidence{Age: 1 * sec}, JudgeAgain(4 * sec)},
+		{"probing waits", probing, Evidence{Age: 6*sec - 1, Heard: 2 * sec}, judgeAgain(6 * sec)},
+		{"probing probes", probing, Evidence{Age: 6 * sec, Heard: 2 * sec}, probeNow(10 * sec)},
+		{"probing probes late", probing, Evidence{Age: 11 * sec, Heard: 2 * sec}, probeNow(12 * sec)},
+		{"probing probes once", probing, Evidence{Age: 7 * sec, Heard: 2 * sec, Probes: 1}, judgeAgain(12 * sec)},
+		{"probing, no answer", probing, Evidence{Age: 12 * sec, Heard: 2 * sec, Probes: 1}, dead(Silent, 12*sec)},
+		{"probing too late to ask", Sliding(4*sec, ProbeAfter(5*sec)), Evidence{Age: 1 * sec}, judgeAgain(4 * sec)},
 
-		{"within, unheard just before", Within(2 * sec), Evidence{Age: 2*sec - 1}, JudgeAgain(2 * sec)},
-		{"within, unheard", Within(2 * sec), Evidence{Age: 2 * sec}, Expired(NoHello, 2*sec)},
-		{"within, heard", Within(2 * sec), Evidence{Age: 20 * sec, Heard: 1}, JudgeAgain(Never)},
+		{"within, unheard just before", within(2 * sec), Evidence{Age: 2*sec - 1}, judgeAgain(2 * sec)},
+		{"within, unheard", within(2 * sec), Evidence{Age: 2 * sec}, dead(NoHello, 2*sec)},
+		{"within, heard", within(2 * sec), Evidence{Age: 20 * sec, Heard: 1}, judgeAgain(Never)},
 
-		{"max-age just before", MaxAge(60*sec, 0), Evidence{Age: 60*sec - 1, Heard: 60*sec - 1}, JudgeAgain(60 * sec)},
-		{"max-age", MaxAge(60*sec, 0), Evidence{Age: 60 * sec, Heard: 60 * sec}, Expired(Aged, 60*sec)},
-		{"max-age with jitter", MaxAge(60*sec, 10*sec), Evidence{Age: 1 * sec, Seed: uint64(3 * sec)}, JudgeAgain(63 * sec)},
-		{"max-age's jitter stays below its bound", MaxAge(60*sec, 10*sec), Evidence{Age: 1 * sec, Seed: uint64(10 * sec)}, JudgeAgain(60 * sec)},
+		{"max-age just before", MaxAge(60*sec, 0), Evidence{Age: 60*sec - 1, Heard: 60*sec - 1}, judgeAgain(60 * sec)},
+		{"max-age", MaxAge(60*sec, 0), Evidence{Age: 60 * sec, Heard: 60 * sec}, dead(Aged, 60*sec)},
+		{"max-age with jitter", MaxAge(60*sec, 10*sec), Evidence{Age: 1 * sec, Seed: uint64(3 * sec)}, judgeAgain(63 * sec)},
+		{"max-age's jitter stays below its bound", MaxAge(60*sec, 10*sec), Evidence{Age: 1 * sec, Seed: uint64(10 * sec)}, judgeAgain(60 * sec)},
 
-		{"earliest waits for the first", both, Evidence{Age: 50 * sec, Heard: 49 * sec}, JudgeAgain(53 * sec)},
-		{"earliest, one near its end", both, Evidence{Age: 58 * sec, Heard: 57 * sec}, JudgeAgain(60 * sec)},
-		{"earliest names whose deadline came first", both, Evidence{Age: 70 * sec, Heard: 57 * sec}, Expired(Aged, 60*sec)},
-		{"earliest, the other way round", both, Evidence{Age: 70 * sec, Heard: 55 * sec}, Expired(Silent, 59*sec)},
-		{"earliest gives ties to the first", Earliest(Fixed(4*sec), Within(4*sec)), Evidence{Age: 4 * sec}, Expired(FixedDeadline, 4*sec)},
-		{"earliest gives ties to the first, again", Earliest(Within(4*sec), Fixed(4*sec)), Evidence{Age: 4 * sec}, Expired(NoHello, 4*sec)},
+		{"earliest waits for the first", both, Evidence{Age: 50 * sec, Heard: 49 * sec}, judgeAgain(53 * sec)},
+		{"earliest, one near its end", both, Evidence{Age: 58 * sec, Heard: 57 * sec}, judgeAgain(60 * sec)},
+		{"earliest names whose deadline came first", both, Evidence{Age: 70 * sec, Heard: 57 * sec}, dead(Aged, 60*sec)},
+		{"earliest, the other way round", both, Evidence{Age: 70 * sec, Heard: 55 * sec}, dead(Silent, 59*sec)},
+		{"earliest gives ties to the first", Earliest(Fixed(4*sec), within(4*sec)), Evidence{Age: 4 * sec}, dead(FixedDeadline, 4*sec)},
+		{"earliest gives ties to the first, again", Earliest(within(4*sec), Fixed(4*sec)), Evidence{Age: 4 * sec}, dead(NoHello, 4*sec)},
 		{"earliest passes probes on", Earliest(MaxAge(8*sec, 0), probing), Evidence{Age: 6 * sec, Heard: 2 * sec}, Verdict{Probe: true, At: 8 * sec}},
-		{"earliest of one is that one", Earliest(Fixed(sec)), Evidence{Age: sec}, Expired(FixedDeadline, sec)},
+		{"earliest of one is that one", Earliest(Fixed(sec)), Evidence{Age: sec}, dead(FixedDeadline, sec)},
 
-		{"nothing overflows", Sliding(Never), Evidence{Age: 5 * sec, Heard: 3 * sec}, JudgeAgain(Never)},
+		{"nothing overflows", Sliding(Never), Evidence{Age: 5 * sec, Heard: 3 * sec}, judgeAgain(Never)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -69,7 +69,6 @@ func TestInvalidPoliciesPanic(t *testing.T) {
 		"Fixed(0)":             func() { Fixed(0) },
 		"Sliding(-1)":          func() { Sliding(-1) },
 		"ProbeAfter(0)":        func() { ProbeAfter(0) },
-		"Within(0)":            func() { Within(0) },
 		"MaxAge(0)":            func() { MaxAge(0, 0) },
 		"MaxAge(jitter -1)":    func() { MaxAge(1, -1) },
 		"Earliest()":           func() { Earliest() },
@@ -94,7 +93,7 @@ func TestPolicyNames(t *testing.T) {
 		"fixed 10s":                   Fixed(10 * sec),
 		"sliding 4s":                  Sliding(4 * sec),
 		"sliding 4s probing after 2s": Sliding(4*sec, ProbeAfter(2*sec)),
-		"within 1s":                   Within(sec),
+		"within 1s":                   within(sec),
 		"max-age 1m0s":                MaxAge(60*sec, 0),
 		"max-age 1m0s+5s":             MaxAge(60*sec, 5*sec),
 		"fixed 10s, max-age 1m0s":     Earliest(Fixed(10*sec), MaxAge(60*sec, 0)),
@@ -113,10 +112,10 @@ func TestSilenceTimeout(t *testing.T) {
 	}{
 		{Sliding(4 * sec), 4 * sec, true},
 		{Sliding(4*sec, ProbeAfter(sec)), 4 * sec, true},
-		{Earliest(Sliding(4*sec), MaxAge(time.Hour, 0), Within(sec)), 4 * sec, true},
+		{Earliest(Sliding(4*sec), MaxAge(time.Hour, 0), within(sec)), 4 * sec, true},
 		{Fixed(4 * sec), 4 * sec, false},
 		{Earliest(MaxAge(3*sec, 0), Sliding(4*sec)), 3 * sec, false},
-		{Within(sec), 0, false},
+		{within(sec), 0, false},
 		{Earliest(Sliding(4*sec), MaxAge(4*sec, time.Minute)), 4 * sec, true}, // but for one lease in very many
 	}
 	for _, tt := range tests {
@@ -148,8 +147,8 @@ func TestLongestSilence(t *testing.T) {
 // verdict is the same until T.
 func TestPoliciesOnlyMoveForward(t *testing.T) {
 	policies := []Policy{
-		Fixed(7 * ms), Sliding(5 * ms), Sliding(5*ms, ProbeAfter(2*ms)), Within(3 * ms), MaxAge(9*ms, 4*ms),
-		Earliest(Sliding(5*ms, ProbeAfter(2*ms)), MaxAge(9*ms, 4*ms), Within(3*ms)), periodic(4 * ms),
+		Fixed(7 * ms), Sliding(5 * ms), Sliding(5*ms, ProbeAfter(2*ms)), within(3 * ms), MaxAge(9*ms, 4*ms),
+		Earliest(Sliding(5*ms, ProbeAfter(2*ms)), MaxAge(9*ms, 4*ms), within(3*ms)), periodic(4 * ms),
 	}
 	for _, p := range policies {
 		for heard := time.Duration(0); heard < 12*ms; heard += ms {

@@ -194,7 +194,7 @@ func TestRule7OnlyOneWinsARaceWithAnExpiry(t *testing.T) {
 			for i := range list {
 				c := &list[i]
 				c.moment = &moment
-				c.policy = Within(30 * ms) // one renewal ends the opening phase
+				c.policy = within(30 * ms) // one renewal ends the opening phase
 				c.expire = func(*Error) { c.expired.Store(true); expired.Add(1) }
 				c.lease = e.watch(c)
 			}

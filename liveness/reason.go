@@ -120,8 +120,8 @@ func (r Reason) Code() uint64 {
 // observed reports whether r is only observed, and never sent.
 func (r Reason) observed() bool { return r >= PeerClosed && r < firstApp }
 
-// ReasonOf returns the reason of a code on the wire; false: the code is unknown.
-func ReasonOf(code uint64) (Reason, bool) {
+// reasonOf returns the reason of a code on the wire; false: the code is unknown.
+func reasonOf(code uint64) (Reason, bool) {
 	known := code <= uint64(UpstreamFailed) || code >= uint64(firstApp) && code <= math.MaxUint8
 	return Reason(code), known
 }

@@ -21,7 +21,7 @@ func TestReasonsMatchTheProtocol(t *testing.T) {
 		named[row[2]] = n
 	}
 	for code := uint64(0); ; code++ {
-		r, ok := ReasonOf(code)
+		r, ok := reasonOf(code)
 		if !ok {
 			if code != 15 {
 				t.Errorf("%d reasons are sent, want 15", code)

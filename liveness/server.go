@@ -14,13 +14,6 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// A Handler serves one stream. When it returns, c is closed. The context is cancelled when
-// the stream or its session ends; its cause is the [*Error] that says why. The handler must
-// then return: Serve waits for it. It should keep reading: on a transport other than TCP,
-// unread input is no evidence. When the server drains, [Conn.Draining] is closed, and the
-// handler may finish what is under way.
-type Handler func(ctx context.Context, c *Conn)
-
 // Server serves the sessions of a transport's listener, each under the
 // Config's policy. Its fields must not be changed once it serves.
 type Server struct {
@@ -35,13 +28,19 @@ type Server struct {
 	// accepts only frames if messages or beats are the evidence.
 	Codec codec.Codec
 
-	// Handler serves each stream on its own goroutine. If it panics, or Data does, the
-	// connection ends with [Internal], and [Error].Err has the stack.
-	Handler Handler
+	// Handler serves each stream on its own goroutine. When it returns, c is closed. When
+	// the stream or its session ends, ctx is cancelled with the [*Error] as its cause; the
+	// handler must then return, since Serve waits for it. It should keep reading: on a
+	// transport other than TCP, unread input is no evidence. When the server drains,
+	// [Conn.Draining] is closed, and the handler may finish what is under way.
+	//
+	// If Handler or Data panics, the connection ends with [Internal], and [Error].Err has
+	// the stack.
+	Handler func(ctx context.Context, c *Conn)
 
 	// Data replaces Handler. It is called with each piece p of the peer's data, one call
-	// at a time for each connection. It may use the connection as a Handler does, but not
-	// keep p. The connection is closed when Data returns an error, or the peer has ended
+	// at a time for each connection. It may use the connection as Handler does, but must
+	// not keep p. The connection is closed when Data returns an error, or the peer has ended
 	// its data. An idle connection holds no buffer, and no goroutine if the transport's
 	// streams are [transport.Pollable].
 	Data func(c *Conn, p []byte) error
@@ -53,12 +52,12 @@ type Server struct {
 	OnOpen  func(c *Conn) error
 	OnClose func(c *Conn)
 
-	// MaxStreams is how many streams of a session are served at a time; 0 means
-	// [DefaultMaxStreams]. Further streams wait to be accepted.
+	// MaxStreams is how many streams of a session are served at a time; 0 means 1024.
+	// Further streams wait to be accepted.
 	MaxStreams int
 
 	// Drain is how long Serve waits for the sessions to end once its context has ended; 0
-	// means [DefaultDrain].
+	// means 5 s.
 	Drain time.Duration
 
 	// RetryAfter is how long a drained peer should wait before it connects again. It is
@@ -86,13 +85,13 @@ type Server struct {
 }
 
 const (
-	DefaultDrain      = 5 * time.Second
-	DefaultMaxStreams = 1024
+	defaultDrain      = 5 * time.Second
+	defaultMaxStreams = 1024
 )
 
 func (s *Server) maxStreams() int {
 	if s.MaxStreams <= 0 {
-		return DefaultMaxStreams
+		return defaultMaxStreams
 	}
 	return s.MaxStreams
 }
@@ -468,7 +467,7 @@ func (s *Server) drain() {
 	s.checkIdle()
 	wait := s.Drain
 	if wait <= 0 {
-		wait = DefaultDrain
+		wait = defaultDrain
 	}
 	if s.closed {
 		wait = 0

@@ -34,13 +34,6 @@ func (s *Session) state() *state { return (*state)(s) }
 // process.
 func (s *Session) ID() uint64 { return s.id }
 
-// Transport is the transport's name, as it was given in the Config.
-func (s *Session) Transport() string { return s.cfg.Transport }
-
-// Listener is the listener's name, as it was given in the Config; empty if the session was
-// dialled.
-func (s *Session) Listener() string { return s.cfg.Name }
-
 // LocalAddr and RemoteAddr are the addresses in use now: a QUIC client's may change.
 func (s *Session) LocalAddr() net.Addr {
 	local, _ := s.owner.addrs()

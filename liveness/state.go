@@ -343,7 +343,7 @@ func (s *state) setRTT(rtt time.Duration) {
 func (s *state) silence() time.Duration {
 	switch {
 	case s.hasLease():
-		return s.lease.Silence()
+		return s.lease.silence()
 	case s.parent != nil:
 		return min(s.parent.silence(), s.age())
 	}

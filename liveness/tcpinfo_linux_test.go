@@ -136,10 +136,10 @@ type holdUp struct {
 
 func (h *holdUp) Judge(e Evidence) Verdict {
 	if e.Age < 10*ms {
-		return JudgeAgain(10 * ms)
+		return Verdict{At: 10 * ms}
 	}
 	h.once.Do(func() { time.Sleep(h.d) })
-	return Expired(FixedDeadline, 10*ms)
+	return Verdict{Dead: true, Reason: FixedDeadline, At: 10 * ms}
 }
 
 // stall blocks the engine's clock for d.

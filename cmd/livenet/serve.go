@@ -82,7 +82,7 @@ func processFlags(o *serveOptions) []cli.Flag {
 	const group = "Process"
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: flagListener, Category: group, Usage: "`URL` add a listener, as in the examples"},
-		settings.Duration(group, "drain", "how long peers may take to leave when serve ends", &o.drain, liveness.DefaultDrain),
+		settings.Duration(group, "drain", "how long peers may take to leave when serve ends", &o.drain, 5*time.Second),
 		settings.OneOf(group, "log-format", "text or json, on stderr", &o.logFormat, string(eventlog.Text), string(eventlog.JSON), string(eventlog.Text)),
 		settings.OneOf(group, "log-level", "debug (all streams, too), info, warn or error", &o.logLevel, "info", "debug", "info", "warn", "error"),
 		settings.Number(group, "log-rate", "lines a second about sessions, streams and failures to accept, at most; the others are counted in one line; 0: no limit",

@@ -132,10 +132,10 @@ type sleepyPolicy struct {
 
 func (p *sleepyPolicy) Judge(e liveness.Evidence) liveness.Verdict {
 	if e.Age < p.at {
-		return liveness.JudgeAgain(p.at)
+		return liveness.Verdict{At: p.at}
 	}
 	p.once.Do(func() { time.Sleep(p.sleep) })
-	return liveness.Expired(liveness.FixedDeadline, p.at)
+	return liveness.Verdict{Dead: true, Reason: liveness.FixedDeadline, At: p.at}
 }
 
 func (k *leases) close() {

@@ -29,7 +29,7 @@ func (u *unprotected) Judge(e liveness.Evidence) liveness.Verdict {
 	case v.Dead:
 		u.last = e
 	case e.Heard == e.Age && e.Age == u.last.Age && e.Seed == u.last.Seed:
-		return liveness.Expired(liveness.Silent, e.Age)
+		return liveness.Verdict{Dead: true, Reason: liveness.Silent, At: e.Age}
 	}
 	return v
 }

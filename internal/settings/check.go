@@ -24,7 +24,7 @@ func (l *Listener) Check(c *cli.Context) error {
 	l.TLS = l.TLS || l.Cert != "" || stack.AlwaysTLS(l.Transport)
 	l.Opening = min(l.Opening, l.Timeout)
 	if l.MaxBeats == 0 {
-		l.MaxBeats = max(liveness.DefaultMaxBeats, l.beatsAsked())
+		l.MaxBeats = max(defaultMaxBeats, l.beatsAsked())
 	}
 	return nil
 }

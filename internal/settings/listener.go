@@ -81,8 +81,10 @@ var (
 
 // More than these a peer could have no use for.
 const (
-	mostBeats   = 1_000_000
-	mostStreams = 1_000_000
+	mostBeats = 1_000_000
+
+	defaultMaxBeats = 100
+	mostStreams     = 1_000_000
 )
 
 // Flags are the flags that describe a listener, which they write to l. Handlers are
@@ -104,7 +106,7 @@ func Flags(l *Listener, handlers []string) []cli.Flag {
 		OneOf(listener, "io", "how an idle connection waits: goroutine, or parked, which needs none ("+parks+" on Linux); auto parks where it can",
 			&l.IO, IOAuto, IOAuto, IOGoroutine, IOParked),
 		Number(listener, "max-streams", "streams served at a time in a session; further ones wait ("+many+")",
-			&l.MaxStreams, liveness.DefaultMaxStreams, 1, mostStreams),
+			&l.MaxStreams, 1024, 1, mostStreams),
 		Switch(listener, "reuse-port", "share the port with other processes of this user that set this, too", &l.ReusePort),
 
 		List(forwarding, nameForward, "`ADDR` a service to which connections go on, HOST:PORT or unix:PATH; of several the one with the fewest", l.addForward),
@@ -212,7 +214,7 @@ func (l *Listener) AskEvery() time.Duration {
 func (l *Listener) SessionPolicy() liveness.Policy {
 	p := newPolicy(l.Policy, l.Timeout, l.ProbeAfter)
 	if l.EvidenceFrom == FromUpstream {
-		p = bySomebodyElse{p}
+		p = upstreamOnly{p}
 	}
 	if l.MaxAge > 0 {
 		p = liveness.Earliest(p, liveness.MaxAge(l.MaxAge, l.MaxAgeJitter))
@@ -247,14 +249,14 @@ func (l *Listener) UpstreamPolicy() liveness.Policy {
 // UpstreamCounts returns what counts as evidence of a service's life: it speaks no codec.
 func (l *Listener) UpstreamCounts() codec.Evidence { return min(l.Counts(), codec.Bytes) }
 
-// bySomebodyElse has a client's silence mean nothing.
-type bySomebodyElse struct{ upstream liveness.Policy }
+// upstreamOnly never ends a client for its silence.
+type upstreamOnly struct{ upstream liveness.Policy }
 
-func (bySomebodyElse) Judge(liveness.Evidence) liveness.Verdict {
-	return liveness.JudgeAgain(liveness.Never)
+func (upstreamOnly) Judge(liveness.Evidence) liveness.Verdict {
+	return liveness.Verdict{At: liveness.Never}
 }
-func (bySomebodyElse) Deadline(liveness.Evidence) time.Duration { return liveness.Never }
-func (p bySomebodyElse) String() string                         { return fmt.Sprintf("%v of the upstream", p.upstream) }
+func (upstreamOnly) Deadline(liveness.Evidence) time.Duration { return liveness.Never }
+func (p upstreamOnly) String() string                         { return fmt.Sprintf("%v of the upstream", p.upstream) }
 
 func newPolicy(name string, timeout, probe time.Duration) liveness.Policy {
 	switch {

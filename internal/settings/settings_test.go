@@ -13,7 +13,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/livenet/livenet/codec"
-	"github.com/livenet/livenet/liveness"
 )
 
 var handlers = []string{"discard", "echo", "log"}
@@ -53,9 +52,9 @@ func TestDefaults(t *testing.T) {
 	}
 	want := Listener{
 		Transport: "tcp", Address: "127.0.0.1:7373",
-		IO: IOAuto, MaxStreams: liveness.DefaultMaxStreams,
+		IO: IOAuto, MaxStreams: 1024,
 		Policy: "sliding", Timeout: 30 * time.Second, Opening: 10 * time.Second,
-		Evidence: "bytes", MaxBeats: liveness.DefaultMaxBeats,
+		Evidence: "bytes", MaxBeats: 100,
 		Codec: "auto", Handler: "echo", EvidenceFrom: "client",
 	}
 	if !reflect.DeepEqual(*l, want) {
