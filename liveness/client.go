@@ -11,26 +11,26 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// Client dials connections that beat as often as the server asks for, and that end when the
-// server is silent. The zero value is ready for use.
+// Client dials connections that send heartbeats ("beats") as often as the server asks for, and
+// that end when the server is silent. The zero value is ready for use.
 //
-// Calls of [Conn.Read] process the server's answers to beats, so one should always be pending.
+// Keep a call of [Conn.Read] pending: it processes the server's answers to beats.
 type Client struct {
 	// Codec is the server's codec; nil means [codec.Frame]. With [codec.Raw] there are no
 	// beats.
 	Codec codec.Codec
 
-	// Beat is the longest interval between beats; 0 means the interval that the server's
-	// Hello asks for. If that is shorter than Beat, it is used.
+	// Beat is the longest interval between beats. The interval is Beat or what the server's
+	// Hello asks for, whichever is shorter; 0 means what the Hello asks for.
 	Beat time.Duration
 
 	// NoBeat turns beats off.
 	NoBeat bool
 
-	// Policy judges the server. Nil means a sliding policy with the timeout of the server's
-	// Hello, at least three beats, if this end beats, and none otherwise. It relies on the
-	// answers to beats: the server is not judged while none can be sent, as with
-	// [codec.Line] within a line and after CloseWrite.
+	// Policy judges the server. Nil means none if this client doesn't beat. Otherwise it
+	// means a sliding policy; its timeout is that of the server's Hello, and at least three
+	// intervals between beats. It relies on answers to beats, so it doesn't judge the server
+	// while none can be sent, as with [codec.Line] within a line and after CloseWrite.
 	Policy Policy
 
 	// Evidence is what renews the lease; see [Config.Evidence]. The zero value means bytes.

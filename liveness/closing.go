@@ -75,12 +75,14 @@ func (c *Conn) teardown(e *ending) {
 // beforeCloseTime bounds the function that [Conn.BeforeClose] set.
 const beforeCloseTime = time.Second
 
-// BeforeClose sets a function that is called once, before this end closes the connection
-// because a deadline has passed, CloseWith was called, or the server shuts down: say, to
-// send the close frame of the application's own protocol. The connection can be read and
-// written until f returns, for a second at most. If f closes it, the reason stays. f is not
-// called if the application calls Close, if the peer has ended the connection, was never
-// heard or is [Silent], or for a stream whose session ends. A later call replaces f.
+// BeforeClose sets a function that is called once before this end closes the connection
+// because a deadline has passed, CloseWith was called, or the server shuts down. It can
+// send the close frame of the application's own protocol: the connection can be read and
+// written until f returns, for a second at most. If f closes it, the reason stays.
+//
+// f is not called if the application calls Close; if the peer has ended the connection, was
+// never heard or is [Silent]; or if the connection is a stream whose session ends. A later
+// call of BeforeClose replaces f.
 func (c *Conn) BeforeClose(f func(*Error)) { c.ensureExtra().beforeClose.Store(&f) }
 
 // endAfterHook ends the state after the function that BeforeClose set. If there is one, it

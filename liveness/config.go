@@ -14,8 +14,8 @@ type Config struct {
 	// Policy judges every session. It is required.
 	Policy Policy
 
-	// Opening is the time from accept within which a peer must be heard for the first
-	// time, a TLS handshake included; 0 means 10 s.
+	// Opening is the time from accept, TLS handshake included, within which a peer must be
+	// heard for the first time; 0 means 10 s. A peer that is not is ended with [NoHello].
 	Opening time.Duration
 
 	// Evidence is what renews a lease: any answer of the peer's transport stack, any
@@ -23,10 +23,10 @@ type Config struct {
 	// Server. For [NewListener] and [NewConn] it means acks on TCP if the policy's timeout
 	// is at least 3 s, else bytes, since this package doesn't know their protocol.
 	//
-	// With acks, a peer must have sent something before its stack's answers count; a
-	// policy with a timeout below 3 s is an error; and bytes are the evidence where the
-	// stack can't be queried. Without a codec, messages and beats are not recognized, and
-	// the application calls [Conn.Renew].
+	// With acks, the stack's answers count only after the peer has sent something; a policy
+	// with a timeout below 3 s is an error; and bytes are the evidence if the stack can't be
+	// queried. Without a codec, messages and beats are not recognized: the application has
+	// to call [Conn.Renew].
 	Evidence codec.Evidence
 
 	// MaxBeats is how many heartbeats per second a peer may send on one stream before it
@@ -35,10 +35,10 @@ type Config struct {
 	MaxBeats int
 
 	// MinPace is how many bytes per second a peer must take while data waits for it; 0
-	// means any number. It is judged over the timeout of a sliding policy, or the time
-	// that 1 KiB takes if that is longer. A slower peer is ended with [TooSlow], within one
-	// and a half times that. Data waits until it is acknowledged, over TCP on Linux;
-	// elsewhere until Write has passed it to the stream.
+	// means no minimum. A slower peer is ended with [TooSlow]. The pace is measured over the
+	// timeout of a sliding policy, or the time for 1 KiB at this pace if that is longer. The
+	// verdict takes at most one and a half times as long. Over TCP on Linux, data waits until
+	// it is acknowledged; elsewhere, until Write has passed it to the stream.
 	MinPace int
 
 	// Engine grants the leases; nil means one that the process shares. To read
@@ -50,9 +50,9 @@ type Config struct {
 	// connection.
 	Events func(Event)
 
-	// ErrorLog receives what no event reports: without Events, handlers' errors and panics,
-	// and failures of accepting; always, calls of Events that have not returned for a
-	// second, and panics after a connection's end. Nil means [slog.Default].
+	// ErrorLog receives what no event reports: panics after a connection's end, and calls of
+	// Events that have not returned for a second. If Events is nil, it also receives errors
+	// and panics of handlers, and failures to accept. Nil means [slog.Default].
 	ErrorLog *slog.Logger
 
 	// Name and Transport name the listener and its transport in events.

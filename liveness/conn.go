@@ -14,8 +14,8 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// Conn is a connection under a policy: an ordinary, blocking net.Conn that this package
-// closes when the policy's deadline has passed. What is read from the peer renews the
+// Conn is a connection under a policy: a blocking net.Conn that this package closes when
+// the policy's deadline has passed. What is read from the peer renews the
 // lease. SetDeadline and its like belong to the application, and don't affect the policy.
 // Once the connection has ended, Read and Write return the [*Error] that says why.
 //
@@ -64,7 +64,7 @@ func (c *Conn) pacer() *pacer {
 }
 
 // NewConn puts conn under cfg's policy, from now on. It panics if cfg has no policy, or one
-// that does not fit its Evidence or MinPace. Closing the result closes conn.
+// that doesn't fit cfg's Evidence or MinPace. Closing the result closes conn.
 func NewConn(conn net.Conn, cfg *Config) *Conn {
 	if cfg == nil || cfg.Policy == nil {
 		panic("liveness: NewConn without a policy")
@@ -163,7 +163,8 @@ func (c *Conn) yield(n, size int) {
 	}
 }
 
-// Write sends p to the peer. It doesn't renew the lease.
+// Write sends p to the peer. It returns an [*Error] when the connection has ended. It
+// doesn't renew the lease.
 func (c *Conn) Write(p []byte) (int, error) {
 	if c.framed != nil {
 		n, err := c.framed.out.write(p)
@@ -261,19 +262,19 @@ func (c *Conn) classify(err error) *Error {
 	return explain(err)
 }
 
-// Renew renews the lease for evidence that the application has seen itself. It returns
-// false if the connection has ended.
+// Renew renews the lease: the application calls it when it has seen a sign of the peer's
+// life that this package doesn't recognize. It returns false if the connection has ended.
 func (c *Conn) Renew() bool {
 	c.bits.Or(renewedByApp)
 	c.state.renew()
 	return c.End() == nil
 }
 
-// SetValue keeps a value of the application's with the connection, for message-driven
-// handlers: see [Server].Data.
+// SetValue stores a value of the application's with the connection, for the calls of
+// [Server].Data. Value returns it.
 func (c *Conn) SetValue(v any) { c.ensureExtra().value.Store(&v) }
 
-// Value returns what SetValue has kept, or nil.
+// Value returns what SetValue has stored, or nil.
 func (c *Conn) Value() any {
 	if r := c.extra.Load(); r != nil {
 		if v := r.value.Load(); v != nil {
@@ -292,9 +293,9 @@ func (c *Conn) Multiplexed() bool { return c.multiplexed }
 // End returns why the connection ended; nil while it is open.
 func (c *Conn) End() *Error { return c.state.endError() }
 
-// Draining returns a channel that is closed when either end is going away: the other one
-// should finish what is under way and begin nothing new. Reading and writing go on. The
-// channel is also closed once the connection has ended.
+// Draining returns a channel that is closed when this server is shutting down, or the peer
+// has said that it is: finish what is under way, and begin nothing new. Read and Write
+// still work. The channel is also closed once the connection has ended.
 func (c *Conn) Draining() <-chan struct{} { return c.state.signal().draining.c }
 
 // Done returns a channel that is closed when the connection has ended; End says why.
@@ -312,12 +313,15 @@ func (c *Conn) PeerHello() *codec.Hello {
 	return c.framed.hello.Load()
 }
 
-// NetConn returns the underlying connection. Reading from it directly does not renew the
-// lease; but before a TCP connection expires on Linux, TCP_INFO is read, which sees that
-// input.
+// NetConn returns the underlying connection. Reading from it directly doesn't renew the
+// lease. But on Linux, TCP_INFO is read before a TCP connection expires, and shows such
+// input as well.
 func (c *Conn) NetConn() net.Conn { return c.stream }
 
-func (c *Conn) LocalAddr() net.Addr  { return c.stream.LocalAddr() }
+// LocalAddr returns the local address.
+func (c *Conn) LocalAddr() net.Addr { return c.stream.LocalAddr() }
+
+// RemoteAddr returns the peer's address.
 func (c *Conn) RemoteAddr() net.Addr { return c.stream.RemoteAddr() }
 
 // CloseWrite ends this direction: the peer reads EOF. If the codec has a frame for that,
@@ -337,17 +341,17 @@ func closeWrite(conn net.Conn) error {
 	return &net.OpError{Op: "close", Net: conn.RemoteAddr().Network(), Addr: conn.RemoteAddr(), Err: errors.ErrUnsupported}
 }
 
-// Close ends the connection, for [Done] unless the peer ended it before. What was written
-// still arrives: in the background for a server's connection; a dialled connection's Close
-// waits for it, 5 s at most.
+// Close ends the connection with [Done], unless the peer ended it before. It returns nil.
+// What was written is still delivered: Close waits for that, at most 5 s, if the connection
+// was dialled, and else leaves it to the background.
 func (c *Conn) Close() error {
 	c.state.finish()
 	c.awaitClosed()
 	return nil
 }
 
-// CloseWith is Close for another reason. It sends the reason and text to the peer if the
-// codec or the transport can.
+// CloseWith is Close with another reason. It sends r and text to the peer if the codec or
+// the transport can.
 func (c *Conn) CloseWith(r Reason, text string) error {
 	if !c.state.endAfterHook(ending{Error: Error{Reason: r, Text: text}, abrupt: r.abrupt()}) {
 		c.state.finish() // the caller may be who is waited for
@@ -363,10 +367,13 @@ func (c *Conn) awaitClosed() {
 	}
 }
 
+// SetDeadline sets the deadline of Read and Write. Like SetReadDeadline and
+// SetWriteDeadline, it returns net.ErrClosed once the connection has ended.
 func (c *Conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
+// SetReadDeadline sets the deadline of Read.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	c.deadlines.Lock()
 	defer c.deadlines.Unlock()
@@ -376,6 +383,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	return c.stream.SetReadDeadline(t)
 }
 
+// SetWriteDeadline sets the deadline of Write.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	if c.framed != nil {
 		return c.framed.out.setDeadline(t)

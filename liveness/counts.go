@@ -8,10 +8,10 @@ import (
 // Counts counts the sessions or the streams of one listener since it began. Accepted is
 // always Live plus the sums of Closed and Claimed.
 type Counts struct {
-	Accepted uint64
-	Live     uint64
-	Closed   map[Reason]uint64 // by reasons that this end decided or observed
-	Claimed  map[Reason]uint64 // by reasons that the peer named, which it may choose freely
+	Accepted uint64            // in all
+	Live     uint64            // now
+	Closed   map[Reason]uint64 // ended, by the reason that this side decided or observed
+	Claimed  map[Reason]uint64 // ended, by the reason that the peer gave, which may be any
 }
 
 // counters updates Counts. Its lock keeps them consistent.

@@ -8,17 +8,19 @@ import (
 	"time"
 )
 
-// DefaultTick is the engine's tick where none is set.
+// DefaultTick is the tick of an engine that sets none.
 const DefaultTick = 10 * time.Millisecond
 
 // An Engine grants leases and expires them when their policy says that the peer is dead:
-// never before the deadline, and at most two ticks after it plus scheduling. One engine
+// never before the deadline, and at most two ticks after it plus scheduling delay, and after a
+// stall of this process later: see docs/design.md. One engine
 // serves any number of listeners. The zero value is ready for use; an Engine must not be
 // copied.
 //
 // An engine runs one goroutine while it holds leases, so it needs no Close. Expiries and
 // probes run on up to 32 goroutines each, which end when there is nothing to do. A goroutine
-// that blocks for 20 ms is replaced, so that it delays no other expiry; at most 10,000 are.
+// that blocks for 20 ms is replaced, so that it delays no other expiry; at most 10,000 are
+// replaced at a time.
 type Engine struct {
 	// Tick is the precision of the engine's clock; 0 means [DefaultTick]. It must not be
 	// changed after the first grant.
@@ -97,8 +99,8 @@ type expiry struct {
 	Late     time.Duration // from the deadline to the verdict
 }
 
-// Grant grants a lease under p. When the lease expires, expire is called once, on a
-// goroutine of the engine.
+// Grant returns a new lease under p. When it expires, expire is called once, on a goroutine
+// of the engine; not after [Lease.Release]. Grant panics if e.Tick is negative.
 func (e *Engine) Grant(p Policy, expire func(*Error)) *Lease {
 	return e.watch(&callback{p, expire})
 }

@@ -11,19 +11,19 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// ErrNoPolicy is returned by Accept and Serve if no policy is set: a listener without one would
-// hold dead connections for ever.
+// ErrNoPolicy is returned by [Listener.Accept] and [Server.Serve] if no policy is set: a listener
+// without one would keep dead connections for ever.
 var ErrNoPolicy = errors.New("liveness: a listener needs a policy")
 
-// An Initiator is the end that ended a session or stream. For [Done], and for [PeerClosed]
-// without a codec that marks the end of data, it is the end whose data ended first; of a session
-// with several streams, on the stream that ended last. If both end their data at once, each end
-// names itself.
+// An Initiator is the side that ended a session or stream. For [Done] it is the side whose data
+// ended first; likewise for [PeerClosed] with a codec that doesn't mark the end of data. In a
+// session of several streams, the stream that ended last decides. If both sides end their data at
+// once, each names itself.
 type Initiator uint8
 
 const (
-	Local Initiator = iota // this end
-	Peer
+	Local Initiator = iota // this side
+	Peer                   // the other one
 )
 
 func (i Initiator) String() string {
@@ -33,18 +33,18 @@ func (i Initiator) String() string {
 	return "local"
 }
 
-// Error says how a session or stream ended. Read and Write return it from then on; it is the
-// cause of the handler's context; and the Closed event has it.
+// Error says how a session or stream ended. Read and Write return it from then on. It is the
+// cause of the handler's context, and the Closed event has it.
 //
-// errors.Is matches its Reason, and net.ErrClosed if this end ended the connection or the reason
-// is Done. Timeout returns false, so that a loop which retries after timeouts stops.
+// errors.Is finds its Reason, and net.ErrClosed if this side ended the connection or the reason is
+// [Done]. Timeout returns false, so that a loop which retries after timeouts stops.
 type Error struct {
 	Reason    Reason
 	Initiator Initiator
 	Age       time.Duration // from the grant to the end
-	Silence   time.Duration // from the peer's last evidence to the end
-	Late      time.Duration // from the deadline to the verdict, if a deadline has passed
-	Text      string        // sent by the end that gave the reason
+	Silence   time.Duration // from the last evidence of the peer to the end
+	Late      time.Duration // from the deadline to the verdict; 0 if no deadline has passed
+	Text      string        // the text that came with the reason, from CloseWith for instance
 	Err       error         // the underlying error; nil: none
 }
 

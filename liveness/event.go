@@ -9,29 +9,29 @@ import (
 	"unicode"
 )
 
-// An Event is one thing that happened to a listener, a session or a stream.
-// Each session and each stream has one Opened event and one Closed event, in this order;
-// those of a session enclose those of its streams.
+// An Event is one thing that happened to a listener, a session or a stream. Each session and
+// each stream has one Opened and then one Closed event. A session is opened before its streams
+// and closed after them.
 type Event struct {
-	What EventKind
+	What EventKind // what happened
 	Time time.Time
 
-	Listener  string   // the listener's name
-	Transport string   // as it was named in the Config
-	Addr      net.Addr // of a listener
+	Listener  string   // Config.Name
+	Transport string   // Config.Transport or Client.Transport
+	Addr      net.Addr // the bound address, of Listening, AcceptFailed and DrainBegan
 
-	ID      uint64 // of the session, or of the stream: both are counted from 1
-	Session uint64 // of a stream: the session that it belongs to
+	ID      uint64 // of the session, or the stream: each kind is counted from 1
+	Session uint64 // of a stream: the ID of its session; 0 for a session
 	Kind    Kind
 	Local   net.Addr
 	Remote  net.Addr
-	Policy  string // the policy that it was granted under, in words; empty for a stream that its session answers for
+	Policy  string // the policy's name; empty for a stream without a policy of its own
 
 	SessionStats // of the session, or the stream, at this moment
 
-	// Of a closed one:
+	// Of Closed:
 	End  *Error        // the reason and its figures
-	Late time.Duration // from a missed deadline to the end of closing
+	Late time.Duration // from the deadline to the end of closing; 0 if no deadline has passed
 
 	Err  error         // of AcceptFailed and Retrying
 	Wait time.Duration // of Retrying: until the next attempt
@@ -126,11 +126,11 @@ type EventKind uint8
 
 const (
 	Listening    EventKind = iota // a listener is bound and accepts
-	Opened                        // a session or stream was granted
-	Closed                        // it ended
+	Opened                        // a session or stream began
+	Closed                        // a session or stream ended
 	AcceptFailed                  // accepting failed, and is tried again
 	DrainBegan                    // a listener stopped accepting and asks its peers to finish
-	Retrying                      // a client's session ended or could not be had; it dials again after a wait
+	Retrying                      // Client.Reconnect waits before it dials again
 )
 
 var eventNames = [...]string{"listening", "opened", "closed", "accept-failed", "draining", "retrying"}

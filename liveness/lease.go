@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// A Lease is the engine's record of one session or stream: granted at accept, renewed by
-// evidence, and ended once: released by its owner or expired by the engine. It takes 64
-// bytes.
+// A Lease is the engine's record of one peer. [Engine.Grant] grants it, evidence renews it,
+// and it ends once: its owner releases it or the engine expires it. It takes 64 bytes.
 type Lease struct {
 	// word orders renewals, the release and the expiry: the first compare-and-swap wins. Its
 	// low bits are the state; the rest is the epoch of the newest renewal that is not yet
@@ -43,7 +42,7 @@ const (
 )
 
 // Renew records that the peer was heard now. It returns false if the lease has ended. It takes
-// nanoseconds, and may be called by any goroutine.
+// nanoseconds. Any goroutine may call it.
 func (l *Lease) Renew() bool {
 	return l.word.Load() == l.shard.stamp.Load() || renew(l)
 }

@@ -15,12 +15,13 @@ type Listener struct {
 }
 
 // NewListener puts every connection that inner accepts under cfg's policy, from
-// its accept on. The connections are of type [*Conn]. Without a policy, Accept
-// fails with [ErrNoPolicy]. Closing the listener leaves its connections alone.
+// its accept on. The connections are of type [*Conn]. Accept fails with
+// [ErrNoPolicy] if cfg has no policy, and with another error if the policy doesn't
+// fit cfg's Evidence or MinPace. Closing the listener leaves its connections alone.
 //
-// With TLS the policy belongs beneath it: give this listener to ServeTLS of
-// net/http, or to [crypto/tls.NewListener]. The handshake is then part of the
-// opening phase, and what looks for a *tls.Conn finds one.
+// With TLS, give this listener to ServeTLS of net/http or to
+// [crypto/tls.NewListener], not the other way round. The handshake is then part of
+// the opening phase, and net/http still gets a *tls.Conn, which HTTP/2 needs.
 func NewListener(inner net.Listener, cfg *Config) *Listener {
 	l := &Listener{Listener: inner, srv: new(Server), err: ErrNoPolicy}
 	if cfg == nil || cfg.Policy == nil {
@@ -33,9 +34,9 @@ func NewListener(inner net.Listener, cfg *Config) *Listener {
 	return l
 }
 
-// ConnOf returns the Conn that conn is, or wraps, as its methods NetConn tell: of the
-// *tls.Conn that net/http gives to ConnContext, for instance. It returns nil if there is
-// none.
+// ConnOf returns the Conn that conn is or wraps: it calls the method NetConn of conn and of
+// what that returns, as *tls.Conn has it. It returns nil if there is none. net/http passes
+// such a conn to ConnContext.
 func ConnOf(conn net.Conn) *Conn {
 	for {
 		if c, ok := conn.(*Conn); ok {
@@ -49,7 +50,7 @@ func ConnOf(conn net.Conn) *Conn {
 	}
 }
 
-// Accept waits for the next connection.
+// Accept waits for the next connection, and returns it as a [*Conn].
 func (l *Listener) Accept() (net.Conn, error) {
 	if l.err != nil {
 		return nil, l.err
@@ -66,21 +67,22 @@ func (l *Listener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// Sessions are the connections that live now.
+// Sessions returns the connections that are open now, in no particular order.
 func (l *Listener) Sessions() iter.Seq[*Session] { return l.srv.Sessions() }
 
-// Session is the connection of that number, or nil if it has ended.
+// Session returns the connection with that ID; nil if there is none, or it has ended.
 func (l *Listener) Session(id uint64) *Session { return l.srv.Session(id) }
 
-// Counts are the connections since the listener began.
+// Counts returns the counts of connections since the listener began.
 func (l *Listener) Counts() Counts { return l.srv.Counts(KindSession) }
 
-// SetPolicy is [Server.SetPolicy].
+// SetPolicy changes the policy of the open connections and of those to come, like
+// [Server.SetPolicy].
 func (l *Listener) SetPolicy(p Policy) error { return l.srv.SetPolicy(p) }
 
 // Shutdown stops accepting, closes [Conn.Draining] of the connections, and waits for them
-// to end. If ctx ends first, it ends those that are left, for [Draining], waits a second at
-// most for what [Conn.BeforeClose] set, and returns ctx's error.
+// to end. If ctx ends first, it ends the others for [Draining], waits at most a second for
+// the functions that [Conn.BeforeClose] set, and returns ctx's error.
 func (l *Listener) Shutdown(ctx context.Context) error {
 	l.Close()
 	return l.srv.drainConns(ctx)

@@ -12,7 +12,7 @@ import (
 // docs/protocol.md).
 type Reason uint8
 
-// Reasons that one end sends to the other.
+// Reasons that can be sent to the peer.
 const (
 	Done           Reason = iota // the application had finished
 	FixedDeadline                // the fixed time from accept had passed
@@ -31,7 +31,7 @@ const (
 	UpstreamFailed               // the server behind this end can't be reached, or failed
 )
 
-// Reasons that an end observes and never sends.
+// Reasons that are observed and never sent.
 const (
 	PeerClosed    Reason = 64 + iota // the peer closed without a reason; with frames: before its data was complete
 	PeerReset                        // the peer or its kernel reset the connection
@@ -59,8 +59,8 @@ var reasonNames = map[Reason]string{
 	TransportLost:  "transport-lost",
 }
 
-// AppReason is a reason of the application's own, 0 to 127, whose meaning its two ends
-// agree on. It is named app-N; CloseWith's text can say more. It panics for another n.
+// AppReason returns reason n, from 0 to 127, of those whose meaning the application defines.
+// Its name is app-n. AppReason panics for any other n.
 func AppReason(n int) Reason {
 	if n < 0 || n >= appReasons {
 		panic(fmt.Sprintf("liveness: AppReason(%d): there are %d", n, appReasons))
@@ -91,7 +91,7 @@ func (r Reason) Error() string { return r.String() }
 // MarshalText returns the reason's name, for JSON and the like.
 func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
-// UnmarshalText reads the name of a reason.
+// UnmarshalText sets r to the reason with that name. It returns an error if there is none.
 func (r *Reason) UnmarshalText(text []byte) error {
 	for k, s := range reasonNames {
 		if s == string(text) {
@@ -108,8 +108,8 @@ func (r *Reason) UnmarshalText(text []byte) error {
 	return fmt.Errorf("liveness: no reason is named %q", text)
 }
 
-// Code returns the reason's number on the wire: that of [Done] for a reason that is only
-// observed.
+// Code returns the reason's number on the wire. It is that of [Done] for the reasons that are
+// never sent, such as [PeerReset].
 func (r Reason) Code() uint64 {
 	if r.observed() {
 		return uint64(Done)

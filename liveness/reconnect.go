@@ -39,14 +39,15 @@ func (b *backoff) next(lasted time.Duration, random float64) time.Duration {
 func (r Reason) final() bool { return r == Superseded || r == ProtocolError }
 
 // Reconnect dials addr, calls use with the connection, and dials again when the connection has
-// ended. Before each new attempt it emits a [Retrying] event and waits: at random, with a limit
-// that doubles while attempts fail or sessions are short, and at least as long as the server
-// asked for. A receive from retry, if not nil, ends a wait.
+// ended. Before each new attempt it emits a [Retrying] event and waits for a random time, and at
+// least as long as the server asked for. The limit of the random time doubles while attempts fail
+// or sessions are short. A receive from retry, if not nil, ends a wait.
 //
-// Reconnect closes the connection when use returns. If the connection was still open, it returns
-// use's error, or nil. It returns the [*Error] of a session that ended with [Superseded] or
-// [ProtocolError], and ctx's error when ctx ends. The context of use ends with ctx or the
-// connection.
+// Reconnect closes the connection when use returns, and the context of use ends with ctx or the
+// connection. Reconnect returns
+//   - use's error, or nil, if the connection was still open when use returned;
+//   - the [*Error] of a session that ended with [Superseded] or [ProtocolError];
+//   - ctx's error when ctx ends.
 func (d *Client) Reconnect(ctx context.Context, t transport.Transport, addr string, retry <-chan struct{}, use func(context.Context, *Conn) error) error {
 	if d.Policy != nil {
 		if err := (&Config{Evidence: d.Evidence}).checkAcks(d.Policy); err != nil {

@@ -19,8 +19,8 @@ import (
 type Server struct {
 	Config
 
-	// Streams, if not nil, is a policy for each stream, beside the session's Policy: a
-	// long session can carry short requests. It is not used on a transport whose session
+	// Streams, if not nil, is a policy for each stream, in addition to the session's
+	// Policy, so that a long session can carry short requests. It is not used on a transport whose session
 	// is one stream.
 	Streams Policy
 
@@ -45,8 +45,8 @@ type Server struct {
 	// streams are [transport.Pollable].
 	Data func(c *Conn, p []byte) error
 
-	// OnOpen and OnClose are used only with Data. They are called before the first and
-	// after the last call of Data for a connection, on a goroutine of its own. If OnOpen
+	// OnOpen and OnClose are used only with Data. OnOpen is called before the first call of
+	// Data for a connection, and OnClose after the last, on a goroutine of its own. If OnOpen
 	// returns an error, the connection ends with [Internal], and Data is not called. In
 	// OnClose, c.End says why the connection ended.
 	OnOpen  func(c *Conn) error
@@ -60,8 +60,8 @@ type Server struct {
 	// means 5 s.
 	Drain time.Duration
 
-	// RetryAfter is how long a drained peer should wait before it connects again. It is
-	// sent only with a codec that has a GoAway frame; 0 sends nothing.
+	// RetryAfter is how long a peer should wait before it connects again after a drain. A
+	// GoAway frame tells it, if the codec has one; 0 tells nothing.
 	RetryAfter time.Duration
 
 	sessionPolicy, streamPolicy atomic.Pointer[connPolicy] // set by Serve; streamPolicy is nil without Streams
@@ -405,9 +405,9 @@ func (s *Server) add(st *state) {
 	}
 }
 
-// SetPolicy changes the policy of all sessions, of those that are open, even if
-// [Session.SetPolicy] was called on them, and of those to come. The peers of open sessions
-// don't learn of it. It returns an error for a policy with which Serve would fail.
+// SetPolicy changes the policy of the sessions to come and of all open ones, also of those
+// on which [Session.SetPolicy] was called. The peers of open sessions aren't told. It
+// returns an error for a policy with which Serve would fail.
 func (s *Server) SetPolicy(p Policy) error {
 	s.settingPolicy.Lock()
 	defer s.settingPolicy.Unlock()

@@ -30,22 +30,23 @@ type SessionStats struct {
 
 func (s *Session) state() *state { return (*state)(s) }
 
-// ID is the number by which events know the session. Numbers are not used again in one
-// process.
+// ID returns the ID that events give the session. No two sessions of a process have the
+// same.
 func (s *Session) ID() uint64 { return s.id }
 
-// LocalAddr and RemoteAddr are the addresses in use now: a QUIC client's may change.
+// LocalAddr returns the local address.
 func (s *Session) LocalAddr() net.Addr {
 	local, _ := s.owner.addrs()
 	return local
 }
 
+// RemoteAddr returns the peer's address now: a QUIC client's may change.
 func (s *Session) RemoteAddr() net.Addr {
 	_, remote := s.owner.addrs()
 	return remote
 }
 
-// Policy names the policy that judges the session; empty if none does.
+// Policy returns the name of the policy that judges the session; empty if none does.
 func (s *Session) Policy() string {
 	if p := s.policy.Load(); p != nil {
 		return describe(p)
@@ -53,11 +54,11 @@ func (s *Session) Policy() string {
 	return ""
 }
 
-// Stats reads the session's figures.
+// Stats returns the session's figures.
 func (s *Session) Stats() SessionStats { return s.state().stats() }
 
-// PeerHello is what the peer stated of itself; nil if it did not, or did so on a stream
-// of several.
+// PeerHello returns the peer's Hello; nil if none has come, or the session has several
+// streams: then [Conn.PeerHello] returns each stream's.
 func (s *Session) PeerHello() *codec.Hello {
 	if c, ok := s.owner.(*Conn); ok {
 		return c.PeerHello()
@@ -65,7 +66,8 @@ func (s *Session) PeerHello() *codec.Hello {
 	return nil
 }
 
-// TLS is the state of the session's TLS; nil if it has none, or the peer was not heard yet.
+// TLS returns the state of the session's TLS; nil if it has none, or the peer was not heard
+// yet.
 func (s *Session) TLS() *tls.ConnectionState {
 	if s.in.Load() == 0 { // ConnectionState would wait for a handshake
 		return nil
@@ -84,33 +86,34 @@ func (s *Session) TLS() *tls.ConnectionState {
 	return nil
 }
 
-// SetPolicy judges the session by p from now on, with the opening phase as it was. The
-// peer isn't told: a client beats as the first policy asked. It fails for a nil p, for
-// evidence that p has no use for, and where there is no policy.
+// SetPolicy replaces the session's policy. The opening phase stays as it was. The peer
+// isn't told: a client goes on to beat at the first policy's interval. SetPolicy fails if p
+// is nil or doesn't fit the Config's Evidence or MinPace, and if the session has no policy.
 func (s *Session) SetPolicy(p Policy) error { return s.state().setPolicy(p) }
 
-// CloseWith ends the session and its streams for a reason of the caller's. The peer is
-// told, with a few words if text isn't empty, where codec or transport can. It waits
-// neither for the peer nor for what [Conn.BeforeClose] set.
+// CloseWith ends the session and its streams for r. It sends r and text to the peer if the
+// codec or the transport can. It waits neither for the peer nor for the function that
+// [Conn.BeforeClose] set.
 func (s *Session) CloseWith(r Reason, text string) {
 	s.state().endAfterHook(ending{Error: Error{Reason: r, Text: text}, abrupt: r.abrupt(), async: true})
 }
 
-// Done is closed when the session has ended: End says why.
+// Done returns a channel that is closed when the session has ended; End says why.
 func (s *Session) Done() <-chan struct{} { return s.state().signal().closed.c }
 
-// End is why the session ended, or nil while it lives.
+// End returns why the session ended; nil while it is open.
 func (s *Session) End() *Error { return s.state().endError() }
 
-// OpenStream opens one more stream to the peer, whose bytes are the application's as they
-// are: it has no codec. It lives as long as the session at most. On a transport whose
-// session is one stream it fails with [transport.ErrSingleStream].
+// OpenStream opens one more stream to the peer. It has no codec: its bytes are the
+// application's. It ends with the session at the latest. On a transport whose session is
+// one stream it fails with [transport.ErrSingleStream], and after the session's end with
+// the session's [*Error].
 func (s *Session) OpenStream(ctx context.Context) (*Conn, error) {
 	return s.stream(ctx, transport.Session.OpenStream)
 }
 
-// AcceptStream is OpenStream for a stream that the peer opens. A server's Handler gets
-// those of its sessions: there AcceptStream fails.
+// AcceptStream waits for a stream that the peer opens, and is otherwise like OpenStream. It
+// fails for a session of a Server, whose Handler gets these streams.
 func (s *Session) AcceptStream(ctx context.Context) (*Conn, error) {
 	if _, ok := s.owner.(*multiSession); ok {
 		return nil, errors.New("liveness: the server's handler gets the streams of its sessions")
@@ -145,7 +148,7 @@ func (s *Session) stream(ctx context.Context, get func(transport.Session, contex
 	return c, nil
 }
 
-// Sessions are the sessions that live now.
+// Sessions returns the sessions that are open now, in no particular order.
 func (s *Server) Sessions() iter.Seq[*Session] {
 	return func(yield func(*Session) bool) {
 		s.mu.Lock()
@@ -159,7 +162,7 @@ func (s *Server) Sessions() iter.Seq[*Session] {
 	}
 }
 
-// Session is the session of that number, or nil if it has ended.
+// Session returns the session with that ID; nil if there is none, or it has ended.
 func (s *Server) Session(id uint64) *Session {
 	for x := range s.Sessions() {
 		if x.ID() == id {
@@ -169,7 +172,7 @@ func (s *Server) Session(id uint64) *Session {
 	return nil
 }
 
-// Session is the session that the connection is, or is a stream of.
+// Session returns the session that the connection is, or is a stream of.
 func (c *Conn) Session() *Session {
 	if c.state.parent != nil {
 		return (*Session)(c.state.parent)

@@ -9,16 +9,16 @@ import (
 // Stats are an engine's figures since the first grant.
 type Stats struct {
 	Live    int64 // leases held now
-	Granted int64
-	Expired int64
+	Granted int64 // in all
+	Expired int64 // in all
 	Stalls  int64 // how often this process did not run for several ticks
 	Blocked int64 // expiries and probes that block now, and have been replaced; see [Engine]
 
-	// Late is a histogram of the time from deadline to verdict. Late[i] counts those from
-	// 2^(i-1) to below 2^i microseconds, Late[0] those below 1 µs, and the last one also
-	// all longer ones.
+	// Late is a histogram of the times from deadline to verdict. Late[0] counts those below
+	// 1 µs, and Late[i] those from 2^(i-1) to below 2^i µs. The last one also counts all
+	// longer ones.
 	Late    [24]int64
-	LateMax time.Duration
+	LateMax time.Duration // the longest of these times
 }
 
 // Stats returns the engine's figures.
