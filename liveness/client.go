@@ -54,9 +54,9 @@ type Client struct {
 // defaultDialTime bounds a Dial whose context has no deadline.
 const defaultDialTime = 10 * time.Second
 
-// Dial opens a session to addr and one stream in it. The context bounds that, and the exchange of
-// Hellos if the codec has them; if it has no deadline, Dial takes at most 10 s. Closing the
-// connection closes the session.
+// Dial opens a session to addr and one stream in it. ctx bounds that, and the exchange of Hellos if
+// the codec has them; if ctx has no deadline, Dial takes at most 10 s. Dial returns the transport's
+// error, or one for a Policy that doesn't fit Evidence. Closing the connection closes the session.
 func (d *Client) Dial(ctx context.Context, t transport.Transport, addr string) (*Conn, error) {
 	if d.Policy != nil {
 		if err := (&Config{Evidence: d.Evidence}).checkAcks(d.Policy); err != nil {

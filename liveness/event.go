@@ -18,7 +18,7 @@ type Event struct {
 
 	Listener  string   // Config.Name
 	Transport string   // Config.Transport or Client.Transport
-	Addr      net.Addr // the bound address, of Listening, AcceptFailed and DrainBegan
+	Addr      net.Addr // the bound address, of Listening and AcceptFailed
 
 	ID      uint64 // of the session, or the stream: each kind is counted from 1
 	Session uint64 // of a stream: the ID of its session; 0 for a session
