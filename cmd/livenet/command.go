@@ -33,7 +33,7 @@ const (
 func newApp(p *process) *cli.App {
 	app := &cli.App{
 		Name:                  "livenet",
-		Usage:                 "connections that end when their other end is gone",
+		Usage:                 "closes connections whose other end is gone",
 		CustomAppHelpTemplate: appHelp,
 		Commands:              []*cli.Command{serveCommand(p), dialCommand(p), demoCommand(p), completionCommand(), helpCommand(), versionCommand()},
 		Flags:                 []cli.Flag{helpFlag(), &cli.BoolFlag{Name: flagVersion, Usage: "show the version"}},

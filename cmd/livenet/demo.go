@@ -30,7 +30,7 @@ the loopback interface.`,
 {{bold "Exit status"}}
     0   every connection ended when and why it should
     1   one ended early, late or for another reason, or could not be opened
-    2   the command line or a variable makes no sense
+    2   the command line or a variable is invalid
   130   interrupted
 
 {{bold "Examples"}}

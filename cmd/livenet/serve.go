@@ -22,21 +22,21 @@ func serveCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "serve",
 		Usage: "accept connections and end each when its policy says so",
-		Description: `Without flags, serve echoes on tcp 127.0.0.1:7373 and ends whoever has been
-silent for 30 seconds.
+		Description: `Without flags, serve echoes on tcp 127.0.0.1:7373 and closes connections
+that have been silent for 30 seconds.
 
-Each --listener URL adds a listener: the scheme is its transport, and the query
-holds flags of the first four groups below by their names. The timeout must be
-among them: a URL inherits nothing from the flags. These describe a listener of
-their own if --listen is among them.
+Each --listener URL adds a listener. The scheme is its transport, and the query
+sets flags of the first four groups below by their names. It must set timeout: a
+URL inherits nothing from the flags. If --listen is given as well, the flags
+describe one more listener.
 
-The first SIGTERM, SIGINT or SIGHUP stops accepting, tells the peers and waits for them
-to leave; the second ends everything at once.`,
+The first SIGTERM, SIGINT or SIGHUP stops accepting, asks the peers to finish and
+waits for them to leave; the second closes everything at once.`,
 		CustomHelpTemplate: `
 {{bold "Exit status"}}
     0   a signal ended it
     1   it can't listen, a listener failed, or its output can't be written
-    2   the command line or a variable makes no sense
+    2   the command line or a variable is invalid
   130   a second signal ended it at once
 
 {{bold "Examples"}}

@@ -33,7 +33,7 @@ type fault struct {
 var faults = []fault{
 	{name: "host vanishes, idle", onWire: [2]bool{true, true}},
 	{name: "host vanishes, data in flight", traffic: someData, onWire: [2]bool{true, true}},
-	{name: "host vanishes, window shut", traffic: allData, onWire: [2]bool{true, true}},
+	{name: "host vanishes, zero window", traffic: allData, onWire: [2]bool{true, true}},
 	{name: "the peer's packets are lost", traffic: someData, onWire: [2]bool{true, false}},
 	{name: "process frozen", signal: syscall.SIGSTOP},
 	{name: "process killed", signal: syscall.SIGKILL},

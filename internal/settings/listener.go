@@ -107,9 +107,9 @@ func Flags(l *Listener, handlers []string) []cli.Flag {
 			&l.IO, IOAuto, IOAuto, IOGoroutine, IOParked),
 		Number(listener, "max-streams", "streams served at a time in a session; further ones wait ("+many+")",
 			&l.MaxStreams, 1024, 1, mostStreams),
-		Switch(listener, "reuse-port", "share the port with other processes of this user that set this, too", &l.ReusePort),
+		Switch(listener, "reuse-port", "share the port with other processes of this user that set this flag", &l.ReusePort),
 
-		List(forwarding, nameForward, "`ADDR` a service to which connections go on, HOST:PORT or unix:PATH; of several the one with the fewest", l.addForward),
+		List(forwarding, nameForward, "`ADDR` a service to forward connections to, HOST:PORT or unix:PATH; of several, the one with the fewest connections", l.addForward),
 		Duration(forwarding, "health", "how often to dial services that could not be dialled", &l.Health, 0),
 		OneOf(forwarding, "evidence-from", "whose silence ends a connection: client, upstream (the service) or either", &l.EvidenceFrom, FromClient, FromClient, FromUpstream, FromEither),
 		OneOf(forwarding, "proxy-protocol", "begin connections to the service with a PROXY header, v1 or v2, that tells the client's address", &l.ProxyProtocol, "", "v1", "v2"),
@@ -121,9 +121,9 @@ func Flags(l *Listener, handlers []string) []cli.Flag {
 		Duration(policy, "max-age", "end sessions of this age, however active", &l.MaxAge, 0),
 		Duration(policy, "max-age-jitter", "let each session get older by up to this, at random", &l.MaxAgeJitter, 0),
 		Duration(policy, "probe-after", "ping a peer that has been silent for this long", &l.ProbeAfter, 0),
-		OneOf(policy, "evidence", "what shows that a peer lives: acks of its kernel or transport, bytes, messages or beats (with --forward: acks)", &l.Evidence, evidence[codec.Bytes], evidence[codec.Acks:]...),
+		OneOf(policy, "evidence", "what counts as a sign of life: acks (of the peer's kernel or transport), bytes, messages or beats (with --forward: acks)", &l.Evidence, evidence[codec.Bytes], evidence[codec.Acks:]...),
 		Number(policy, "max-beats", "heartbeats a second that a peer may send (default: 100, or more if the timeout asks for more)", &l.MaxBeats, 0, 1, mostBeats),
-		Size(policy, "min-pace", "bytes a second that a peer must take of those that wait for it, over the sliding policy's timeout", &l.MinPace),
+		Size(policy, "min-pace", "bytes a second that a peer must take while data waits for it, over the sliding policy's timeout", &l.MinPace),
 		OneOf(policy, "stream-policy", "a policy for each stream as well ("+many+")", &l.StreamPolicy, "", policies...),
 		timeout(policy, "stream-timeout", "the stream policy's timeout", &l.StreamTimeout, 0),
 
