@@ -37,6 +37,27 @@ func (c *Conn) WriteTo(w io.Writer) (total int64, err error) {
 	return total, err
 }
 
+// mostSent is how much ReadFrom sends at once: the bytes are counted in between.
+const mostSent = 1 << 20
+
+// ReadFrom writes what r reads until its end, and returns how many bytes that were. On a
+// plain TCP connection the kernel moves the bytes where it can, by sendfile or splice; they
+// are counted all the same.
+func (c *Conn) ReadFrom(r io.Reader) (total int64, err error) {
+	tcp := c.plain()
+	if tcp == nil || c.pacer() != nil {
+		return io.Copy(struct{ io.Writer }{c}, r)
+	}
+	for c.End() == nil {
+		n, err := tcp.ReadFrom(&io.LimitedReader{R: r, N: mostSent})
+		c.state.addOut(int(n))
+		if total += n; c.End() == nil && (err != nil || n < mostSent) {
+			return total, err
+		}
+	}
+	return total, c.End()
+}
+
 // A copier copies a connection's data to w.
 type copier struct {
 	conn   *Conn
