@@ -68,7 +68,7 @@ func (b *beater) Probe() bool { return b.conn.ping() }
 // don't probe together.
 type periodic time.Duration
 
-func (b periodic) Judge(e Evidence) Verdict {
+func (b periodic) Judge(e History) Verdict {
 	every := time.Duration(b)
 	spread := mix(e.Seed + uint64(e.Heard))
 	due := after(e.Heard, every-time.Duration(spread%uint64(every/10+1)))

@@ -248,7 +248,7 @@ func (s *shard) live() int64 {
 // grant sets the time of the grant and files l for its first judgement.
 func (s *shard) grant(l *Lease) {
 	l.granted = s.uniqueNow()
-	v := l.subject.Policy().Judge(l.evidence(l.granted, 0, 0))
+	v := l.subject.Policy().Judge(l.history(l.granted, 0, 0))
 	s.mu.Lock()
 	s.wheel.skip(int64(l.granted / s.engine.step))
 	s.file(l, v.At)

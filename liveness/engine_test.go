@@ -159,7 +159,7 @@ type stuckPolicy struct {
 	hold chan struct{}
 }
 
-func (s stuckPolicy) Judge(e Evidence) Verdict {
+func (s stuckPolicy) Judge(e History) Verdict {
 	if e.Age < s.at {
 		return judgeAgain(s.at)
 	}

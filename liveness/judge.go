@@ -24,7 +24,7 @@ func (e *Engine) judge(l *Lease, now time.Duration) time.Duration {
 			}
 			w = quiet
 		}
-		ev := l.evidence(now, time.Duration(l.heard.Load()), int(l.probes))
+		ev := l.history(now, time.Duration(l.heard.Load()), int(l.probes))
 		v := p.Judge(ev)
 		switch {
 		case v.Dead:
@@ -146,7 +146,7 @@ func (s *shard) probeFailed(l *Lease) {
 }
 
 // expire counts the expiry and runs it on the pool.
-func (e *Engine) expire(l *Lease, ev Evidence, v Verdict) {
+func (e *Engine) expire(l *Lease, ev History, v Verdict) {
 	late := e.now() - l.granted - v.At
 	e.stats.expired(late)
 	l.shard.ended.Add(1)

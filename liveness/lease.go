@@ -135,7 +135,7 @@ func (l *Lease) silence() time.Duration {
 // Deadline returns when the lease expires if it is not renewed again; zero: never.
 func (l *Lease) Deadline() time.Time {
 	e := l.shard.engine
-	d := deadlineOf(l.subject.Policy(), l.evidence(e.now(), l.lastHeard(), 0))
+	d := deadlineOf(l.subject.Policy(), l.history(e.now(), l.lastHeard(), 0))
 	if d == Never {
 		return time.Time{}
 	}
@@ -150,10 +150,10 @@ func (l *Lease) lastHeard() time.Duration {
 	return time.Duration(l.heard.Load())
 }
 
-// evidence returns the policy's input at time now for a peer that was last heard at heard, both
+// history returns the policy's input at time now for a peer that was last heard at heard, both
 // on the engine's clock.
-func (l *Lease) evidence(now, heard time.Duration, probes int) Evidence {
-	ev := Evidence{Age: now - l.granted, Probes: probes, Seed: l.shard.seedOf(l.granted)}
+func (l *Lease) history(now, heard time.Duration, probes int) History {
+	ev := History{Age: now - l.granted, Probes: probes, Seed: l.shard.seedOf(l.granted)}
 	if heard > 0 {
 		// 0 would mean never heard. And the peer may have been heard after now was read.
 		ev.Heard = max(1, heard-l.granted)

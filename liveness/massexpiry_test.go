@@ -40,7 +40,7 @@ type slow struct {
 	takes time.Duration
 }
 
-func (s slow) Judge(e Evidence) Verdict {
+func (s slow) Judge(e History) Verdict {
 	v := s.Policy.Judge(e)
 	if v.Dead {
 		time.Sleep(s.takes)

@@ -6,15 +6,16 @@ import (
 	"time"
 )
 
-// A Policy decides from evidence whether a peer is dead. Judge must be a pure function, without a
-// clock, a lock or state. It must be fast: one goroutine calls it for all leases of an engine. After
-// a verdict to judge again at age T, it must return the same verdict for the same evidence until T.
+// A Policy decides from a peer's history whether the peer is dead. Judge must be a pure function,
+// without a clock, a lock or state. It must be fast: one goroutine calls it for all leases of an
+// engine. After a verdict to judge again at age T, it must return that verdict until T, unless the
+// peer is heard or probed.
 //
 // A policy may have two more methods. String names it in events ("sliding 4s").
-// Deadline(Evidence) time.Duration returns the age at which it expires a peer that is not heard
+// Deadline(History) time.Duration returns the age at which it expires a peer that is not heard
 // again, or [Never]. Without it, the At of Judge's verdict is taken as that age.
 type Policy interface {
-	Judge(Evidence) Verdict
+	Judge(History) Verdict
 }
 
 // Fixed returns the policy for short connections: it expires the peer at age d with
@@ -72,17 +73,17 @@ func positive(name string, d time.Duration) time.Duration {
 
 type fixed time.Duration
 
-func (f fixed) Judge(e Evidence) Verdict {
+func (f fixed) Judge(e History) Verdict {
 	return deadline(e.Age, time.Duration(f), FixedDeadline)
 }
 
-func (f fixed) Deadline(Evidence) time.Duration { return time.Duration(f) }
+func (f fixed) Deadline(History) time.Duration { return time.Duration(f) }
 
 func (f fixed) String() string { return "fixed " + time.Duration(f).String() }
 
 type sliding struct{ timeout, probe time.Duration }
 
-func (s sliding) Judge(e Evidence) Verdict {
+func (s sliding) Judge(e History) Verdict {
 	end := after(e.Heard, s.timeout)
 	probe := after(e.Heard, s.probe)
 	switch {
@@ -98,7 +99,7 @@ func (s sliding) Judge(e Evidence) Verdict {
 	}
 }
 
-func (s sliding) Deadline(e Evidence) time.Duration { return after(e.Heard, s.timeout) }
+func (s sliding) Deadline(e History) time.Duration { return after(e.Heard, s.timeout) }
 
 func (s sliding) String() string {
 	if s.probe == 0 {
@@ -110,14 +111,14 @@ func (s sliding) String() string {
 // within is the policy of the opening phase: it expires a peer that was never heard.
 type within time.Duration
 
-func (w within) Judge(e Evidence) Verdict {
+func (w within) Judge(e History) Verdict {
 	if e.Heard > 0 {
 		return judgeAgain(Never)
 	}
 	return deadline(e.Age, time.Duration(w), NoHello)
 }
 
-func (w within) Deadline(e Evidence) time.Duration {
+func (w within) Deadline(e History) time.Duration {
 	if e.Heard > 0 {
 		return Never
 	}
@@ -128,11 +129,11 @@ func (w within) String() string { return "within " + time.Duration(w).String() }
 
 type maxAge struct{ age, jitter time.Duration }
 
-func (m maxAge) Judge(e Evidence) Verdict {
+func (m maxAge) Judge(e History) Verdict {
 	return deadline(e.Age, m.Deadline(e), Aged)
 }
 
-func (m maxAge) Deadline(e Evidence) time.Duration {
+func (m maxAge) Deadline(e History) time.Duration {
 	if m.jitter == 0 {
 		return m.age
 	}
@@ -156,7 +157,7 @@ func deadline(age, at time.Duration, r Reason) Verdict {
 
 type earliest struct{ policies []Policy }
 
-func (p *earliest) Judge(e Evidence) Verdict {
+func (p *earliest) Judge(e History) Verdict {
 	v := p.policies[0].Judge(e)
 	for _, q := range p.policies[1:] {
 		v = earlier(v, q.Judge(e))
@@ -164,7 +165,7 @@ func (p *earliest) Judge(e Evidence) Verdict {
 	return v
 }
 
-func (p *earliest) Deadline(e Evidence) time.Duration {
+func (p *earliest) Deadline(e History) time.Duration {
 	d := deadlineOf(p.policies[0], e)
 	for _, q := range p.policies[1:] {
 		d = min(d, deadlineOf(q, e))
@@ -206,7 +207,7 @@ type connPolicy struct {
 	sample  time.Duration // 0: never
 }
 
-func (p *connPolicy) Judge(e Evidence) Verdict {
+func (p *connPolicy) Judge(e History) Verdict {
 	v := p.Policy.Judge(e)
 	if p.opening > 0 {
 		v = earlier(v, p.opening.Judge(e))
@@ -221,7 +222,7 @@ func (p *connPolicy) Judge(e Evidence) Verdict {
 	}
 }
 
-func (p *connPolicy) Deadline(e Evidence) time.Duration {
+func (p *connPolicy) Deadline(e History) time.Duration {
 	d := deadlineOf(p.Policy, e)
 	if p.opening > 0 {
 		d = min(d, p.opening.Deadline(e))
@@ -235,17 +236,17 @@ func (p *connPolicy) String() string { return describe(p.Policy) }
 func silenceTimeout(p Policy) (time.Duration, bool) {
 	const heard = time.Nanosecond
 	p = withMaxJitter(p)
-	at := deadlineOf(p, Evidence{Age: heard, Heard: heard})
+	at := deadlineOf(p, History{Age: heard, Heard: heard})
 	if at == Never {
 		return 0, false
 	}
-	return at - heard, !ifHeardNow(p, Evidence{Age: at, Heard: heard}).Dead
+	return at - heard, !ifHeardNow(p, History{Age: at, Heard: heard}).Dead
 }
 
 // longestSilence returns how long a peer can be silent before p expires it for any reason.
 func longestSilence(p Policy) time.Duration {
 	const heard = time.Nanosecond
-	return deadlineOf(withMaxJitter(p), Evidence{Age: heard, Heard: heard})
+	return deadlineOf(withMaxJitter(p), History{Age: heard, Heard: heard})
 }
 
 // withMaxJitter returns p as it is for the lease with the most jitter.
@@ -266,21 +267,21 @@ func withMaxJitter(p Policy) Policy {
 }
 
 // deadlineOf returns the age at which p expires a peer that is not heard again: see [Policy].
-func deadlineOf(p Policy, e Evidence) time.Duration {
-	if d, ok := p.(interface{ Deadline(Evidence) time.Duration }); ok {
+func deadlineOf(p Policy, e History) time.Duration {
+	if d, ok := p.(interface{ Deadline(History) time.Duration }); ok {
 		return d.Deadline(e)
 	}
 	return p.Judge(e).At
 }
 
 // probes reports whether p probes a peer that is not heard again before deadline.
-func probes(p Policy, e Evidence, deadline time.Duration) bool {
+func probes(p Policy, e History, deadline time.Duration) bool {
 	e.Age, e.Probes = max(e.Heard, deadline-1), 0
 	return p.Judge(e).Probe
 }
 
 // ifHeardNow returns p's verdict if the peer had been heard just now.
-func ifHeardNow(p Policy, e Evidence) Verdict {
+func ifHeardNow(p Policy, e History) Verdict {
 	e.Heard, e.Probes = e.Age, 0
 	return p.Judge(e)
 }

@@ -14,46 +14,46 @@ func TestPolicies(t *testing.T) {
 	tests := []struct {
 		name   string
 		policy Policy
-		seen   Evidence
+		seen   History
 		want   Verdict
 	}{
-		{"fixed at the grant", Fixed(10 * sec), Evidence{}, judgeAgain(10 * sec)},
-		{"fixed just before", Fixed(10 * sec), Evidence{Age: 10*sec - 1}, judgeAgain(10 * sec)},
-		{"fixed at the deadline", Fixed(10 * sec), Evidence{Age: 10 * sec}, dead(FixedDeadline, 10*sec)},
-		{"fixed is not moved by traffic", Fixed(10 * sec), Evidence{Age: 10 * sec, Heard: 10*sec - 1}, dead(FixedDeadline, 10*sec)},
-		{"fixed judged late names the true deadline", Fixed(10 * sec), Evidence{Age: 12 * sec}, dead(FixedDeadline, 10*sec)},
+		{"fixed at the grant", Fixed(10 * sec), History{}, judgeAgain(10 * sec)},
+		{"fixed just before", Fixed(10 * sec), History{Age: 10*sec - 1}, judgeAgain(10 * sec)},
+		{"fixed at the deadline", Fixed(10 * sec), History{Age: 10 * sec}, dead(FixedDeadline, 10*sec)},
+		{"fixed is not moved by traffic", Fixed(10 * sec), History{Age: 10 * sec, Heard: 10*sec - 1}, dead(FixedDeadline, 10*sec)},
+		{"fixed judged late names the true deadline", Fixed(10 * sec), History{Age: 12 * sec}, dead(FixedDeadline, 10*sec)},
 
-		{"sliding counts from the grant", Sliding(4 * sec), Evidence{Age: 1 * sec}, judgeAgain(4 * sec)},
-		{"sliding counts from the last evidence", Sliding(4 * sec), Evidence{Age: 5 * sec, Heard: 3 * sec}, judgeAgain(7 * sec)},
-		{"sliding just before", Sliding(4 * sec), Evidence{Age: 7*sec - 1, Heard: 3 * sec}, judgeAgain(7 * sec)},
-		{"sliding at the deadline", Sliding(4 * sec), Evidence{Age: 7 * sec, Heard: 3 * sec}, dead(Silent, 7*sec)},
+		{"sliding counts from the grant", Sliding(4 * sec), History{Age: 1 * sec}, judgeAgain(4 * sec)},
+		{"sliding counts from the last evidence", Sliding(4 * sec), History{Age: 5 * sec, Heard: 3 * sec}, judgeAgain(7 * sec)},
+		{"sliding just before", Sliding(4 * sec), History{Age: 7*sec - 1, Heard: 3 * sec}, judgeAgain(7 * sec)},
+		{"sliding at the deadline", Sliding(4 * sec), History{Age: 7 * sec, Heard: 3 * sec}, dead(Silent, 7*sec)},
 
-		{"probing waits", probing, Evidence{Age: 6*sec - 1, Heard: 2 * sec}, judgeAgain(6 * sec)},
-		{"probing probes", probing, Evidence{Age: 6 * sec, Heard: 2 * sec}, probeNow(10 * sec)},
-		{"probing probes late", probing, Evidence{Age: 11 * sec, Heard: 2 * sec}, probeNow(12 * sec)},
-		{"probing probes once", probing, Evidence{Age: 7 * sec, Heard: 2 * sec, Probes: 1}, judgeAgain(12 * sec)},
-		{"probing, no answer", probing, Evidence{Age: 12 * sec, Heard: 2 * sec, Probes: 1}, dead(Silent, 12*sec)},
-		{"probing too late to ask", Sliding(4*sec, ProbeAfter(5*sec)), Evidence{Age: 1 * sec}, judgeAgain(4 * sec)},
+		{"probing waits", probing, History{Age: 6*sec - 1, Heard: 2 * sec}, judgeAgain(6 * sec)},
+		{"probing probes", probing, History{Age: 6 * sec, Heard: 2 * sec}, probeNow(10 * sec)},
+		{"probing probes late", probing, History{Age: 11 * sec, Heard: 2 * sec}, probeNow(12 * sec)},
+		{"probing probes once", probing, History{Age: 7 * sec, Heard: 2 * sec, Probes: 1}, judgeAgain(12 * sec)},
+		{"probing, no answer", probing, History{Age: 12 * sec, Heard: 2 * sec, Probes: 1}, dead(Silent, 12*sec)},
+		{"probing too late to ask", Sliding(4*sec, ProbeAfter(5*sec)), History{Age: 1 * sec}, judgeAgain(4 * sec)},
 
-		{"within, unheard just before", within(2 * sec), Evidence{Age: 2*sec - 1}, judgeAgain(2 * sec)},
-		{"within, unheard", within(2 * sec), Evidence{Age: 2 * sec}, dead(NoHello, 2*sec)},
-		{"within, heard", within(2 * sec), Evidence{Age: 20 * sec, Heard: 1}, judgeAgain(Never)},
+		{"within, unheard just before", within(2 * sec), History{Age: 2*sec - 1}, judgeAgain(2 * sec)},
+		{"within, unheard", within(2 * sec), History{Age: 2 * sec}, dead(NoHello, 2*sec)},
+		{"within, heard", within(2 * sec), History{Age: 20 * sec, Heard: 1}, judgeAgain(Never)},
 
-		{"max-age just before", MaxAge(60*sec, 0), Evidence{Age: 60*sec - 1, Heard: 60*sec - 1}, judgeAgain(60 * sec)},
-		{"max-age", MaxAge(60*sec, 0), Evidence{Age: 60 * sec, Heard: 60 * sec}, dead(Aged, 60*sec)},
-		{"max-age with jitter", MaxAge(60*sec, 10*sec), Evidence{Age: 1 * sec, Seed: uint64(3 * sec)}, judgeAgain(63 * sec)},
-		{"max-age's jitter stays below its bound", MaxAge(60*sec, 10*sec), Evidence{Age: 1 * sec, Seed: uint64(10 * sec)}, judgeAgain(60 * sec)},
+		{"max-age just before", MaxAge(60*sec, 0), History{Age: 60*sec - 1, Heard: 60*sec - 1}, judgeAgain(60 * sec)},
+		{"max-age", MaxAge(60*sec, 0), History{Age: 60 * sec, Heard: 60 * sec}, dead(Aged, 60*sec)},
+		{"max-age with jitter", MaxAge(60*sec, 10*sec), History{Age: 1 * sec, Seed: uint64(3 * sec)}, judgeAgain(63 * sec)},
+		{"max-age's jitter stays below its bound", MaxAge(60*sec, 10*sec), History{Age: 1 * sec, Seed: uint64(10 * sec)}, judgeAgain(60 * sec)},
 
-		{"earliest waits for the first", both, Evidence{Age: 50 * sec, Heard: 49 * sec}, judgeAgain(53 * sec)},
-		{"earliest, one near its end", both, Evidence{Age: 58 * sec, Heard: 57 * sec}, judgeAgain(60 * sec)},
-		{"earliest names whose deadline came first", both, Evidence{Age: 70 * sec, Heard: 57 * sec}, dead(Aged, 60*sec)},
-		{"earliest, the other way round", both, Evidence{Age: 70 * sec, Heard: 55 * sec}, dead(Silent, 59*sec)},
-		{"earliest gives ties to the first", Earliest(Fixed(4*sec), within(4*sec)), Evidence{Age: 4 * sec}, dead(FixedDeadline, 4*sec)},
-		{"earliest gives ties to the first, again", Earliest(within(4*sec), Fixed(4*sec)), Evidence{Age: 4 * sec}, dead(NoHello, 4*sec)},
-		{"earliest passes probes on", Earliest(MaxAge(8*sec, 0), probing), Evidence{Age: 6 * sec, Heard: 2 * sec}, Verdict{Probe: true, At: 8 * sec}},
-		{"earliest of one is that one", Earliest(Fixed(sec)), Evidence{Age: sec}, dead(FixedDeadline, sec)},
+		{"earliest waits for the first", both, History{Age: 50 * sec, Heard: 49 * sec}, judgeAgain(53 * sec)},
+		{"earliest, one near its end", both, History{Age: 58 * sec, Heard: 57 * sec}, judgeAgain(60 * sec)},
+		{"earliest names whose deadline came first", both, History{Age: 70 * sec, Heard: 57 * sec}, dead(Aged, 60*sec)},
+		{"earliest, the other way round", both, History{Age: 70 * sec, Heard: 55 * sec}, dead(Silent, 59*sec)},
+		{"earliest gives ties to the first", Earliest(Fixed(4*sec), within(4*sec)), History{Age: 4 * sec}, dead(FixedDeadline, 4*sec)},
+		{"earliest gives ties to the first, again", Earliest(within(4*sec), Fixed(4*sec)), History{Age: 4 * sec}, dead(NoHello, 4*sec)},
+		{"earliest passes probes on", Earliest(MaxAge(8*sec, 0), probing), History{Age: 6 * sec, Heard: 2 * sec}, Verdict{Probe: true, At: 8 * sec}},
+		{"earliest of one is that one", Earliest(Fixed(sec)), History{Age: sec}, dead(FixedDeadline, sec)},
 
-		{"nothing overflows", Sliding(Never), Evidence{Age: 5 * sec, Heard: 3 * sec}, judgeAgain(Never)},
+		{"nothing overflows", Sliding(Never), History{Age: 5 * sec, Heard: 3 * sec}, judgeAgain(Never)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -153,7 +153,7 @@ func TestPoliciesOnlyMoveForward(t *testing.T) {
 	for _, p := range policies {
 		for heard := time.Duration(0); heard < 12*ms; heard += ms {
 			for age := heard; age < 20*ms; age += ms / 2 {
-				e := Evidence{Age: age, Heard: heard, Seed: 12345}
+				e := History{Age: age, Heard: heard, Seed: 12345}
 				v := p.Judge(e)
 				if v.Dead || v.Probe {
 					continue

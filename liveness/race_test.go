@@ -305,7 +305,7 @@ type interferer struct {
 	meddle func()
 }
 
-func (m interferer) Judge(e Evidence) Verdict {
+func (m interferer) Judge(e History) Verdict {
 	v := m.Policy.Judge(e)
 	if v.Dead {
 		m.meddle()

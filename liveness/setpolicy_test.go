@@ -125,7 +125,7 @@ type slowPolicy struct {
 	calls *atomic.Int32
 }
 
-func (p slowPolicy) Deadline(Evidence) time.Duration {
+func (p slowPolicy) Deadline(History) time.Duration {
 	if p.calls.Add(1) == 2 { // the server has it, and the session has not
 		close(p.asked)
 		time.Sleep(50 * ms)

@@ -134,7 +134,7 @@ type holdUp struct {
 	once sync.Once
 }
 
-func (h *holdUp) Judge(e Evidence) Verdict {
+func (h *holdUp) Judge(e History) Verdict {
 	if e.Age < 10*ms {
 		return Verdict{At: 10 * ms}
 	}

@@ -130,7 +130,7 @@ type sleepyPolicy struct {
 	once      sync.Once
 }
 
-func (p *sleepyPolicy) Judge(e liveness.Evidence) liveness.Verdict {
+func (p *sleepyPolicy) Judge(e liveness.History) liveness.Verdict {
 	if e.Age < p.at {
 		return liveness.Verdict{At: p.at}
 	}

@@ -18,10 +18,10 @@ type unprotected struct {
 	liveness.Policy
 
 	mu   sync.Mutex
-	last liveness.Evidence // on which it gave a peer up
+	last liveness.History // on which it gave a peer up
 }
 
-func (u *unprotected) Judge(e liveness.Evidence) liveness.Verdict {
+func (u *unprotected) Judge(e liveness.History) liveness.Verdict {
 	v := u.Policy.Judge(e)
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -252,11 +252,11 @@ func (l *Listener) UpstreamCounts() codec.Evidence { return min(l.Counts(), code
 // upstreamOnly never ends a client for its silence.
 type upstreamOnly struct{ upstream liveness.Policy }
 
-func (upstreamOnly) Judge(liveness.Evidence) liveness.Verdict {
+func (upstreamOnly) Judge(liveness.History) liveness.Verdict {
 	return liveness.Verdict{At: liveness.Never}
 }
-func (upstreamOnly) Deadline(liveness.Evidence) time.Duration { return liveness.Never }
-func (p upstreamOnly) String() string                         { return fmt.Sprintf("%v of the upstream", p.upstream) }
+func (upstreamOnly) Deadline(liveness.History) time.Duration { return liveness.Never }
+func (p upstreamOnly) String() string                        { return fmt.Sprintf("%v of the upstream", p.upstream) }
 
 func newPolicy(name string, timeout, probe time.Duration) liveness.Policy {
 	switch {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Evidence is all that a [Policy] knows of a peer. Its times count from the grant of the lease.
-type Evidence struct {
+// A History is all that a [Policy] knows of a peer. Its times count from the grant of the lease.
+type History struct {
 	Age    time.Duration // the time now
 	Heard  time.Duration // when the peer was last heard; 0: never since the grant
 	Probes int           // probes sent to the peer since it was last heard
