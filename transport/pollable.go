@@ -70,9 +70,9 @@ type socket interface {
 	syscall.Conn
 }
 
-// A Plain stream is a TCP connection with nothing in between: what is written to the
-// one is what the other carries.
+// A Plain is a stream that is a bare TCP connection: no TLS, no multiplexing, no buffer.
 type Plain interface {
+	// TCPConn returns the connection, which carries exactly the stream's bytes.
 	TCPConn() *net.TCPConn
 }
 

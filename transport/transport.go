@@ -8,11 +8,11 @@ import (
 
 // A Transport makes listeners and sessions.
 type Transport interface {
-	// Listen binds addr ("host:port"; port 0 asks for a free one).
+	// Listen binds addr, "host:port", and returns a listener. Port 0 means a free port.
 	Listen(ctx context.Context, addr string) (Listener, error)
 
-	// Dial opens a session to addr. The context bounds the dialling, handshake
-	// included, and not the session.
+	// Dial opens a session to addr. The context bounds dialling and the handshake, not the
+	// session.
 	Dial(ctx context.Context, addr string) (Session, error)
 }
 
@@ -24,7 +24,7 @@ type Listener interface {
 	// error for which errors.Is(err, net.ErrClosed) holds.
 	Accept(ctx context.Context) (Session, error)
 
-	// Addr is the bound address.
+	// Addr returns the bound address.
 	Addr() net.Addr
 
 	// Close stops accepting and frees the address. Accepted sessions stay open. It is
@@ -63,17 +63,17 @@ type Session interface {
 	// AcceptStream waits for the end of the session.
 	OpenStream(ctx context.Context) (Stream, error)
 
-	// AcceptStream waits for a stream that the peer opened. On some transports that
-	// takes until the first byte has been written to the stream.
+	// AcceptStream waits for a stream that the peer opened. Some transports return it only
+	// when its first byte has come.
 	AcceptStream(ctx context.Context) (Stream, error)
 
-	// Multiplexed reports whether the session can carry several streams. If not, the
+	// Multiplexed reports whether the session can carry several streams. If it can't, the
 	// session and its only stream begin and end together.
 	Multiplexed() bool
 
 	LocalAddr() net.Addr
 
-	// RemoteAddr may change during a session: a QUIC client can migrate.
+	// RemoteAddr returns the peer's address. It may change during a session: a QUIC client can migrate.
 	RemoteAddr() net.Addr
 
 	// Context is cancelled when the session ends. Its context.Cause is a [*CloseError].
@@ -87,9 +87,9 @@ type Session interface {
 // A Stream is one byte stream of a session.
 type Stream interface {
 	// Close ends both directions. What was written still reaches the peer, followed by
-	// EOF. Blocked calls return at once. Where the session is this one stream, input that
-	// comes later may still cost the peer what it has not read: to a peer that goes on
-	// sending, end with CloseWrite, and read to EOF first.
+	// EOF. Blocked calls return at once. But if the stream is the whole session, input that comes
+	// after Close may cause a reset, and the peer loses what it has not read. To avoid that,
+	// call CloseWrite and read to EOF before Close.
 	net.Conn
 
 	// CloseWrite ends this direction: the peer reads EOF. Reading goes on.

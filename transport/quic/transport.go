@@ -84,7 +84,8 @@ func (t Transport) listenUDP(ctx context.Context, laddr *net.UDPAddr) (*net.UDPC
 	return conn.(*net.UDPConn), nil
 }
 
-// Dial opens a session on a UDP socket of its own, which is closed with the session. If
+// Dial opens a session and returns it after the handshake, or the error of that. The
+// session has a UDP socket of its own, which is closed with it. If
 // the name has several addresses, it starts to try the next one 250 ms after the last
 // (RFC 8305).
 func (t Transport) Dial(ctx context.Context, addr string) (transport.Session, error) {

@@ -19,9 +19,9 @@ type Transport struct {
 	TLS *tls.Config
 
 	// KeepAlive configures the kernel's keepalive. Unlike in package net, its zero value
-	// is off, because the liveness policy decides about the peer. A listener reports as
-	// [transport.IdleTimeouter] after how long keepalive gives a peer up; a policy with a
-	// longer timeout is refused.
+	// is off, because the liveness policy decides about the peer. A listener is a
+	// [transport.IdleTimeouter]: it reports the time after which keepalive closes a silent
+	// connection, and Serve fails for a policy with a longer timeout.
 	KeepAlive net.KeepAliveConfig
 
 	// UserTimeout is how long sent data may stay unacknowledged, or the peer's window
@@ -44,18 +44,17 @@ type Transport struct {
 	// or Write that blocks is a little slower. It has an effect on Linux only.
 	Parked bool
 
-	// Preamble, if set, reads what comes on each accepted connection before the peer's
-	// own bytes, TLS included, as a proxy's header. It returns the address that stands
-	// for the peer's from then on, or nil for the connection's own; an error ends the
-	// connection. The first Read calls it, so it holds up no Accept, and its reads
-	// have that Read's deadline. It must not read too much. A connection with a
-	// Preamble isn't parked.
+	// Preamble, if set, reads a header, such as that of the PROXY protocol, from each accepted
+	// connection, before TLS. It must not read beyond the header. It returns what RemoteAddr
+	// returns from then on, nil meaning the connection's own address; an error ends the
+	// connection. The first Read calls it, so it delays no Accept, and its reads have that
+	// Read's deadline. A connection with a Preamble isn't parked.
 	Preamble func(net.Conn) (peer net.Addr, err error)
 }
 
 var _ transport.Transport = Transport{}
 
-// Listen binds addr.
+// Listen binds addr, "host:port".
 func (t Transport) Listen(ctx context.Context, addr string) (transport.Listener, error) {
 	config := net.ListenConfig{
 		KeepAlive:       -1, // off, unless the next field says on
@@ -135,7 +134,8 @@ func (t Transport) controlListener(network, addr string, c syscall.RawConn) erro
 	return t.control(network, addr, c)
 }
 
-// Dial connects to addr and does the TLS handshake, if any, before it returns.
+// Dial connects to addr and does the TLS handshake, if any, before it returns. It returns the
+// error of either.
 func (t Transport) Dial(ctx context.Context, addr string) (transport.Session, error) {
 	dialer := net.Dialer{
 		KeepAlive:       -1,

@@ -25,6 +25,7 @@ var (
 	errMultiplexed = errors.New("yamux: the sessions of Transport.Inner carry many streams already")
 )
 
+// Listen makes a listener of Inner's. It fails if Inner is nil or can't listen.
 func (t Transport) Listen(ctx context.Context, addr string) (transport.Listener, error) {
 	if t.Inner == nil {
 		return nil, errNoInner
@@ -36,7 +37,8 @@ func (t Transport) Listen(ctx context.Context, addr string) (transport.Listener,
 	return listener{l, t.Config}, nil
 }
 
-// Dial does not check that the peer speaks yamux: the protocol has no handshake.
+// Dial dials a session of Inner. It fails if Inner is nil, can't dial, or carries many streams
+// already. It does not check that the peer speaks yamux: the protocol has no handshake.
 func (t Transport) Dial(ctx context.Context, addr string) (transport.Session, error) {
 	if t.Inner == nil {
 		return nil, errNoInner
