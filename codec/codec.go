@@ -8,9 +8,9 @@ import (
 // A Codec makes a [Coder] for each stream: Server for the end that accepted it, Client for
 // the end that opened it. hello is sent to the peer if the codec has a Hello.
 type Codec interface {
-	Name() string
-	Server(hello Hello) Coder
-	Client(hello Hello) Coder
+	Name() string             // as ByName takes it
+	Server(hello Hello) Coder // for the end that accepted the stream
+	Client(hello Hello) Coder // for the end that opened it
 }
 
 // The codecs.
