@@ -162,7 +162,7 @@ func (c *Conn) closeWrapped(e *ending, end func()) {
 // failed: the peer may wait for a service that speaks first.
 func (c *Conn) truncates(e *ending) bool {
 	return e.Initiator == Local && !e.whole() && !e.Reason.observed() &&
-		(c.state.in.Load() > 0 || c.state.out.Load() > 0 || e.Reason == UpstreamFailed)
+		(c.state.in.Load() > 0 || c.state.out.Load() > 0 || e.Reason == UpstreamFailed || e.Reason == NoTunnel)
 }
 
 // past is a deadline that makes blocked calls return.

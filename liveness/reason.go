@@ -29,6 +29,8 @@ const (
 	Superseded                   // a newer session of the same peer took its place
 	Internal                     // this end failed
 	UpstreamFailed               // the server behind this end can't be reached, or failed
+	NoTunnel                     // no such service, or no tunnel that publishes it
+	Unauthorized                 // the peer is not authorized
 )
 
 // Reasons that are observed and never sent.
@@ -54,6 +56,8 @@ var reasonNames = map[Reason]string{
 	Superseded:     "superseded",
 	Internal:       "internal",
 	UpstreamFailed: "upstream-failed",
+	NoTunnel:       "no-tunnel",
+	Unauthorized:   "unauthorized",
 	PeerClosed:     "peer-closed",
 	PeerReset:      "peer-reset",
 	TransportLost:  "transport-lost",
@@ -122,7 +126,7 @@ func (r Reason) observed() bool { return r >= PeerClosed && r < firstApp }
 
 // reasonOf returns the reason of a code on the wire; false: the code is unknown.
 func reasonOf(code uint64) (Reason, bool) {
-	known := code <= uint64(UpstreamFailed) || code >= uint64(firstApp) && code <= math.MaxUint8
+	known := code <= uint64(Unauthorized) || code >= uint64(firstApp) && code <= math.MaxUint8
 	return Reason(code), known
 }
 
@@ -138,7 +142,7 @@ func (r Reason) expiry() bool {
 // fault reports whether r is an error, so that this end's data may be truncated.
 func (r Reason) fault() bool {
 	switch r {
-	case TooManyBeats, ProtocolError, TooLarge, Internal, UpstreamFailed:
+	case TooManyBeats, ProtocolError, TooLarge, Internal, UpstreamFailed, NoTunnel, Unauthorized:
 		return true
 	}
 	return false

@@ -23,8 +23,8 @@ func TestReasonsMatchTheProtocol(t *testing.T) {
 	for code := uint64(0); ; code++ {
 		r, ok := reasonOf(code)
 		if !ok {
-			if code != 15 {
-				t.Errorf("%d reasons are sent, want 15", code)
+			if code != 17 {
+				t.Errorf("%d reasons are sent, want 17", code)
 			}
 			break
 		}

@@ -35,8 +35,15 @@ func (b *backoff) next(lasted time.Duration, random float64) time.Duration {
 }
 
 // final reports whether Reconnect must not dial again: a newer session of the same client has
-// replaced this one, or the ends don't speak the same protocol.
-func (r Reason) final() bool { return r == Superseded || r == ProtocolError }
+// replaced this one, the server lacks or refuses what the client wants, or the ends don't speak
+// the same protocol.
+func (r Reason) final() bool {
+	switch r {
+	case Superseded, NoTunnel, Unauthorized, ProtocolError:
+		return true
+	}
+	return false
+}
 
 // Reconnect dials addr, calls use with the connection, and dials again when the connection has
 // ended. Before each new attempt it emits a [Retrying] event and waits for a random time, and at
@@ -46,7 +53,8 @@ func (r Reason) final() bool { return r == Superseded || r == ProtocolError }
 // Reconnect closes the connection when use returns, and the context of use ends with ctx or the
 // connection. Reconnect returns
 //   - use's error, or nil, if the connection was still open when use returned;
-//   - the [*Error] of a session that ended with [Superseded] or [ProtocolError];
+//   - the [*Error] of a session that ended with [Superseded], [NoTunnel], [Unauthorized] or
+//     [ProtocolError];
 //   - ctx's error when ctx ends.
 func (d *Client) Reconnect(ctx context.Context, t transport.Transport, addr string, retry <-chan struct{}, use func(context.Context, *Conn) error) error {
 	if d.Policy != nil {
