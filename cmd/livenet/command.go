@@ -35,7 +35,7 @@ func newApp(p *process) *cli.App {
 		Name:                  "livenet",
 		Usage:                 "closes connections whose other end is gone",
 		CustomAppHelpTemplate: appHelp,
-		Commands:              []*cli.Command{serveCommand(p), dialCommand(p), demoCommand(p), completionCommand(), helpCommand(), versionCommand()},
+		Commands:              []*cli.Command{serveCommand(p), dialCommand(p), tunnelCommand(p), demoCommand(p), completionCommand(), helpCommand(), versionCommand()},
 		Flags:                 []cli.Flag{helpFlag(), &cli.BoolFlag{Name: flagVersion, Usage: "show the version"}},
 
 		HideHelp:             true, // the library's help flag is shared by all apps of the process

@@ -51,7 +51,7 @@ func completion(app *cli.App, shell string) (string, error) {
 		return zshCompletion, nil
 	case "fish":
 		script, err := app.ToFishCompletion()
-		return regexp.MustCompile("`[A-Z]+` ").ReplaceAllString(script, ""), err // see flagTerm
+		return regexp.MustCompile("`[A-Z=]+` ").ReplaceAllString(script, ""), err // see flagTerm
 	}
 	return "", settings.Usage("unknown shell %q: there are bash, zsh and fish", shell)
 }

@@ -17,7 +17,7 @@ func TestBashCompletion(t *testing.T) {
 		t.Fatal(err)
 	}
 	for line, want := range map[string]string{
-		"livenet ":                              "serve dial demo completion",
+		"livenet ":                              "serve dial tunnel demo completion",
 		"livenet se":                            "serve",
 		"livenet serve --tl":                    "--tls --tls-cert --tls-key",
 		"livenet serve --tls-cert file --tls-c": "",

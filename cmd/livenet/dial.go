@@ -10,7 +10,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/livenet/livenet/codec"
-	"github.com/livenet/livenet/internal/devtls"
 	"github.com/livenet/livenet/internal/eventlog"
 	"github.com/livenet/livenet/internal/settings"
 	"github.com/livenet/livenet/internal/stack"
@@ -41,8 +40,8 @@ its pin, which serve prints.`,
     1   no connection, or stdin or stdout failed
     2   the command line or a variable is invalid
     3   a deadline passed: fixed-deadline, silent, max-age or no-hello
-    4   the server closed: draining, kicked, overload, superseded or
-        upstream-failed
+    4   the server closed: draining, kicked, overload, superseded,
+        upstream-failed, no-tunnel or unauthorized
     5   the connection was lost: peer-reset, transport-lost, or peer-closed
         before stdin had ended or, with the frame codec, within the data
     6   a violation of the protocol: protocol-error, too-large, too-slow,
@@ -89,10 +88,10 @@ type dialOptions struct {
 }
 
 func dialFlags(o *dialOptions) []cli.Flag {
-	const connection, alive, security = "Connection", "Liveness", "TLS"
+	const connection, alive = "Connection", "Liveness"
 	verbose := settings.Switch(connection, "verbose", "print when the connection is open, and always how it ended", &o.verbose)
 	verbose.Aliases = []string{"v"}
-	return []cli.Flag{
+	return append([]cli.Flag{
 		settings.OneOf(connection, "transport", settings.Enumerate(stack.Names, "or"), &o.transport, "tcp", stack.Names...),
 		settings.OneOf(connection, "codec", "frame, line, or raw for any other server", &o.codec, "frame", "frame", "line", "raw"),
 		settings.Duration(connection, "connect-timeout", "how long connecting may take", &o.connectTimeout, 10*time.Second),
@@ -102,24 +101,7 @@ func dialFlags(o *dialOptions) []cli.Flag {
 		settings.Duration(alive, "beat", "send a heartbeat at least this often (default: as the server requests, and every 15s)", &o.beat, 0),
 		settings.Switch(alive, "no-beat", "send no heartbeats", &o.noBeat),
 		settings.Duration(alive, "timeout", "close if the server has been silent for this long (default: three beats, and at least the server's own timeout)", &o.timeout, 0),
-
-		settings.Switch(security, "tls", settings.TLSUsage(), &o.trust.tls),
-		settings.File(security, "ca", "trust servers certified by these authorities, PEM", &o.trust.ca),
-		&cli.StringFlag{
-			Name: "pin", Category: security, Usage: "`PIN` trust the server that has this key: sha256:HEX",
-			Action: func(c *cli.Context, text string) error {
-				pin, err := devtls.ParsePin(text)
-				if err != nil {
-					return settings.Usage("%s %w", settings.Spell(c, "pin"), err)
-				}
-				o.trust.pin = &pin
-				return nil
-			},
-		},
-		settings.Switch(security, "insecure", "don't verify the server", &o.trust.insecure),
-		settings.File(security, "tls-cert", "client certificate, PEM", &o.trust.cert),
-		settings.File(security, "tls-key", "its private key, PEM", &o.trust.key),
-	}
+	}, trustFlags(&o.trust)...)
 }
 
 // check parses the address, and refuses contradictory flags.
@@ -205,7 +187,7 @@ func dial(ctx context.Context, p *process, o dialOptions) error {
 	}
 	defer conn.Close()
 	if o.verbose {
-		fmt.Fprintf(p.stderr, "livenet dial: connected to %s %s%s\n", o.transport, conn.RemoteAddr(), terms(conn))
+		fmt.Fprintf(p.stderr, "livenet dial: connected to %s %s%s\n", o.transport, conn.RemoteAddr(), terms(conn.PeerHello()))
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
@@ -267,8 +249,7 @@ func (r *recorder) Dial(ctx context.Context, addr string) (transport.Session, er
 }
 
 // terms returns the contents of the server's Hello as text.
-func terms(conn *liveness.Conn) string {
-	hello := conn.PeerHello()
+func terms(hello *codec.Hello) string {
 	switch {
 	case hello == nil, hello.Timeout == 0:
 		return ""
@@ -398,7 +379,7 @@ func statusOf(end *liveness.Error, finished bool) int {
 		return statusLost
 	case liveness.FixedDeadline, liveness.Silent, liveness.Aged, liveness.NoHello:
 		return statusDeadline
-	case liveness.Draining, liveness.Kicked, liveness.Overload, liveness.Superseded, liveness.UpstreamFailed:
+	case liveness.Draining, liveness.Kicked, liveness.Overload, liveness.Superseded, liveness.UpstreamFailed, liveness.NoTunnel, liveness.Unauthorized:
 		return statusSentAway
 	}
 	return statusRules

@@ -32,7 +32,8 @@ func TestGatewayDocument(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(bin, "livenet"), []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	ports := make(map[string]string)
+	sshd := startSSHD(t, bin)
+	ports := map[string]string{"22": sshd}
 	free := func(port string) string {
 		if ports[port] == "" {
 			ports[port] = freePort(t)
@@ -40,9 +41,13 @@ func TestGatewayDocument(t *testing.T) {
 		return ports[port]
 	}
 	ran := 0
-	for _, m := range regexp.MustCompile(`(?m)^    ((?:redis-|livenet |printf ).*)$`).FindAllStringSubmatch(string(text), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^    ((?:redis-|livenet |printf |ssh ).*)$`).FindAllStringSubmatch(string(text), -1) {
 		command, want, _ := strings.Cut(m[1], " # ")
-		command = regexp.MustCompile(`\b(6379|737\d)\b`).ReplaceAllStringFunc(strings.TrimSpace(command), free)
+		if sshd == "" && strings.HasPrefix(command, "ssh ") {
+			t.Log("sshd is not installed")
+			continue
+		}
+		command = regexp.MustCompile(`\b(22|2222|63[78]\d|737\d)\b`).ReplaceAllStringFunc(strings.TrimSpace(command), free)
 		service, background := strings.CutSuffix(command, " &")
 		if background {
 			command = "exec " + service
@@ -58,6 +63,8 @@ func TestGatewayDocument(t *testing.T) {
 			}
 		case strings.HasPrefix(service, "redis-server"):
 			startService(t, cmd, "eady to accept connections")
+		case strings.HasPrefix(service, "livenet tunnel"):
+			startService(t, cmd, "connected to ")
 		default:
 			startService(t, cmd, " listening ")
 		}

@@ -100,7 +100,7 @@ func TestFlagsFirst(t *testing.T) {
 func TestUnknownCommand(t *testing.T) {
 	for name, want := range map[string]string{
 		"srve": `livenet: unknown command "srve": did you mean serve?`,
-		"xyz":  `livenet: unknown command "xyz": there are serve, dial, demo and completion`,
+		"xyz":  `livenet: unknown command "xyz": there are serve, dial, tunnel, demo and completion`,
 		"--vx": "livenet: unknown flag --vx: see --help",
 	} {
 		if status, stdout, stderr := try(t, nil, name); status != statusUsage || stdout != "" || stderr != want+"\n" {

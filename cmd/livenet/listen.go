@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/livenet/livenet/codec"
 	"github.com/livenet/livenet/internal/devtls"
@@ -15,6 +17,7 @@ import (
 	"github.com/livenet/livenet/internal/gateway"
 	"github.com/livenet/livenet/internal/settings"
 	"github.com/livenet/livenet/internal/stack"
+	"github.com/livenet/livenet/internal/tunnel"
 	"github.com/livenet/livenet/liveness"
 	"github.com/livenet/livenet/transport"
 )
@@ -23,8 +26,14 @@ import (
 type bound struct {
 	transport.Listener
 	settings *settings.Listener
-	identity *devtls.Identity // the development certificate; nil if another or none is used
-	gateway  *gateway.Gateway // set by server; nil if connections are not forwarded
+	identity *devtls.Identity            // the development certificate; nil if another or none is used
+	forward  map[string]*gateway.Gateway // by the service's name, set by server; empty if connections are not forwarded
+	tunnels  *tunnel.Server              // likewise
+	tokens   *tunnel.Tokens              // nil if tunnels need no token
+
+	// Set only on the listener of a --service: the listener whose tunnels publish it, and its name.
+	tunnelsOf *bound
+	service   string
 }
 
 // listen binds all listeners, or none.
@@ -32,18 +41,39 @@ func listen(ctx context.Context, p *process, list []*settings.Listener) ([]*boun
 	var all []*bound
 	for _, l := range list {
 		b, err := bind(ctx, p, l)
+		if err == nil {
+			all = append(all, b)
+			all, err = listenServices(ctx, p, b, all)
+		}
 		if err != nil {
 			for _, b := range all {
 				b.Close()
 			}
 			return nil, err
 		}
-		all = append(all, b)
+	}
+	return all, nil
+}
+
+// listenServices binds the listeners of the services that b's tunnels may publish, and appends
+// them to all.
+func listenServices(ctx context.Context, p *process, b *bound, all []*bound) ([]*bound, error) {
+	for _, name := range slices.Sorted(maps.Keys(b.settings.Services)) {
+		s, err := bind(ctx, p, b.settings.ServiceListener(name))
+		if err != nil {
+			return all, err
+		}
+		s.tunnelsOf, s.service = b, name
+		all = append(all, s)
 	}
 	return all, nil
 }
 
 func bind(ctx context.Context, p *process, l *settings.Listener) (*bound, error) {
+	tokens, err := readTokens(l)
+	if err != nil {
+		return nil, err
+	}
 	conf, identity, err := serverTLS(p, l)
 	if err != nil {
 		return nil, err
@@ -60,7 +90,19 @@ func bind(ctx context.Context, p *process, l *settings.Listener) (*bound, error)
 	if err != nil {
 		return nil, fmt.Errorf("can't listen on %s %s: %s", l.Transport, l.Address, whyNotListen(l, err))
 	}
-	return &bound{Listener: listener, settings: l, identity: identity}, nil
+	return &bound{Listener: listener, settings: l, identity: identity, tokens: tokens}, nil
+}
+
+// readTokens returns nil if tunnels need no token.
+func readTokens(l *settings.Listener) (*tunnel.Tokens, error) {
+	if l.TokenFile == "" {
+		return nil, nil
+	}
+	tokens, err := tunnel.NewTokens(l.TokenFile)
+	if err != nil {
+		return nil, settings.Usage("can't read the tokens: %w", err)
+	}
+	return tokens, nil
 }
 
 func limits(l *settings.Listener, h handler) stack.Limits {
@@ -122,17 +164,46 @@ func (b *bound) server(o serveOptions, out *printer, log *eventlog.Log) *livenes
 		Drain:      o.drain,
 	}
 	h := handlers[l.Handler]
-	if len(l.Forward) > 0 {
-		b.gateway = newGateway(l, b.name(), log)
-		h = handler{conn: func(ctx context.Context, _ *printer, c *liveness.Conn) { b.gateway.Handle(ctx, c) }}
+	switch {
+	case b.tunnelsOf != nil:
+		h = handler{conn: func(ctx context.Context, _ *printer, c *liveness.Conn) { b.tunnelsOf.tunnels.Reach(ctx, c, b.service) }}
+	case len(l.Forward) > 0 || len(l.Services) > 0:
+		h = handler{conn: b.forwarding(log)}
+	}
+	if l.Tunnels {
+		s.Codec = codec.Auto // the control stream of a tunnel uses frames
 	}
 	h.serve(s, out)
 	return s
 }
 
-func newGateway(l *settings.Listener, name string, log *eventlog.Log) *gateway.Gateway {
+// forwarding returns the handler that forwards connections, and sets b's gateways.
+func (b *bound) forwarding(log *eventlog.Log) func(context.Context, *printer, *liveness.Conn) {
+	b.forward = make(map[string]*gateway.Gateway)
+	for name, list := range b.settings.Forward {
+		b.forward[name] = newGateway(b.settings, list, b.name(), log)
+	}
+	b.tunnels = &tunnel.Server{Forward: b.forward, Services: make(map[string]bool), Opening: b.settings.Opening, Changed: func(service, who, reason string) {
+		log.Upstream(b.name(), b.settings.Transport, service+" of "+eventlog.Clean(who), reason)
+	}}
+	b.tunnels.Tokens, b.tunnels.Certificates = b.tokens, b.settings.ClientCA != ""
+	if b.tokens != nil {
+		failures := log.ErrorLog(b.settings.Transport).With("listener", b.name())
+		b.tokens.Warn = func(err error) { failures.Warn("the previous tokens stay valid", "error", err) }
+	}
+	for name := range b.settings.Services {
+		b.tunnels.Services[name] = true
+	}
+	handle := b.tunnels.Handle
+	if g := b.forward[""]; g != nil && len(b.forward) == 1 && !b.settings.Tunnels {
+		handle = g.Handle // there is only one service
+	}
+	return func(ctx context.Context, _ *printer, c *liveness.Conn) { handle(ctx, c) }
+}
+
+func newGateway(l *settings.Listener, list []gateway.Address, name string, log *eventlog.Log) *gateway.Gateway {
 	return gateway.New(gateway.Config{
-		Forward:       l.Forward,
+		Forward:       list,
 		Health:        l.Health,
 		ProxyProtocol: l.ProxyVersion(),
 		Policy:        l.UpstreamPolicy(),

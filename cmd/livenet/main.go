@@ -3,6 +3,7 @@
 //
 //	livenet serve --transport quic --policy sliding --timeout 4s
 //	livenet dial --transport quic 127.0.0.1:7373
+//	livenet tunnel --server quic://gw.example:7373 --listen 127.0.0.1:6379
 //	livenet demo
 //
 // See docs/cli.md, or livenet COMMAND --help.
@@ -12,6 +13,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -22,7 +24,7 @@ func main() {
 	if _, set := os.LookupEnv(quietQUIC); !set {
 		os.Setenv(quietQUIC, "true")
 	}
-	ctx, hurry := interrupts()
+	ctx, hurry, hangups := interrupts()
 	os.Exit(run(ctx, &process{
 		stdin:   os.Stdin,
 		stdout:  os.Stdout,
@@ -30,6 +32,7 @@ func main() {
 		getenv:  os.Getenv,
 		environ: os.Environ(),
 		hurry:   hurry,
+		hangups: hangups,
 	}, os.Args[1:]))
 }
 
@@ -39,27 +42,49 @@ const quietQUIC = "QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING"
 // instance, signals the process and then its group.
 const repeats = 50 * time.Millisecond
 
-// interrupts returns a context that the first terminating signal cancels, and a channel that
-// the second one closes. Its goroutine ends with the process.
-func interrupts() (context.Context, <-chan struct{}) {
+// interrupts returns a context that the first terminating signal cancels, a channel that the
+// second one closes, and hangups. After a call of hangups SIGHUP doesn't terminate: it is sent
+// on the channel that hangups returned. The goroutine of interrupts ends with the process.
+func interrupts() (ctx context.Context, hurry <-chan struct{}, hangups func() <-chan struct{}) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	hurry := make(chan struct{})
+	second := make(chan struct{})
+	var taken atomic.Pointer[chan struct{}]
+	ends := func(s os.Signal) bool {
+		c := taken.Load()
+		if s != syscall.SIGHUP || c == nil {
+			return true
+		}
+		select {
+		case *c <- struct{}{}:
+		default: // one is waiting
+		}
+		return false
+	}
 	go func() {
-		<-signals
-		first := time.Now()
-		cancel()
-		for range signals {
-			if time.Since(first) > repeats {
+		for s := range signals {
+			if ends(s) {
 				break
 			}
 		}
-		close(hurry)
+		first := time.Now()
+		cancel()
+		for s := range signals {
+			if time.Since(first) > repeats && ends(s) {
+				break
+			}
+		}
+		close(second)
 		time.AfterFunc(defaultExitTimeout, func() { os.Exit(statusHurried) })
 	}()
-	return ctx, hurry
+	return ctx, second, func() <-chan struct{} {
+		c := make(chan struct{}, 1)
+		taken.Store(&c)
+		signal.Notify(signals, syscall.SIGHUP)
+		return c
+	}
 }

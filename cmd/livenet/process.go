@@ -20,6 +20,10 @@ type process struct {
 	environ        []string        // all variables, as os.Environ returns them
 	hurry          <-chan struct{} // closed by the second signal: end at once
 
+	// hangups returns a channel of the SIGHUPs, which no longer end the command then. Nil in
+	// tests without signals.
+	hangups func() <-chan struct{}
+
 	// exitTimeout is how long the command waits at its end for blocked output. 0 means a
 	// second.
 	exitTimeout time.Duration

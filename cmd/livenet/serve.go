@@ -45,6 +45,7 @@ waits for them to leave; the second closes everything at once.`,
   livenet serve --listener 'tcp://127.0.0.1:7373?timeout=4s' \
                 --listener 'quic://127.0.0.1:7374?policy=fixed&timeout=10s'
   livenet serve --forward 127.0.0.1:6379
+  livenet serve --transport quic --service ssh=0.0.0.0:2222
 
 Every flag has a variable: --listen is LIVENET_LISTEN.
 `,
@@ -178,8 +179,8 @@ func serveAll(ctx context.Context, p *process, o serveOptions, listeners []*boun
 	defer gateways.Wait()
 	defer stop()
 	for _, l := range listeners {
-		if l.gateway != nil {
-			gateways.Go(func() { l.gateway.Run(ctx) })
+		for _, g := range l.forward {
+			gateways.Go(func() { g.Run(ctx) })
 		}
 	}
 	for i, l := range listeners {

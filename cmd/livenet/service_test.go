@@ -4,28 +4,23 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
-
-	"github.com/livenet/livenet/codec"
-	"github.com/livenet/livenet/internal/stack"
-	"github.com/livenet/livenet/liveness"
 )
 
-// This file starts the services that the gateway's tests forward to, and stands for the
-// client's end of a tunnel.
+// This file starts the services that the gateway's tests forward to, and the client's
+// end of tunnels to it.
 
 // need returns the path of a program, or skips the test.
 func need(t *testing.T, program string) string {
@@ -157,6 +152,32 @@ func startPostgres(t *testing.T) (port string) {
 	return port
 }
 
+// startSSHD returns the port of an sshd of the test's own, for which bin gets an ssh that
+// may log in; or nothing, where there is none. In a session that is idle it doesn't speak.
+func startSSHD(t *testing.T, bin string) (port string) {
+	t.Helper()
+	const server = "/usr/sbin/sshd"
+	client, err := exec.LookPath("ssh")
+	if _, missing := os.Stat(server); err != nil || missing != nil {
+		return ""
+	}
+	dir := t.TempDir()
+	for _, key := range []string{"host", "user"} {
+		outputOf(t, need(t, "ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, key))
+	}
+	if os.Getuid() == 0 {
+		os.MkdirAll("/run/sshd", 0o755) // where it wants to be locked up before a login
+	}
+	port = freePort(t)
+	startService(t, exec.Command(server, "-D", "-e", "-f", "/dev/null", "-p", port, "-h", dir+"/host", "-o", "ListenAddress=127.0.0.1",
+		"-o", "PidFile=none", "-o", "StrictModes=no", "-o", "AuthorizedKeysFile="+dir+"/user.pub", "-o", "Subsystem=sftp internal-sftp"), "Server listening on ")
+	script := fmt.Sprintf("#!/bin/sh\nexec %q -F none -i %q -o BatchMode=yes -o LogLevel=ERROR -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null \"$@\"\n", client, dir+"/user")
+	if err := os.WriteFile(filepath.Join(bin, "ssh"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
 // A way is how clients come to a gateway.
 type way struct {
 	name, transport string
@@ -181,59 +202,33 @@ func (w way) gateway(t *testing.T, upstream string, args ...string) (tr *trial, 
 	return tr, w.tunnel(t, addr)
 }
 
-// tunnel carries each connection to what it returns over a session of its own to addr.
-func (w way) tunnel(t *testing.T, addr string) string {
+// tunnel starts the client's end of a tunnel to addr, and returns where it listens.
+func (w way) tunnel(t *testing.T, addr string, args ...string) string {
 	t.Helper()
-	var conf *tls.Config
+	_, local := w.startTunnel(t, addr, append([]string{"--listen", "127.0.0.1:0"}, args...)...)
+	return local
+}
+
+// startTunnel returns a tunnel to addr, and where it listens first, if it does.
+func (w way) startTunnel(t *testing.T, addr string, args ...string) (tr *trial, local string) {
+	t.Helper()
+	args = append([]string{"tunnel", "--server", w.transport + "://" + addr}, args...)
 	if w.tls {
-		conf = &tls.Config{InsecureSkipVerify: true}
+		args = append(args, "--tls", "--insecure")
 	}
-	tunnel, err := stack.New(w.transport, conf, stack.Limits{IdleTimeout: stack.IdleTimeout(soon)})
-	if err != nil {
-		t.Fatal(err)
+	tr = newTrial(t)
+	tr.start(args...)
+	if !slices.Contains(args, "--listen") {
+		return tr, ""
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var all sync.WaitGroup
-	t.Cleanup(func() {
-		l.Close()
-		cancel()
-		all.Wait()
-	})
-	all.Go(func() {
-		for {
-			local, err := l.Accept()
-			if err != nil {
-				return
-			}
-			all.Go(func() {
-				defer local.Close()
-				remote, err := (&liveness.Client{Codec: codec.Raw}).Dial(ctx, tunnel, addr)
-				if err != nil {
-					return
-				}
-				defer context.AfterFunc(ctx, func() { remote.CloseWith(liveness.Kicked, ""); local.Close() })()
-				defer remote.Close()
-				sent := make(chan struct{})
-				go func() {
-					defer close(sent)
-					io.Copy(remote, local)
-					remote.CloseWrite()
-				}()
-				_, err = io.Copy(local, remote)
-				if err != nil { // the client is to see that it is not the whole answer
-					local.(*net.TCPConn).SetLinger(0)
-					local.Close()
-				}
-				local.(*net.TCPConn).CloseWrite()
-				<-sent
-			})
+	tr.stderr.await(t, func(text string) bool {
+		m := regexp.MustCompile(`(?m)^livenet tunnel: listening on (\S+).*\n`).FindStringSubmatch(text)
+		if m != nil {
+			local = m[1]
 		}
+		return m != nil
 	})
-	return l.Addr().String()
+	return tr, local
 }
 
 // everyWay runs test for each way to a gateway, at once.

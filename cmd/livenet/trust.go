@@ -24,6 +24,28 @@ type trust struct {
 	cert, key string
 }
 
+func trustFlags(t *trust) []cli.Flag {
+	const security = "TLS"
+	return []cli.Flag{
+		settings.Switch(security, "tls", settings.TLSUsage(), &t.tls),
+		settings.File(security, "ca", "trust servers certified by these authorities, PEM", &t.ca),
+		&cli.StringFlag{
+			Name: "pin", Category: security, Usage: "`PIN` trust the server that has this key: sha256:HEX",
+			Action: func(c *cli.Context, text string) error {
+				pin, err := devtls.ParsePin(text)
+				if err != nil {
+					return settings.Usage("%s %w", settings.Spell(c, "pin"), err)
+				}
+				t.pin = &pin
+				return nil
+			},
+		},
+		settings.Switch(security, "insecure", "don't verify the server", &t.insecure),
+		settings.File(security, "tls-cert", "client certificate, PEM", &t.cert),
+		settings.File(security, "tls-key", "its private key, PEM", &t.key),
+	}
+}
+
 // check refuses contradictory flags, and sets tls if the transport requires it.
 func (t *trust) check(c *cli.Context, transport string) error {
 	always := stack.AlwaysTLS(transport)

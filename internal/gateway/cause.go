@@ -18,6 +18,8 @@ func cause(err error) string {
 	netErr, isNet := errors.AsType[net.Error](err)
 	end, ended := errors.AsType[*liveness.Error](err)
 	switch {
+	case ended && end.Claimed():
+		return end.Reason.String()
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "refused"
 	case errors.Is(err, syscall.ETIMEDOUT), errors.Is(err, context.DeadlineExceeded), isNet && netErr.Timeout():

@@ -54,7 +54,10 @@ func New(conf Config) *Gateway {
 // Handle is a [liveness.Handler] that forwards c to an upstream. If none can be dialled,
 // or it fails, c ends with [liveness.UpstreamFailed] and the cause. It dials when a
 // handshake of TLS, and a proxy's header, have come.
-func (g *Gateway) Handle(ctx context.Context, c *liveness.Conn) {
+func (g *Gateway) Handle(ctx context.Context, c *liveness.Conn) { g.Forward(ctx, c, nil) }
+
+// Forward is Handle for a connection from which first was read already.
+func (g *Gateway) Forward(ctx context.Context, c *liveness.Conn, first []byte) {
 	if err := greet(c.NetConn()); err != nil {
 		c.Read(make([]byte, 1)) // which tells the same error, and ends c
 		return
@@ -68,7 +71,10 @@ func (g *Gateway) Handle(ctx context.Context, c *liveness.Conn) {
 	if v := g.conf.ProxyProtocol; v > 0 {
 		up.Write(proxyHeader(v, c.RemoteAddr(), c.LocalAddr())) // an error is relay's to meet
 	}
-	relay(ctx, c, up)
+	if len(first) > 0 {
+		up.Write(first) // likewise
+	}
+	Relay(ctx, c, up)
 }
 
 // greet waits for what comes on conn before the client's data.

@@ -8,20 +8,29 @@ import (
 	"github.com/livenet/livenet/transport"
 )
 
-// relay moves bytes between a client and its upstream until both have ended their data,
-// or one has failed. Each one's end of data is passed on, and the other direction goes
-// on. It closes up; c is left to its server, unless the upstream failed. ctx is c's.
-func relay(ctx context.Context, c, up *liveness.Conn) {
+// Relay moves bytes between a client and its upstream until both have ended their data,
+// one has failed, or ctx has ended. Each one's end of data is passed on, and the other
+// direction goes on. It closes up; c is left to its owner, unless the upstream failed: then
+// c ends with [liveness.UpstreamFailed].
+func Relay(ctx context.Context, c, up *liveness.Conn) {
 	defer up.Close()
 	// When the client's end comes, the upstream is to see that it is no orderly one.
 	defer context.AfterFunc(ctx, func() { reset(up) })()
 
 	sent := make(chan error, 1)
-	go func() { sent <- pass(up, c) }()
+	go func() {
+		err := pass(up, c)
+		if err != nil && c.End() != nil {
+			reset(up)
+		}
+		sent <- err
+	}()
 	err := pass(c, up)
 	switch failed := up.End(); {
 	case err != nil && failed != nil:
 		fail(c, failed)
+	case err != nil && ctx.Err() != nil: // c may be open: an EOF would look like the whole answer
+		c.CloseWith(liveness.UpstreamFailed, "")
 	case err != nil: // the client takes nothing any more
 		c.Close()
 	}

@@ -16,7 +16,7 @@ import (
 
 // Check refuses contradictory flags, and sets the fields that follow from others.
 func (l *Listener) Check(c *cli.Context) error {
-	for _, check := range []func(*cli.Context) error{l.checkForward, l.checkStreams, l.checkPolicy, l.checkTLS, l.checkIO} {
+	for _, check := range []func(*cli.Context) error{l.checkForward, l.checkToken, l.checkStreams, l.checkPolicy, l.checkTLS, l.checkIO} {
 		if err := check(c); err != nil {
 			return err
 		}
@@ -38,7 +38,19 @@ func (l *Listener) checkForward(c *cli.Context) error {
 	if len(l.AcceptProxy) > 0 && l.IO == IOParked {
 		return Usage("%s and %s contradict each other: parked connections have no PROXY header", Spell(c, "accept-proxy"), With(c, "io"))
 	}
-	if len(l.Forward) == 0 {
+	if len(l.Services) > 0 && !stack.Multiplexes(l.Transport) {
+		return Usage("%s: a session over %s is one stream: to publish needs %s", Spell(c, nameService), l.Transport,
+			Enumerate(stack.Which(func(k stack.Kind) bool { return k.Multiplexed }), "or"))
+	}
+	if len(l.Services) > 0 && c.IsSet("codec") {
+		return Usage("%s and %s contradict each other: tunnels use a codec of their own", Spell(c, nameService), With(c, "codec"))
+	}
+	for name := range l.Services {
+		if len(l.Forward[name]) > 0 {
+			return Usage("%s and %s both have the service %s: it is one or the other", forward, Spell(c, nameService), name)
+		}
+	}
+	if len(l.Forward) == 0 && len(l.Services) == 0 {
 		for _, name := range []string{"health", "evidence-from", "proxy-protocol"} {
 			if c.IsSet(name) {
 				return Usage("%s goes with a service: add %s", Spell(c, name), forward)
@@ -48,6 +60,7 @@ func (l *Listener) checkForward(c *cli.Context) error {
 	}
 	if !c.IsSet("codec") {
 		l.Codec = "raw"
+		l.Tunnels = stack.Multiplexes(l.Transport)
 	}
 	if !c.IsSet("evidence") {
 		l.Evidence = evidence[codec.Acks]
@@ -55,21 +68,61 @@ func (l *Listener) checkForward(c *cli.Context) error {
 	acks := l.Counts() == codec.Acks
 	switch {
 	case c.IsSet("handler"):
-		return Usage("%s and %s contradict each other: the service handles what comes", forward, Spell(c, "handler"))
+		return Usage("%s and %s contradict each other: the service handles what comes", l.forwards(c), Spell(c, "handler"))
 	case l.IO == IOParked:
 		return Usage("%s and %s contradict each other: a connection that is forwarded takes two goroutines", forward, With(c, "io"))
 	case acks && !c.IsSet("evidence") && l.Timeout < liveness.LeastAckTimeout:
 		return Usage("%s is too short for %s, where acks are the evidence: take at least %v, or give %s",
-			With(c, "timeout"), forward, liveness.LeastAckTimeout, Spell(c, "evidence"))
+			With(c, "timeout"), l.forwards(c), liveness.LeastAckTimeout, Spell(c, "evidence"))
 	case l.EvidenceFrom == FromClient:
 	case l.Policy == Fixed:
 		return Usage("%s makes no sense with the fixed policy: silence is nothing to it", from)
 	case l.EvidenceFrom == FromUpstream && stack.Multiplexes(l.Transport):
 		return Usage("%s: a session over %s carries connections to several services, so the client must be judged: take %s", from, l.Transport, FromEither)
-	case acks && slices.ContainsFunc(l.Forward, func(a gateway.Address) bool { return a.Network == "unix" }):
+	case acks && l.forwardsToUnix():
 		return Usage("%s needs evidence that a Unix socket can give: give %s bytes", from, Spell(c, "evidence"))
 	}
 	return nil
+}
+
+func (l *Listener) checkToken(c *cli.Context) error {
+	token := Spell(c, nameToken)
+	switch {
+	case l.TokenFile == "" && l.InsecureToken:
+		return Usage("%s has no effect: add %s", Spell(c, nameInsecureToken), token)
+	case l.TokenFile == "":
+		return nil
+	case !stack.Multiplexes(l.Transport):
+		return Usage("%s: a session over %s is one stream, without room for a token: take %s", token, l.Transport, Spell(c, "client-ca"))
+	case !l.Tunnels:
+		return Usage("%s is for tunnels: add %s or %s, and no codec", token, Spell(c, nameForward), Spell(c, nameService))
+	}
+	return CheckToken(c, l.InsecureToken, l.TLS || l.Cert != "" || stack.AlwaysTLS(l.Transport))
+}
+
+// CheckToken refuses tokens without TLS, unless insecure is set.
+func CheckToken(c *cli.Context, insecure, secure bool) error {
+	if secure || insecure {
+		return nil
+	}
+	return Usage("%s needs TLS: add %s, or %s to send tokens in plain text", Spell(c, nameToken), Spell(c, "tls"), Spell(c, nameInsecureToken))
+}
+
+// forwards returns the flag that makes the listener forward.
+func (l *Listener) forwards(c *cli.Context) string {
+	if len(l.Forward) == 0 {
+		return Spell(c, nameService)
+	}
+	return Spell(c, nameForward)
+}
+
+func (l *Listener) forwardsToUnix() bool {
+	for _, list := range l.Forward {
+		if slices.ContainsFunc(list, func(a gateway.Address) bool { return a.Network == "unix" }) {
+			return true
+		}
+	}
+	return false
 }
 
 func (l *Listener) checkStreams(c *cli.Context) error {

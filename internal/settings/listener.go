@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -15,6 +16,7 @@ import (
 	"github.com/livenet/livenet/codec"
 	"github.com/livenet/livenet/internal/gateway"
 	"github.com/livenet/livenet/internal/stack"
+	"github.com/livenet/livenet/internal/tunnel"
 	"github.com/livenet/livenet/liveness"
 )
 
@@ -42,8 +44,12 @@ type Listener struct {
 	Codec   string
 	Handler string
 
-	Forward       []gateway.Address // where to; empty: the handler has the connections
-	Health        time.Duration     // 0: never
+	Forward       map[string][]gateway.Address // addresses by the service's name; empty: connections go to the handler
+	Services      map[string]string            // host:port by the name of the published service
+	Tunnels       bool                         // livenet tunnel may connect
+	TokenFile     string                       // empty: tunnels need no token
+	InsecureToken bool                         // accept tokens without TLS
+	Health        time.Duration                // 0: never
 	EvidenceFrom  string
 	ProxyProtocol string // a version, "v1" or "v2"; empty: none
 	AcceptProxy   []netip.Prefix
@@ -109,7 +115,10 @@ func Flags(l *Listener, handlers []string) []cli.Flag {
 			&l.MaxStreams, 1024, 1, mostStreams),
 		Switch(listener, "reuse-port", "share the port with other processes of this user that set this flag", &l.ReusePort),
 
-		List(forwarding, nameForward, "`ADDR` a service to forward connections to, HOST:PORT or unix:PATH; of several, the one with the fewest connections", l.addForward),
+		List(forwarding, nameForward, "`ADDR` a service to forward connections to, HOST:PORT or unix:PATH; of several, the one with the fewest connections; NAME=ADDR for streams that request it by name, as livenet tunnel does", l.addForward),
+		List(forwarding, nameService, "`NAME=ADDR` listen on HOST:PORT for connections to a service that a livenet tunnel publishes by this name ("+many+")", l.addService),
+		File(forwarding, nameToken, "accept only tunnels with one of these tokens, NAME:TOKEN a line; read again when it has changed ("+many+")", &l.TokenFile),
+		Switch(forwarding, nameInsecureToken, "accept tokens without TLS as well", &l.InsecureToken),
 		Duration(forwarding, "health", "how often to dial services that could not be dialled", &l.Health, 0),
 		OneOf(forwarding, "evidence-from", "whose silence ends a connection: client, upstream (the service) or either", &l.EvidenceFrom, FromClient, FromClient, FromUpstream, FromEither),
 		OneOf(forwarding, "proxy-protocol", "begin connections to the service with a PROXY header, v1 or v2, that tells the client's address", &l.ProxyProtocol, "", "v1", "v2"),
@@ -164,12 +173,63 @@ func (l *Listener) complete(c *cli.Context, text string) (err error) {
 }
 
 func (l *Listener) addForward(text string) error {
-	a, err := gateway.ParseAddress(text)
-	if slices.Contains(l.Forward, a) {
+	name, addr, err := SplitName(text)
+	if err != nil {
+		return err
+	}
+	a, err := gateway.ParseAddress(addr)
+	if slices.Contains(l.Forward[name], a) {
 		err = errors.New("it is given twice")
 	}
-	l.Forward = append(l.Forward, a)
+	if l.Forward == nil {
+		l.Forward = make(map[string][]gateway.Address)
+	}
+	l.Forward[name] = append(l.Forward[name], a)
 	return err
+}
+
+func (l *Listener) addService(text string) error {
+	name, addr, ok := strings.Cut(text, "=")
+	if !ok {
+		return errors.New("want NAME=HOST:PORT")
+	}
+	if err := tunnel.CheckName(name); err != nil {
+		return err
+	}
+	addr, err := Address(addr)
+	if err != nil {
+		return err
+	}
+	if l.Services[name] != "" {
+		return errors.New("the name is given twice")
+	}
+	if l.Services == nil {
+		l.Services = make(map[string]string)
+	}
+	l.Services[name] = addr
+	return nil
+}
+
+// ServiceListener returns the settings of the listener for a published service. Its policy
+// for the service's clients is the one that l has for tunnels.
+func (l *Listener) ServiceListener(name string) *Listener {
+	s := *l
+	s.Transport, s.Address, s.Codec = "tcp", l.Services[name], "raw"
+	s.TLS, s.Cert, s.Key, s.ClientCA, s.ResetKey = false, "", "", "", ""
+	s.Forward, s.Services, s.Tunnels, s.TokenFile, s.AcceptProxy = nil, nil, false, "", nil
+	s.StreamPolicy, s.StreamTimeout, s.ProbeAfter = "", 0, 0
+	s.Evidence = evidence[min(l.Counts(), codec.Bytes)]
+	s.Opening = 2 * l.Opening // for the tunnel, and for the first bytes of the client
+	return &s
+}
+
+// SplitName splits NAME=REST. Without a name, it returns an empty one and all of text.
+func SplitName(text string) (name, rest string, err error) {
+	name, rest, ok := strings.Cut(text, "=")
+	if !ok || strings.HasPrefix(text, "unix:") { // a path may hold anything
+		return "", text, nil
+	}
+	return name, rest, tunnel.CheckName(name)
 }
 
 func (l *Listener) addProxy(text string) error {

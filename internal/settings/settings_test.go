@@ -177,6 +177,19 @@ func TestBadSettings(t *testing.T) {
 		{"forward=unix:/s evidence-from=either", "--evidence-from either needs evidence that a Unix socket can give: give --evidence bytes"},
 		{"forward=a:1 proxy-protocol=v3", `unknown proxy protocol "v3": there are v1 and v2`},
 		{"forward=a:1 health=0", "--health 0s: out of range"},
+		{"transport=quic service=ssh", `--service "ssh": want NAME=HOST:PORT`},
+		{"transport=quic service=/=:1", `--service "/=:1": a service's name has letters`},
+		{"transport=quic service=ssh=1", `--service "ssh=1": "1": want HOST:PORT`},
+		{"transport=quic service=ssh=:1 service=ssh=:2", `--service "ssh=:2": the name is given twice`},
+		{"transport=quic service=ssh=:1 codec=raw", "--service and --codec raw contradict each other: tunnels use a codec of their own"},
+		{"transport=quic service=ssh=:1 forward=ssh=a:1", "--forward and --service both have the service ssh: it is one or the other"},
+		{"transport=quic service=ssh=:1 handler=echo", "--service and --handler contradict each other: the service handles what comes"},
+		{"transport=quic service=ssh=:1 timeout=2s", "--timeout 2s is too short for --service, where acks are the evidence"},
+		{"service=ssh=:1", "--service: a session over tcp is one stream: to publish needs quic or yamux"},
+		{"token-file=x forward=a:1", "--token-file: a session over tcp is one stream, without room for a token: take --client-ca"},
+		{"token-file=x transport=quic", "--token-file is for tunnels: add --forward or --service, and no codec"},
+		{"token-file=x transport=yamux forward=a:1", "--token-file needs TLS: add --tls, or --insecure-token to send tokens in plain text"},
+		{"insecure-token=true transport=yamux forward=a:1", "--insecure-token has no effect: add --token-file"},
 		{"health=1s", "--health goes with a service: add --forward"},
 		{"evidence-from=either", "--evidence-from goes with a service: add --forward"},
 		{"proxy-protocol=v1", "--proxy-protocol goes with a service: add --forward"},
@@ -294,14 +307,36 @@ func TestForward(t *testing.T) {
 			t.Errorf("%s: %v", text, err)
 			continue
 		}
-		got := fmt.Sprintf("%v %s %s %v %v %d", l.Forward, l.Codec, l.Evidence, l.SessionPolicy(), l.UpstreamPolicy(), l.ProxyVersion())
+		got := fmt.Sprintf("%v %s %s %v %v %d", l.Forward[""], l.Codec, l.Evidence, l.SessionPolicy(), l.UpstreamPolicy(), l.ProxyVersion())
 		if got != want {
 			t.Errorf("%s: %s, want %s", text, got, want)
 		}
 	}
 	l, err := ParseURL("tcp://127.0.0.1:0?timeout=4s&forward=a:1&forward=unix:/s&accept-proxy=10.0.0.0/8&accept-proxy=::1&health=1s&evidence-from=client", handlers)
-	if err != nil || fmt.Sprint(l.Forward, l.AcceptProxy, l.Health) != "[a:1 unix:/s] [10.0.0.0/8 ::1/128] 1s" {
+	if err != nil || fmt.Sprint(l.Forward[""], l.AcceptProxy, l.Health) != "[a:1 unix:/s] [10.0.0.0/8 ::1/128] 1s" {
 		t.Errorf("%+v, %v", l, err)
+	}
+}
+
+// Services may have names, and one name several addresses.
+func TestForwardByName(t *testing.T) {
+	l, err := fromFlags("forward=redis=a:1 forward=redis=unix:/a=b forward=unix:/c=d forward=x.y-z=b:2")
+	if got := fmt.Sprint(l.Forward); err != nil || got != "map[:[unix:/c=d] redis:[a:1 unix:/a=b] x.y-z:[b:2]]" {
+		t.Errorf("got %s, %v", got, err)
+	}
+	l, err = fromFlags("transport=quic service=ssh=:2222 timeout=4s opening=2s stream-policy=fixed stream-timeout=9s client-ca=x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := l.ServiceListener("ssh")
+	if got := fmt.Sprint(s.Transport, " ", s.Address, " ", s.Evidence, s.Codec, s.TLS, s.ClientCA, s.SessionPolicy(), s.StreamsPolicy(), s.Opening); got != "tcp :2222 acksrawfalsesliding 4s <nil> 4s" {
+		t.Errorf("got %s", got)
+	}
+	for _, bad := range []string{"=a:1", "-=a:1", "a b=a:1", strings.Repeat("x", 257) + "=a:1"} {
+		err := new(Listener).addForward(bad)
+		if err == nil || !strings.HasPrefix(err.Error(), "a service's name has letters") {
+			t.Errorf("%q: %v", bad, err)
+		}
 	}
 }
 
@@ -348,7 +383,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s has no help or no group", name)
 		}
 	}
-	const names = "forward health evidence-from proxy-protocol accept-proxy listen transport policy timeout opening max-age max-age-jitter probe-after evidence stream-policy stream-timeout codec handler tls tls-cert tls-key client-ca max-beats min-pace max-streams reuse-port io reset-key"
+	const names = "forward service token-file insecure-token health evidence-from proxy-protocol accept-proxy listen transport policy timeout opening max-age max-age-jitter probe-after evidence stream-policy stream-timeout codec handler tls tls-cert tls-key client-ca max-beats min-pace max-streams reuse-port io reset-key"
 	want := make(map[string]bool)
 	for _, name := range strings.Fields(names) {
 		want[name] = true

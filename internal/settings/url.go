@@ -14,7 +14,13 @@ const (
 	nameListen    = "listen"
 )
 
-const nameForward = "forward"
+const (
+	nameForward = "forward"
+	nameService = "service"
+
+	nameToken         = "token-file"
+	nameInsecureToken = "insecure-token"
+)
 
 // urlApp is the name of the app that parses a URL: see [Spell].
 const urlApp = "listener URL"
