@@ -159,15 +159,16 @@ func TestMinPaceOnEveryTransport(t *testing.T) {
 		} {
 			t.Run(test.name, func(t *testing.T) {
 				t.Parallel()
-				wait := 3 * sec
+				const timeout = 2 * sec
+				wait := 5 * sec
 				if test.slow { // stalls of this process extend the window
 					wait = 20 * sec
 				}
-				end, took := pace(t, n, Config{Policy: Sliding(sec), MinPace: minPace}, codec.Raw, test.size, test.reading, wait)
+				end, took := pace(t, n, Config{Policy: Sliding(timeout), MinPace: minPace}, codec.Raw, test.size, test.reading, wait)
 				switch {
 				case test.slow && (end == nil || end.Reason != TooSlow):
 					t.Errorf("ended %v", end)
-				case test.slow && took < sec:
+				case test.slow && took < timeout:
 					t.Errorf("ended after %v", took)
 				case !test.slow && end != nil:
 					t.Errorf("ended after %v: %v", took, end)
