@@ -1,11 +1,14 @@
 package liveness_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -209,6 +212,23 @@ func TestBeforeCloseThatEndsItsGoroutine(t *testing.T) {
 		case <-time.After(time.Minute):
 			t.Error("it stays for ever")
 			c.Close()
+		}
+	})
+}
+
+// A function that panics doesn't end the process, nor change the reason: the log has it.
+func TestBeforeCloseThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		defer b.Close()
+		var log bytes.Buffer
+		c := NewConn(a, &Config{Policy: Fixed(sec), Engine: new(Engine), ErrorLog: slog.New(slog.NewTextHandler(&log, nil))})
+		go b.Write([]byte("x"))
+		c.Read(make([]byte, 1))
+		c.BeforeClose(func(*Error) { panic("on purpose") })
+		<-c.Done()
+		if e := c.End(); e.Reason != FixedDeadline || !strings.Contains(log.String(), "on purpose") {
+			t.Errorf("ended %v; the log: %s", e, log.String())
 		}
 	})
 }

@@ -3,6 +3,7 @@ package liveness
 import (
 	"io"
 	"net"
+	"runtime/debug"
 	"time"
 
 	"github.com/livenet/livenet/transport"
@@ -108,7 +109,12 @@ func (s *state) endAfterHook(e ending) bool {
 		}
 	}
 	go func() {
-		defer s.end(e) // also when f ends its goroutine
+		defer s.end(e) // also when f panics, or ends its goroutine
+		defer func() {
+			if r := recover(); r != nil {
+				s.logFailure(&panicError{r, debug.Stack()})
+			}
+		}()
 		defer time.AfterFunc(beforeCloseTime, func() { s.end(e) }).Stop()
 		(*f)(&e.Error)
 	}()
