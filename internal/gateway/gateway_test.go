@@ -38,6 +38,11 @@ type world struct {
 
 // newWorld serves conf over a transport until the test ends.
 func newWorld(t *testing.T, name string, conf Config) *world {
+	return newWorldOf(t, name, conf, codec.Raw)
+}
+
+// newWorldOf is newWorld with another codec.
+func newWorldOf(t *testing.T, name string, conf Config, code codec.Codec) *world {
 	t.Helper()
 	w := &world{t: t, tr: transports[name], ends: make(chan liveness.Event, 100)}
 	if name == "yamux" {
@@ -60,7 +65,7 @@ func newWorld(t *testing.T, name string, conf Config) *world {
 				w.ends <- e
 			}
 		}},
-		Codec:   codec.Raw,
+		Codec:   code,
 		Handler: g.Handle,
 		Drain:   time.Millisecond,
 	}
@@ -134,6 +139,43 @@ func everyTransport(t *testing.T, test func(t *testing.T, name string)) {
 }
 
 const loopback = "127.0.0.1:0"
+
+// What a client has written before it closes reaches the service whole, also if the service
+// reads slowly and the client waits for no answer.
+func TestRule12AClientThatClosesLosesNothing(t *testing.T) {
+	const size = 4 << 20
+	everyTransport(t, func(t *testing.T, name string) {
+		got := make(chan string, 1)
+		a := service(t, "tcp", loopback, func(c net.Conn, first []byte) {
+			n, buf := int64(len(first)), make([]byte, 64<<10)
+			var err error
+			for err == nil {
+				var k int
+				k, err = c.Read(buf)
+				n += int64(k)
+				time.Sleep(time.Millisecond) // it is slow
+			}
+			got <- fmt.Sprint(n, " ", err)
+		})
+		w := newWorldOf(t, name, Config{Forward: []Address{a}}, codec.Frame)
+		c, err := (&liveness.Client{}).Dial(t.Context(), w.tr, w.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Write(make([]byte, size)); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		select {
+		case got := <-got:
+			if want := fmt.Sprint(size, " ", io.EOF); got != want {
+				t.Errorf("the service got %s, want %s", got, want)
+			}
+		case <-time.After(soon):
+			t.Error("the service's connection does not end")
+		}
+	})
+}
 
 // The client's end of data goes on to the service, and what that then sends comes back.
 func TestClientEndsFirst(t *testing.T) {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/livenet/livenet/liveness"
 	"github.com/livenet/livenet/transport"
@@ -14,8 +15,16 @@ import (
 // c ends with [liveness.UpstreamFailed].
 func Relay(ctx context.Context, c, up *liveness.Conn) {
 	defer up.Close()
-	// When the client's end comes, the upstream is to see that it is no orderly one.
-	defer context.AfterFunc(ctx, func() { reset(up) })()
+	// When the client's end comes, the upstream must see an error, unless the client had done:
+	// then it gets what the client has sent, and no one takes its answer.
+	defer context.AfterFunc(ctx, func() {
+		if !done(c) {
+			reset(up)
+			return
+		}
+		up.SetReadDeadline(time.Unix(1, 0))
+		up.SetWriteDeadline(time.Now().Add(lastWordsTime))
+	})()
 
 	sent := make(chan error, 1)
 	go func() {
@@ -34,12 +43,23 @@ func Relay(ctx context.Context, c, up *liveness.Conn) {
 	case err != nil: // the client takes nothing any more
 		c.Close()
 	}
-	if refused := <-sent; err == nil && refused != nil && c.End() == nil {
+	refused := <-sent
+	if err == nil && refused != nil && c.End() == nil {
 		fail(c, refused)
 	}
-	if c.End() != nil {
+	if c.End() != nil && (refused != nil || !done(c)) {
 		reset(up)
 	}
+}
+
+// lastWordsTime is how long an upstream may take to read what a client had sent before it
+// closed.
+const lastWordsTime = 30 * time.Second
+
+// done reports whether c has ended in an orderly way.
+func done(c *liveness.Conn) bool {
+	e := c.End()
+	return e != nil && e.Reason == liveness.Done && e.Initiator == liveness.Peer
 }
 
 // pass copies from's data to the other, and its end. Where that can't be passed on the
