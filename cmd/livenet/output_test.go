@@ -108,7 +108,7 @@ func TestServeEndsWithBlockedStdout(t *testing.T) {
 	if status := tr.wait(); status != statusFailed {
 		t.Errorf("exit status %d", status)
 	}
-	if said := tr.stderr.String(); !strings.HasSuffix(said, "livenet serve: can't write: nobody reads stdout\n") {
+	if said := tr.stderr.String(); !strings.HasSuffix(said, "livenet serve: can't write: stdout is not being read\n") {
 		t.Errorf("it said %q", said)
 	}
 }
@@ -210,7 +210,7 @@ func TestDialEndsWithBlockedStdout(t *testing.T) {
 		io.WriteString(typed, "x")
 		<-reader.began
 		tr.cancel()
-		if status, said := tr.wait(), tr.stderr.String(); status != statusFailed || said != "livenet dial: can't write: nobody reads stdout\n" {
+		if status, said := tr.wait(), tr.stderr.String(); status != statusFailed || said != "livenet dial: can't write: stdout is not being read\n" {
 			t.Errorf("%s: exit status %d, and it said %q", transport, status, said)
 		}
 		server.event(1, line{"msg": "closed", "kind": "session", "transport": transport, "reason": "done"})

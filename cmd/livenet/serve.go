@@ -160,7 +160,7 @@ func closeLog(p *process, log *eventlog.Log) {
 }
 
 // errUnread is why what is left to be printed is not waited for.
-var errUnread = errors.New("can't write: nobody reads stdout")
+var errUnread = errors.New("can't write: stdout is not being read")
 
 // serveAll serves each listener with a server of its own. When one of them
 // fails, or nobody is left to read what handlers print, all end.

@@ -302,12 +302,12 @@ func stallCommand() *cli.Command {
 			transportFlag(), codecFlag(), ioFlag(),
 			choice("by", "what is stopped, or (cgroup) starved", stallers...),
 			count("sessions", 10_000, 1, 100_000, "how many"),
-			span("timeout", 2*time.Second, "the sliding policy of whoever judges"),
+			span("timeout", 2*time.Second, "the sliding policy of the end that judges"),
 			beatFlag(),
 			&cli.Float64SliceFlag{Name: "stops", Value: cli.NewFloat64Slice(0.5, 1, 2, 10), Usage: "how long the stops of a round are, in timeouts"},
 			count("rounds", 1, 1, 1000, "how many"),
 			count("dead", 50, 0, 100_000, "sessions that fall silent in each trial; none by clients"),
-			&cli.BoolFlag{Name: "unprotected", Usage: "for comparison: whoever is stalled takes that for its peers' silence"},
+			&cli.BoolFlag{Name: "unprotected", Usage: "for comparison: without protection against our own stalls"},
 		},
 	}, func(c *cli.Context, l *lab) (output, error) {
 		s := stallSettings{

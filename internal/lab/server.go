@@ -27,7 +27,7 @@ type serveTask struct {
 	Echo        bool          // data is sent back
 	Acks        bool          // of its peers are evidence
 	Unprotected bool          // it takes its own stalls for its peers' silence
-	Slow        time.Duration // what whoever is told of an end takes over it
+	Slow        time.Duration // how long the callback of each end takes
 }
 
 // What waits for a session's next bytes.
