@@ -173,12 +173,7 @@ func TestForwardPostgres(t *testing.T) {
 func TestForwardUpstreamDown(t *testing.T) {
 	t.Parallel()
 	everyWay(t, func(t *testing.T, w way) {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		upstream := l.Addr().String()
-		l.Close()
+		upstream := "127.0.0.1:" + freePort(t)
 		tr, addr := w.gateway(t, upstream)
 		if l := tr.event(1, line{"msg": "upstream-down", "level": "WARN"}); l.text("upstream") != upstream || l.text("error") != "refused" {
 			t.Errorf("got %v", l)
@@ -201,8 +196,9 @@ func TestForwardUpstreamDown(t *testing.T) {
 				t.Errorf("got %v", l)
 			}
 		}
-		if l, err = net.Listen("tcp", upstream); err != nil {
-			t.Skip("somebody else has taken the port")
+		l, err := net.Listen("tcp", upstream)
+		if err != nil {
+			t.Fatal(err)
 		}
 		defer l.Close()
 		answered := make(chan struct{})
